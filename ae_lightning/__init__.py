@@ -1,0 +1,46 @@
+"""A PyTorch Lightning training framework for people who study what autoencoders represent.
+
+The public names are imported when first used, so that `import ae_lightning` costs nothing.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Autoencoder": "models.base",
+    "AutoencoderOutput": "models.base",
+    "load_autoencoder": "models.checkpoint",
+    "AutoencoderDataModule": "data.base",
+    "ArraysDataModule": "data.arrays",
+    "DigitsDataModule": "data.digits",
+    "GaussianDataModule": "data.gaussian",
+    "MNISTDataModule": "data.mnist",
+    "LinearProbe": "callbacks.linear_probe",
+    "Schedule": "callbacks.schedule",
+    "WeightSnapshots": "callbacks.snapshots",
+    "Run": "run",
+    "evaluate": "evaluation",
+    "UserError": "errors",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name, or a variant by its class name, when it is first used (PEP 562)."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name[:1].isupper():  # as a class is; a submodule looked up before it is imported is not
+        from ae_lightning.models import variants
+
+        if name in (found := variants()):
+            return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names and those of all variants."""
+    from ae_lightning.models import variants
+
+    return sorted({*__all__, *variants()})
