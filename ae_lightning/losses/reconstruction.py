@@ -1,0 +1,63 @@
+"""Reconstruction losses.
+
+One reduction for all of them: the mean over pixels and over the batch ("per pixel"), summed over instances where
+the prediction carries a leading instance dimension that trains independent copies. The gradient of each instance
+is then what it would be if that instance were trained alone. Multiply by the number of pixels for the value per
+image.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+ReconstructionLossName = Literal["mse", "bce", "mae"]
+"""Mean squared error, binary cross-entropy (in nats), mean absolute error."""
+
+
+def mse(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Mean squared error per pixel."""
+    return F.mse_loss(x_hat, x)
+
+
+def mae(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Mean absolute error per pixel."""
+    return F.l1_loss(x_hat, x)
+
+
+def bce(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Binary cross-entropy per pixel in nats; both arguments are probabilities in [0, 1].
+
+    Its minimum is not zero: a grey target x costs its own entropy −x ln x − (1−x) ln(1−x). Logarithms are cut off
+    at −100, as in `torch.nn.functional.binary_cross_entropy`.
+    """
+    return F.binary_cross_entropy(x_hat, x)
+
+
+_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse, "bce": bce, "mae": mae}
+
+
+def reconstruction_loss(name: ReconstructionLossName, x_hat: Tensor, x: Tensor) -> Tensor:
+    """Return the loss called `name`, computed in float32 or wider.
+
+    Args:
+        name: `mse`, `bce` or `mae`.
+        x_hat: Reconstruction, of the shape of x or with leading instance dimensions, (instances, *x.shape).
+        x: Target (batch, …).
+
+    Returns:
+        A scalar: mean over batch and pixels, sum over instances.
+
+    Raises:
+        ValueError: `name` is unknown.
+    """
+    if name not in _LOSSES:
+        raise ValueError(f"unknown reconstruction loss {name!r}; known are {', '.join(_LOSSES)}")
+    # Half-precision differences of nearly equal numbers are mostly rounding, and CUDA's autocast refuses bce there.
+    x_hat = x_hat if x_hat.element_size() >= 4 else x_hat.float()
+    x = x.to(x_hat.dtype)
+    if x_hat.shape == x.shape:
+        return _LOSSES[name](x_hat, x)
+    copies = x_hat.numel() // x.numel()
+    return copies * _LOSSES[name](x_hat, x.expand_as(x_hat))

@@ -1,0 +1,1 @@
+"""Plain `torch.nn` blocks: they know tensors and parameters, and nothing of training."""

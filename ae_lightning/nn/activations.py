@@ -1,0 +1,47 @@
+"""Activations by name, and the range of values each can reach."""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+from torch import nn
+
+ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "none"]
+"""The names accepted wherever an activation is asked for; `none` is the identity (a linear layer)."""
+
+_MODULES: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "none": nn.Identity,
+}
+
+# Lower bounds of smooth activations are the minima of their curves.
+_RANGES = {
+    "relu": (0.0, math.inf),
+    "leaky_relu": (-math.inf, math.inf),
+    "elu": (-1.0, math.inf),
+    "gelu": (-0.17, math.inf),
+    "tanh": (-1.0, 1.0),
+    "sigmoid": (0.0, 1.0),
+    "none": (-math.inf, math.inf),
+}
+
+
+def activation(name: ActivationName) -> nn.Module:
+    """Return a new module that applies the activation called `name`.
+
+    Raises:
+        ValueError: `name` is not one of `ActivationName`.
+    """
+    if name not in _MODULES:
+        raise ValueError(f"unknown activation {name!r}; known are {', '.join(_MODULES)}")
+    return _MODULES[name]()
+
+
+def activation_range(name: ActivationName) -> tuple[float, float]:
+    """Return the lowest and highest value that the activation called `name` can produce."""
+    return _RANGES[name]
