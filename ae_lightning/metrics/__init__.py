@@ -1,0 +1,1 @@
+"""Metrics that torchmetrics lacks: sparsity of codes, and reconstruction error in the usual units."""

@@ -1,0 +1,82 @@
+"""Reconstruction error of a whole evaluated set, in the three units people quote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class ReconstructionError(Metric):
+    """Squared error per pixel and per image, and the fraction of variance unexplained.
+
+    ``compute`` answers a dictionary of scalars, each a float64 tensor:
+
+    - ``mse_per_pixel``: squared error, mean over images and pixels;
+    - ``mse_per_image``: squared error, sum over the pixels of an image, mean over images;
+    - ``fvu``: Σ‖x − x̂‖² / Σ‖x − x̄‖², where x̄ is the mean of the evaluated set, per pixel. It is 0 for a
+      perfect reconstruction and 1 for always answering the mean image; NaN or infinite where the set does not
+      vary.
+
+    Sums are accumulated in float64, so that the numbers do not depend on how the set is cut into batches.
+
+    Args:
+        **kwargs: Arguments of ``torchmetrics.Metric``.
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+    squared_error: Tensor
+    images: Tensor
+    pixel_sum: Tensor
+    square_sum: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name in ("squared_error", "pixel_sum", "square_sum"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, x: Tensor, x_hat: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            x: Inputs of shape (batch, ...).
+            x_hat: Reconstructions of the same shape, or with leading instance dimensions, over which the
+                error is averaged. Inputs that differ per instance are passed with the instances flattened
+                into the batch.
+
+        Raises:
+            ValueError: If the trailing dimensions of ``x_hat`` are not the shape of ``x``.
+        """
+        if x.ndim < 2 or x_hat.shape[-x.ndim :] != x.shape:
+            raise ValueError(
+                f"reconstructions of shape {tuple(x_hat.shape)} do not end in the shape of the inputs, "
+                f"(batch, ...) = {tuple(x.shape)}"
+            )
+        instances = x_hat.shape[: x_hat.ndim - x.ndim].numel()
+        x, x_hat = _at_least_float32(x), _at_least_float32(x_hat)
+        self.squared_error = self.squared_error + (x_hat - x).square().sum(dtype=torch.float64) / instances
+        flat = x.flatten(1)
+        self.pixel_sum = self.pixel_sum + flat.sum(dim=0, dtype=torch.float64)
+        self.square_sum = self.square_sum + flat.double().square().sum()
+        self.images = self.images + len(x)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Answer the three numbers; every process must have seen at least one batch."""
+        per_image = self.squared_error / self.images
+        variation = self.square_sum - self.pixel_sum.square().sum() / self.images
+        # What rounding leaves of a set that does not vary is no variance.
+        variation = torch.where(variation <= 1e-13 * self.square_sum, 0.0, variation)
+        return {
+            "mse_per_pixel": per_image / self.pixel_sum.numel(),
+            "mse_per_image": per_image,
+            "fvu": self.squared_error / variation,
+        }
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.detach().to(torch.promote_types(x.dtype, torch.float32))

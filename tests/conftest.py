@@ -1,0 +1,75 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers.logger import Logger
+
+from ae_lightning.data.digits import DigitsDataModule
+
+
+@pytest.fixture
+def mnist_root() -> Path:
+    root = os.environ.get("AE_LIGHTNING_DATA")
+    if not root or not (Path(root) / "MNIST" / "raw").is_dir():
+        pytest.skip("The real MNIST is not here: name the folder that holds MNIST/raw with AE_LIGHTNING_DATA.")
+    return Path(root)
+
+
+@pytest.fixture
+def digits() -> DigitsDataModule:
+    """Digits in six training batches: 5 × 256 + 13 images."""
+    data = DigitsDataModule(batch_size=256)
+    data.setup()
+    return data
+
+
+@pytest.fixture
+def make_trainer(tmp_path: Path) -> Callable[..., Trainer]:
+    """Build a trainer on the CPU that prints nothing and writes nothing unless asked to."""
+
+    def make(*callbacks: Any, **options: Any) -> Trainer:
+        quiet = {
+            "accelerator": "cpu",
+            "max_epochs": 1,
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            "log_every_n_steps": 1,
+            "default_root_dir": tmp_path,
+        }
+        return Trainer(**{**quiet, **options}, callbacks=list(callbacks))
+
+    return make
+
+
+class RecordingLogger(Logger):
+    """Keeps all that is logged, as (step, metrics), in the order it arrived."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[tuple[int | None, dict[str, float]]] = []
+
+    name = "recorded"
+    version = "0"
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.rows.append((step, dict(metrics)))
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def series(self, name: str) -> dict[int | None, float]:
+        """Values of a metric by step; logging it twice for one step is a fault."""
+        found = [(step, metrics[name]) for step, metrics in self.rows if name in metrics]
+        assert len(dict(found)) == len(found), f"{name} was logged twice for the same step: {found}"
+        return dict(found)
+
+
+@pytest.fixture
+def recorder() -> RecordingLogger:
+    return RecordingLogger()
