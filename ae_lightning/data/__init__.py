@@ -1,0 +1,20 @@
+"""Data modules: batches ``(x, y)`` from MNIST and its like, digits, arrays of your own, and Gaussian data."""
+
+from ae_lightning.data.arrays import ArraysDataModule
+from ae_lightning.data.base import AutoencoderDataModule, split_train_val
+from ae_lightning.data.digits import DigitsDataModule
+from ae_lightning.data.gaussian import GaussianDataModule
+from ae_lightning.data.in_memory import InMemoryDataset
+from ae_lightning.data.loader import BatchLoader
+from ae_lightning.data.mnist import MNISTDataModule
+
+__all__ = [
+    "ArraysDataModule",
+    "AutoencoderDataModule",
+    "BatchLoader",
+    "DigitsDataModule",
+    "GaussianDataModule",
+    "InMemoryDataset",
+    "MNISTDataModule",
+    "split_train_val",
+]

@@ -1,0 +1,142 @@
+"""Arrays read from the files that people keep them in, with an error that says what is wrong with a file."""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ae_lightning.data.in_memory import as_tensor
+from ae_lightning.errors import DataError
+
+Array = Tensor | np.ndarray
+DAMAGE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
+ENDINGS = (".npy", ".npz", ".pt", ".pth", ".safetensors")
+
+
+class ArrayFile:
+    """A file of one array or of several named ones.
+
+    Args:
+        path: A .npy (memory-mapped), .npz, .pt, .pth (a tensor or a dict of tensors) or .safetensors file;
+            ``~`` is expanded, and a relative path starts from the current folder.
+        option: The option that named the file, for error messages, such as ``--data.train``.
+
+    Raises:
+        DataError: If the file is missing, of an unknown kind, damaged, or holds Python objects.
+    """
+
+    def __init__(self, path: str, option: str) -> None:
+        self.path = Path(path).expanduser()
+        self.option = option
+        if self.path.suffix not in ENDINGS:
+            raise DataError(f"{option} is {path}, whose ending is unknown; it can be {', '.join(ENDINGS)}.")
+        if not self.path.is_file():
+            raise DataError(f"{option} names {path}, which does not exist{self._nearest()}.")
+        self._content: Any = self._read(self._load)
+
+    def get(self, key: str | None, default: str, key_option: str) -> Array:
+        """The array under ``key``, or under ``default`` if that is None; a file of one array has no keys.
+
+        Raises:
+            DataError: If there is no such key, or its content is not an array of real numbers.
+        """
+        array = self._content
+        if not isinstance(array, Array):
+            wanted = key or default
+            if wanted not in array:
+                keys = ", ".join(str(key) for key in sorted(array, key=str)) or "none"
+                raise DataError(
+                    f"{self.path} has no array named {wanted}; the names there are: {keys}. "
+                    f"Choose one with {key_option}."
+                )
+            array = self._read(lambda: self._content[wanted])
+        return self._checked(array)
+
+    @property
+    def named(self) -> bool:
+        """Whether the file holds arrays by name, and not just one."""
+        return not isinstance(self._content, Array)
+
+    def has(self, key: str) -> bool:
+        """Whether the file has an array of this name."""
+        return self.named and key in self._content
+
+    def _load(self) -> Any:
+        if self.path.suffix == ".npy":
+            return np.load(self.path, mmap_mode="r", allow_pickle=False)
+        if self.path.suffix == ".npz":
+            return np.load(self.path, allow_pickle=False)
+        if self.path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(self.path)
+        content = torch.load(self.path, map_location="cpu", weights_only=True)
+        if not isinstance(content, (Tensor, dict)):
+            raise DataError(
+                f"{self.path} holds a {type(content).__name__}; save a tensor, or a dict of tensors x and y."
+            )
+        return content
+
+    def _read(self, load: Callable[[], Any]) -> Any:
+        from safetensors import SafetensorError
+
+        try:
+            return load()
+        except pickle.UnpicklingError as error:
+            # torch's own message advises to allow any code to run.
+            objects = self._starts_with(b"PK", b"\x80")
+            raise (self._python_objects() if objects else self._damaged("torch.save did not write it")) from error
+        except (*DAMAGE, SafetensorError) as error:
+            reason = str(error).strip().split("\n")[0].rstrip(".") or "it ends too early"
+            objects = "Object arrays" in reason or "Python objects" in reason or self._starts_with(b"\x80")
+            raise self._python_objects() if objects else self._damaged(reason) from error
+
+    def _checked(self, array: Any) -> Array:
+        if isinstance(array, np.ndarray):
+            if array.dtype.kind not in "biuf":
+                raise self._not_real(str(array.dtype))
+            # A map stays a map; what is in memory already becomes a tensor, in this machine's byte order.
+            if isinstance(array, np.memmap):
+                return array
+            return as_tensor(array)
+        if not isinstance(array, Tensor):
+            raise self._not_real(type(array).__name__)
+        if array.is_complex():
+            raise self._not_real(str(array.dtype).removeprefix("torch."))
+        return array.detach()
+
+    def _not_real(self, found: str) -> DataError:
+        return DataError(f"{self.path} ({self.option}) holds values of type {found}; save an array of real numbers.")
+
+    def _python_objects(self) -> DataError:
+        return DataError(
+            f"{self.path} ({self.option}) holds Python objects, which can run code when read; "
+            "save a plain numeric array."
+        )
+
+    def _damaged(self, reason: str) -> DataError:
+        return DataError(
+            f"{self.path} ({self.option}) is damaged or not a {self.path.suffix} file ({reason}); write it again."
+        )
+
+    def _starts_with(self, *starts: bytes) -> bool:
+        # A zip file (PK), which torch.save writes, or a bare pickle (0x80).
+        with self.path.open("rb") as file:
+            return file.read(2).startswith(starts)
+
+    def _nearest(self) -> str:
+        folder = self.path.parent
+        if not folder.is_dir():
+            return f": there is no folder {folder}"
+        names = [entry.name for entry in folder.iterdir()]
+        near = difflib.get_close_matches(self.path.name, names, n=1)
+        return f"; did you mean {near[0]}?" if near else f" (nothing in {folder} has a similar name)"

@@ -1,0 +1,223 @@
+"""What every data module shares: the split, the loaders, their order, and the checks."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+
+from ae_lightning.data.in_memory import InMemoryDataset
+from ae_lightning.data.loader import BatchLoader, seeded_generator
+from ae_lightning.errors import ConfigError, DataError
+
+Sets = tuple[InMemoryDataset, InMemoryDataset, InMemoryDataset]
+
+
+class AutoencoderDataModule(LightningDataModule, ABC):
+    """Training, validation and test sets that yield batches ``(x, y)``.
+
+    A subclass answers ``input_shape``, ``value_range`` and ``num_classes`` without loading anything, and
+    makes the sets in ``make_sets``. ``x`` is float32, (batch, *input_shape); ``y`` is a class label
+    (batch,) int64, a vector of true features (batch, k), or empty (batch, 0).
+
+    The split follows ``seed``; the order of training follows ``seed_everything`` (through the environment
+    variable PL_GLOBAL_SEED, as in Lightning's own sampler), so that another run sees the same split in
+    another order.
+
+    Args:
+        batch_size: Samples in a training batch, per device.
+        eval_batch_size: Samples in a validation or test batch, per device.
+        val_fraction: Part of the training data that is held out for validation.
+        seed: Seed of the split (and of generated data), not of the training order.
+        drop_last: Whether to leave out the last training batch of an epoch if it is smaller.
+        device_resident: Whether to keep the data on the training device, which saves a copy per batch.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 256,
+        eval_batch_size: int = 1024,
+        val_fraction: float = 0.1,
+        seed: int = 0,
+        drop_last: bool = False,
+        device_resident: bool = False,
+    ) -> None:
+        super().__init__()
+        for option, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if size < 1:
+                raise ConfigError(f"--data.{option} is {size}; it must be at least 1.")
+        check_fraction("val_fraction", val_fraction)
+        if seed < 0:
+            raise ConfigError(f"--data.seed is {seed}; it must not be negative.")
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.val_fraction = val_fraction
+        self.seed = seed
+        self.drop_last = drop_last
+        self.device_resident = device_resident
+        self._sets: Sets | None = None
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample, such as (1, 28, 28); known before ``setup``."""
+
+    @property
+    @abstractmethod
+    def value_range(self) -> tuple[float, float]:
+        """Smallest and largest value that x can take after normalization; known before ``setup``."""
+
+    @property
+    @abstractmethod
+    def num_classes(self) -> int | None:
+        """Number of classes, or None for data without class labels; known before ``setup``."""
+
+    @abstractmethod
+    def make_sets(self) -> Sets:
+        """Load or generate the training, validation and test sets."""
+
+    @property
+    def title(self) -> str:
+        """What the data are called in a report."""
+        return type(self).__name__.removesuffix("DataModule")
+
+    @property
+    def train_set(self) -> InMemoryDataset:
+        """The training set, after ``setup``."""
+        return self._set(0)
+
+    @property
+    def val_set(self) -> InMemoryDataset:
+        """The validation set, after ``setup``."""
+        return self._set(1)
+
+    @property
+    def test_set(self) -> InMemoryDataset:
+        """The test set, after ``setup``."""
+        return self._set(2)
+
+    @property
+    def development_set(self) -> InMemoryDataset:
+        """Training and validation samples together, in the order they are stored.
+
+        The same whatever the split, so that "the first 5,000 images" means the same in every run.
+        """
+        train, val = self.train_set, self.val_set
+        if train.x is not val.x or train.indices is None or val.indices is None:
+            return train
+        rows = torch.cat([train.indices, val.indices]).sort().values
+        return InMemoryDataset(
+            train.x,
+            train.y,
+            indices=rows,
+            scale=train.scale,
+            shift=train.shift,
+            sample_shape=train.sample_shape,
+        )
+
+    @property
+    def description(self) -> str:
+        """One line for a person, after ``setup``: the name, the sizes and the shape."""
+        train, val, test = (f"{len(self._set(number)):,}" for number in range(3))
+        what = "images" if len(self.input_shape) == 3 else "samples"
+        shape = "×".join(str(size) for size in self.input_shape)
+        return f"{self.title}: {train} train, {val} validation, {test} test {what} of {shape}"
+
+    def setup(self, stage: str | None = None) -> None:
+        """Make all sets; the second call costs nothing.
+
+        Raises:
+            DataError: If a set is empty, or a file is missing or damaged.
+        """
+        if self._sets is None:
+            sets = self.make_sets()
+            for name, dataset in zip(("training", "validation", "test"), sets, strict=True):
+                if len(dataset) == 0:
+                    raise DataError(f"The {name} set of {self.title} is empty; it needs at least one sample.")
+            self._sets = sets
+        if self.device_resident and self.trainer is not None:
+            device = self.trainer.strategy.root_device
+            self._sets = tuple(s if s.device == device else s.to(device) for s in self._sets)  # type: ignore[assignment]
+
+    def train_dataloader(self) -> BatchLoader:
+        """Training batches, in an order that follows from (PL_GLOBAL_SEED, epoch)."""
+        overfit = getattr(self.trainer, "overfit_batches", 0) > 0
+        rank, world_size = self._process()
+        return BatchLoader(
+            self.train_set,
+            self.batch_size,
+            # Overfitting means the same batches again and again; Lightning unshuffles its own loaders only.
+            shuffle=not overfit,
+            seed=int(os.environ.get("PL_GLOBAL_SEED", 0)),
+            drop_last=self.drop_last,
+            rank=rank,
+            world_size=world_size,
+            even_shards=True,
+            limit=1.0 if self.trainer is None else self.trainer.limit_train_batches,
+        )
+
+    def val_dataloader(self) -> BatchLoader:
+        """Validation batches, in the order of the data."""
+        return self._evaluation_loader(self.val_set)
+
+    def test_dataloader(self) -> BatchLoader:
+        """Test batches, in the order of the data."""
+        return self._evaluation_loader(self.test_set)
+
+    def predict_dataloader(self) -> BatchLoader:
+        """The test batches again: predictions are made for the test set."""
+        return self._evaluation_loader(self.test_set)
+
+    def fingerprint(self) -> str:
+        """Hash of the training set, for the record of a run; see ``InMemoryDataset.fingerprint``."""
+        return self.train_set.fingerprint()
+
+    def _evaluation_loader(self, dataset: InMemoryDataset) -> BatchLoader:
+        rank, world_size = self._process()
+        return BatchLoader(dataset, self.eval_batch_size, rank=rank, world_size=world_size)
+
+    def _process(self) -> tuple[int, int]:
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _set(self, number: int) -> InMemoryDataset:
+        if self._sets is None:
+            raise DataError(f"{type(self).__name__} has no data yet; call its setup() before asking for a set.")
+        return self._sets[number]
+
+
+def check_fraction(option: str, value: float) -> None:
+    """Raise ConfigError unless a fraction lies between 0 and 1, both excluded."""
+    if not 0 < value < 1:
+        raise ConfigError(f"--data.{option} is {value:g}; it must lie between 0 and 1, both excluded.")
+
+
+def split_train_val(n: int, val_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Draw a validation set from n rows.
+
+    Args:
+        n: Number of rows.
+        val_fraction: Part of them that goes to the validation set, rounded to the nearest whole number.
+        seed: Seed of the draw, which has its own generator.
+
+    Returns:
+        The rows of the training and of the validation set, int64, disjoint, together all n, each in
+        ascending order.
+
+    Raises:
+        DataError: If one of the two would be empty.
+    """
+    held_out = round(n * val_fraction)
+    if not 0 < held_out < n:
+        raise DataError(
+            f"--data.val_fraction {val_fraction:g} of {n:,} samples leaves {n - held_out:,} for training and "
+            f"{held_out:,} for validation; each needs at least one."
+        )
+    is_val = torch.zeros(n, dtype=torch.bool)
+    is_val[torch.randperm(n, generator=seeded_generator(seed))[:held_out]] = True
+    return torch.nonzero(~is_val).flatten(), torch.nonzero(is_val).flatten()

@@ -1,0 +1,164 @@
+"""Data held in memory (or mapped from disk) and fetched a whole batch at a time.
+
+Training a small autoencoder takes 0.1 to 2 ms a step, so a batch must cost one gather and one conversion,
+not one Python call per sample and a collate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ae_lightning.errors import DataError
+
+Batch = tuple[Tensor, Tensor]
+
+# A larger set is hashed by evenly spaced rows: hashing takes about a second per gigabyte.
+HASH_WHOLE = 256 * 2**20
+HASH_ROWS = 4096
+
+
+class InMemoryDataset(Dataset[Batch]):
+    """Samples and labels as two arrays, read a batch at a time.
+
+    ``x`` keeps its own type (MNIST stays uint8: 55 MB, not 220) and becomes ``x * scale + shift`` in
+    float32 when a batch is fetched. ``torch.utils.data.DataLoader`` calls ``__getitems__`` too; give it
+    ``collate_fn=lambda batch: batch``, since what arrives is a batch already.
+
+    Args:
+        x: Samples, (rows, …), a tensor of any real type or a numpy array, which may be memory-mapped
+            read-only.
+        y: Labels or true features, (rows, …), or None for data that have none.
+        indices: Rows that make up this subset, in their order, (n,) int64. None takes all rows.
+        scale: Factor applied to x, a number or a tensor broadcastable to a sample.
+        shift: Added after ``scale``, a number or a tensor broadcastable to a sample.
+        sample_shape: Shape given to each sample. None keeps the shape that x has.
+
+    Raises:
+        DataError: If y has another number of rows than x, or ``sample_shape`` another number of elements.
+    """
+
+    def __init__(
+        self,
+        x: Tensor | np.ndarray,
+        y: Tensor | None = None,
+        *,
+        indices: Tensor | None = None,
+        scale: float | Tensor = 1.0,
+        shift: float | Tensor = 0.0,
+        sample_shape: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        if y is not None and len(y) != len(x):
+            raise DataError(f"There are {len(y):,} labels for {len(x):,} samples; each sample needs one label.")
+        self.sample_shape = tuple(x.shape[1:] if sample_shape is None else sample_shape)
+        stored = int(np.prod(x.shape[1:], dtype=np.int64))
+        if int(np.prod(self.sample_shape, dtype=np.int64)) != stored:
+            raise DataError(
+                f"A sample of shape {tuple(x.shape[1:])} holds {stored:,} numbers and cannot take the shape "
+                f"{self.sample_shape}; give --data.sample_shape the same number of elements."
+            )
+        # Half the memory, and no conversion per batch: training is in float32 whatever the file held.
+        self.x = x.float() if isinstance(x, Tensor) and x.dtype == torch.float64 else x
+        self.y = y
+        self.indices = indices
+        self.scale = scale
+        self.shift = shift
+        self._scaled = isinstance(scale, Tensor) or scale != 1.0
+        self._shifted = isinstance(shift, Tensor) or shift != 0.0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the samples are; the indices that select a batch should be there too."""
+        return self.x.device if isinstance(self.x, Tensor) else torch.device("cpu")
+
+    def __len__(self) -> int:
+        return len(self.x) if self.indices is None else len(self.indices)
+
+    def __getitem__(self, index: int) -> Batch:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} of a set of {len(self)}")
+        x, y = self.__getitems__([index % len(self)])
+        return x[0], y[0]
+
+    def __getitems__(self, indices: Sequence[int] | Tensor) -> Batch:
+        """A whole batch: x (batch, *sample_shape) float32, y (batch, …), or (batch, 0) without labels."""
+        rows = torch.as_tensor(indices, dtype=torch.int64, device=self.device)
+        return self._convert(*self.raw(rows))
+
+    def raw(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Gather samples (k, …) and labels of the subset's rows as they are stored, without scaling them."""
+        if self.indices is not None:
+            rows = self.indices.index_select(0, rows)
+        # `x[rows]` would take ten times as long as `index_select` for bytes.
+        x = self.x.index_select(0, rows) if isinstance(self.x, Tensor) else as_tensor(self.x[rows.numpy()])
+        return x, None if self.y is None else self.y.index_select(0, rows)
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Go once through the set in its order, drawing no random number; for evaluation and probes."""
+        for start in range(0, len(self), batch_size):
+            yield self.__getitems__(torch.arange(start, min(start + batch_size, len(self)), device=self.device))
+
+    def take(self, n: int) -> Batch:
+        """The first n samples (fewer if the set is smaller) as one batch."""
+        return self.__getitems__(torch.arange(min(n, len(self)), device=self.device))
+
+    def fingerprint(self) -> str:
+        """A hash of the set, the same for equal rows wherever they live: 16 hexadecimal digits of a SHA-256.
+
+        It covers the rows as they are stored, their type and shape, the labels, the scale and the shift. Of
+        a set larger than 256 MB it covers 4,096 evenly spaced rows (and the number of rows), so that a
+        change elsewhere goes unseen.
+        """
+        digest = hashlib.sha256(f"{self._type()} {len(self)} {self.sample_shape}".encode())
+        for factor in (self.scale, self.shift):
+            digest.update(_bytes(torch.as_tensor(factor, dtype=torch.float32)))
+        row_bytes = max(1, int(np.prod(self.sample_shape)) * self.x.dtype.itemsize)
+        count = len(self) if len(self) * row_bytes <= HASH_WHOLE else min(HASH_ROWS, len(self))
+        rows = torch.linspace(0, len(self) - 1, count, dtype=torch.float64).round().long()
+        for chunk in rows.split(max(1, 2**23 // row_bytes)):
+            for part in self.raw(chunk.to(self.device)):
+                if part is not None:
+                    digest.update(_bytes(part))
+        return digest.hexdigest()[:16]
+
+    def to(self, device: torch.device | str) -> InMemoryDataset:
+        """A copy that lives on ``device`` and holds this subset's rows only; batches are then made there."""
+        x, y = self.raw(torch.arange(len(self), device=self.device))
+        return InMemoryDataset(
+            x.to(device),
+            None if y is None else y.to(device),
+            scale=self.scale.to(device) if isinstance(self.scale, Tensor) else self.scale,
+            shift=self.shift.to(device) if isinstance(self.shift, Tensor) else self.shift,
+            sample_shape=self.sample_shape,
+        )
+
+    def _type(self) -> str:
+        return str(self.x.dtype).removeprefix("torch.")
+
+    def _convert(self, x: Tensor, y: Tensor | None) -> Batch:
+        # The gather made a copy, so that the arithmetic may be in place even where the type is float32
+        # already.
+        x = x.to(torch.float32).reshape(len(x), *self.sample_shape)
+        if self._scaled:
+            x.mul_(self.scale)
+        if self._shifted:
+            x.add_(self.shift)
+        return x, x.new_empty(len(x), 0) if y is None else y
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """A tensor of an array of any byte order; unsigned numbers of 16 bits and more become signed."""
+    array = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+        array = array.astype(np.int32 if array.dtype.itemsize == 2 else np.int64)  # torch can hardly index those
+    return torch.from_numpy(array)
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.contiguous().flatten().view(torch.uint8).cpu().numpy().tobytes()
