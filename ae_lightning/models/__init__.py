@@ -1,0 +1,26 @@
+"""The variants: one file per family, each a subclass of `Autoencoder`.
+
+A new file in this folder is found without being listed anywhere: `variants()` imports every module here.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ae_lightning.models.base import Autoencoder
+
+
+def variants() -> dict[str, type["Autoencoder"]]:
+    """Return every concrete variant of this package by class name, in alphabetical order."""
+    from ae_lightning.models.base import Autoencoder
+
+    found: dict[str, type[Autoencoder]] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for name, member in vars(module).items():
+            is_variant = inspect.isclass(member) and issubclass(member, Autoencoder)
+            if is_variant and not inspect.isabstract(member) and member.__module__ == module.__name__:
+                found[name] = member
+    return dict(sorted(found.items()))

@@ -1,0 +1,290 @@
+"""`Autoencoder`: the contract of a variant, and everything all variants share."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from ae_lightning.errors import ConfigError, TrainingError
+from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
+from ae_lightning.models.checkpoint import stamp_identity
+from ae_lightning.models.epoch_means import EpochMeans
+
+Batch = tuple[Tensor, Tensor]
+"""(x, y): images or vectors (batch, *input_shape), and labels, true features, or an empty tensor."""
+
+
+class AutoencoderOutput(NamedTuple):
+    """What a forward pass gives: the reconstruction, shaped as x, and the code."""
+
+    x_hat: Tensor
+    z: Tensor
+
+
+class Autoencoder(LightningModule, ABC):
+    """Base of every variant: a variant writes `encode` and `decode`, the base does the rest.
+
+    The training objective is Σ weight × term over `loss_terms`; the total and each unweighted term are logged as
+    `train/loss`, `train/<term>`, and likewise under `val/` and `test/`. Every logged loss is a mean per pixel and
+    per instance.
+
+    Args:
+        input_shape: Shape of one sample, such as (1, 28, 28). The command line takes it from the data.
+        reconstruction_loss: mse, bce (data and output within [0, 1]) or mae; mean over pixels and batch.
+        optimizer: Builds the optimizer from the parameters.
+        lr_scheduler: Builds a learning-rate schedule from the optimizer; it is stepped once an epoch.
+    """
+
+    #: Independent copies trained side by side; variants with instances overwrite it.
+    instances: int | None = None
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        reconstruction_loss: ReconstructionLossName = "mse",
+        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3, fused=True),
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        for name in ("optimizer", "lr_scheduler"):
+            if callable(self.hparams.get(name)):  # of a Python caller; Lightning would warn of it at every fit
+                del self.hparams[name]
+        self.input_shape = tuple(input_shape)
+        self.reconstruction_loss: ReconstructionLossName = reconstruction_loss
+        self.build_optimizer: Callable[..., Any] = optimizer
+        self.build_lr_scheduler: Callable[..., Any] | None = lr_scheduler
+        self.images_seen = 0
+        self._range_checked = False
+        self._epoch_means = EpochMeans()
+        self._rng_state: Tensor | None = None
+
+    # --- what a variant writes ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """Code of a batch: x (batch, *input_shape) to z (batch, …), or (instances, batch, …)."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """Reconstruction from codes: z to x̂, shaped as x (with leading instances where z has them)."""
+
+    @property
+    def output_range(self) -> tuple[float, float]:
+        """Lowest and highest value that `decode` can produce; unbounded unless a variant says otherwise."""
+        return -math.inf, math.inf
+
+    def loss_terms(self, x: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
+        """Unweighted scalar terms of the loss by name; summed over instances, mean over everything else."""
+        return {"reconstruction": reconstruction_loss(self.reconstruction_loss, output.x_hat, x)}
+
+    @property
+    def loss_weights(self) -> Mapping[str, float]:
+        """Coefficients of the terms; a term that is not named has weight 1."""
+        return {}
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Weights and biases worth keeping through training, by name; every parameter unless overridden."""
+        return {name: parameter.detach() for name, parameter in self.named_parameters()}
+
+    # --- what the base owns ------------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor) -> AutoencoderOutput:
+        """Encode and decode x (batch, *input_shape)."""
+        z = self.encode(x)
+        return AutoencoderOutput(self.decode(z), z)
+
+    @property
+    def input_size(self) -> int:
+        """Numbers in one sample: 784 for a 1×28×28 image."""
+        return math.prod(self.input_shape)
+
+    @cached_property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of the code of one sample, without batch and instances, found by encoding a blank one."""
+        modes = {part: part.training for part in self.modules()}
+        self.eval()
+        with torch.no_grad():
+            blank = next(self.parameters()).new_zeros(1, *self.input_shape)
+            z = self.encode(blank)
+        for part, mode in modes.items():
+            part.training = mode
+        return tuple(z.shape[1 if self.instances is None else 2 :])
+
+    @property
+    def latent_size(self) -> int:
+        """Numbers in the code of one sample."""
+        return math.prod(self.latent_shape)
+
+    @property
+    def compression_ratio(self) -> float:
+        """Input size divided by latent size: 39.2 for 784 → 20, below 1 for an overcomplete code."""
+        return self.input_size / self.latent_size
+
+    @property
+    def is_undercomplete(self) -> bool:
+        """Whether the code is smaller than the input."""
+        return self.latent_size < self.input_size
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable numbers in the model, all instances together."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    def configure_optimizers(self) -> Any:
+        """Build the injected optimizer, and the scheduler if there is one."""
+        optimizer = self.build_optimizer(self.parameters())
+        if self.build_lr_scheduler is None:
+            return optimizer
+        scheduler = self.build_lr_scheduler(optimizer)
+        config: dict[str, Any] = {"scheduler": scheduler}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            config["monitor"] = getattr(scheduler, "monitor", "val/loss")
+        return {"optimizer": optimizer, "lr_scheduler": config}
+
+    def loss(self, x: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+        """Forward pass and objective of x (batch, *input_shape).
+
+        Returns:
+            `loss`, the weighted total, followed by the unweighted terms; and the output they were computed from.
+        """
+        if not self._range_checked:
+            self._check_range(x)
+        output = self(x)
+        terms = self.loss_terms(x, output)
+        weights = self.loss_weights
+        weighted = [weights.get(name, 1.0) * term for name, term in terms.items()]
+        return {"loss": torch.stack(weighted).sum() if len(weighted) > 1 else weighted[0], **terms}, output
+
+    def per_instance(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The losses as they are logged: detached, and divided by the number of instances they are sums over."""
+        copies = self.instances or 1
+        return {name: value.detach() / copies for name, value in losses.items()}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Objective of one batch; logs it every `log_every_n_steps` optimizer steps."""
+        x = batch[0]
+        losses, _ = self.loss(x)
+        if x.device.type == "cpu":  # elsewhere it would wait for the device at each step
+            self._check_finite(losses)
+        values = self.per_instance(losses)
+        if batch_idx == 0:  # not so in the rest of an epoch that was interrupted
+            self._epoch_means.reset()
+        self._epoch_means.add(values, len(x))
+        self.images_seen += len(x) * self.trainer.world_size
+        if self._logs_this_step():
+            self._check_finite(self._epoch_means.sums)
+            self._log_train(values)
+        return losses["loss"]
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Log the mean of the objective and its terms over the validation set; callbacks get the output."""
+        return self._evaluation_step("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Log the mean of the objective and its terms over the test set; callbacks get the output."""
+        return self._evaluation_step("test", batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> AutoencoderOutput:
+        """Reconstruction and code of one batch."""
+        return self(batch[0])
+
+    def on_train_start(self) -> None:
+        """Continue the random numbers of a run that was interrupted."""
+        if self._rng_state is not None:
+            torch.set_rng_state(self._rng_state)
+            self._rng_state = None
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means over all training images, taken while the weights were changing."""
+        means = self._epoch_means.compute()
+        if means:
+            self.log_dict({f"train/{name}_epoch": value for name, value in means.items()}, sync_dist=True)
+            self.log_dict(self._step())
+
+    def on_validation_epoch_end(self) -> None:
+        """Stop before weights that have become useless are saved."""
+        if self.trainer.sanity_checking or self.trainer.state.fn != "fit":
+            return
+        self.log_dict(self._step())
+        loss = self.trainer.callback_metrics.get("val/loss")
+        if loss is not None:
+            self._check_finite({"val/loss": loss})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a resumed run needs: the class, the means of the epoch so far, the random numbers' state."""
+        stamp_identity(self, checkpoint)
+        checkpoint["autoencoder"] |= {
+            "images_seen": self.images_seen,
+            "epoch_means": self._epoch_means.state_dict(),
+            "rng_state": torch.get_rng_state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back what `on_save_checkpoint` added; the random state is put in force when training starts."""
+        saved = checkpoint.get("autoencoder", {})
+        self.images_seen = saved.get("images_seen", 0)
+        self._epoch_means.load_state_dict(saved.get("epoch_means", {}))
+        self._rng_state = saved.get("rng_state")
+
+    # --- details -----------------------------------------------------------------------------------------------
+
+    def _evaluation_step(self, stage: str, batch: Batch) -> dict[str, Tensor]:
+        losses, output = self.loss(batch[0])
+        values = {f"{stage}/{name}": value for name, value in self.per_instance(losses).items()}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch[0]), sync_dist=True)
+        return output._asdict()
+
+    def _logs_this_step(self) -> bool:
+        # `self.log` costs more than a small model's whole step, so it is called only when a row is due.
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return every > 0 and (self.trainer.global_step + 1) % every == 0
+
+    def _log_train(self, values: Mapping[str, Tensor]) -> None:
+        self.log("train/loss", values["loss"], prog_bar=True)
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        others = {f"train/{name}": value for name, value in values.items() if name != "loss"}
+        extra: dict[str, Any] = {"optim/lr": float(rate), "progress/images_seen": float(self.images_seen)}
+        self.log_dict({**others, **extra, **self._step(ahead=1)})
+
+    def _step(self, ahead: int = 0) -> dict[str, Tensor]:
+        # Lightning numbers rows by the index of the last step; ours count optimizer steps completed, so that a
+        # row and a snapshot of the same moment carry the same number. float64 holds every step exactly.
+        return {"step": torch.tensor(self.trainer.global_step + ahead, dtype=torch.float64)}
+
+    def _check_range(self, x: Tensor) -> None:
+        self._range_checked = True
+        low, high = self.output_range
+        if self.reconstruction_loss == "bce":
+            if low < 0 or high > 1:
+                raise ConfigError(
+                    f"the bce loss needs a reconstruction within [0, 1], but {type(self).__name__}'s output is not "
+                    "bounded so: set --model.output_activation sigmoid, or --model.reconstruction_loss mse"
+                )
+            low, high = 0.0, 1.0
+        least, most = float(x.min()), float(x.max())
+        slack = 1e-4
+        if least < low - slack or most > high + slack:
+            what = "bce loss" if self.reconstruction_loss == "bce" else f"output of {type(self).__name__}"
+            raise ConfigError(
+                f"the {what} covers [{low:g}, {high:g}], but the first batch spans [{least:.4g}, {most:.4g}]: set "
+                "--data.normalize unit, or choose --model.output_activation none with --model.reconstruction_loss mse"
+            )
+
+    def _check_finite(self, losses: Mapping[str, Tensor]) -> None:
+        broken = [f"{name} is {float(value)}" for name, value in losses.items() if not torch.isfinite(value)]
+        if not broken:
+            return
+        saved = getattr(self.trainer.checkpoint_callback, "last_model_path", "") or "none was saved yet"
+        raise TrainingError(
+            f"the loss is no longer finite at step {self.trainer.global_step} of epoch {self.trainer.current_epoch}: "
+            f"{broken[-1]}; lower --model.optimizer.lr or clip gradients with --trainer.gradient_clip_val 1 "
+            f"(last good checkpoint: {saved})"
+        )

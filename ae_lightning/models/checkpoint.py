@@ -1,0 +1,170 @@
+"""Checkpoints that know their class: how they are marked, and how they are opened again."""
+
+import importlib
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+import ae_lightning
+from ae_lightning.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from ae_lightning.models.base import Autoencoder
+
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def stamp_identity(model: "Autoencoder", checkpoint: dict[str, Any]) -> None:
+    """Write the model's class into the checkpoint, and keep only hyper-parameters that load without pickled code.
+
+    Lightning keeps the class path only for models made by its command line, and would try to pickle a Python
+    caller's optimizer function.
+    """
+    kind = type(model)
+    checkpoint["autoencoder"] = {
+        "class_path": f"{kind.__module__}.{kind.__qualname__}",
+        "version": ae_lightning.__version__,
+    }
+    stored = checkpoint.get("hyper_parameters", {})
+    native = {name: _native(value) for name, value in stored.items()}
+    checkpoint["hyper_parameters"] = {name: value for name, value in native.items() if _is_plain(value)}
+
+
+def _native(value: Any) -> Any:
+    """The value with numpy's numbers, as a sweep may give, turned into Python's."""
+    if isinstance(value, dict):
+        return {key: _native(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        copies = [_native(inner) for inner in value]
+        return tuple(copies) if isinstance(value, tuple) else copies
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_plain(v) for v in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(v) for v in value)
+    return isinstance(value, _PLAIN)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint file of ours onto the CPU without running any code in it.
+
+    Raises:
+        CheckpointError: There is no such file, it is damaged, it holds code, or it is not an autoencoder of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = f"; checkpoints there: {', '.join(near)}" if (near := _checkpoints_near(path)) else ""
+        raise CheckpointError(f"there is no checkpoint at {path}{found}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({(error.strerror or str(error)).lower()})") from error
+    except Exception as error:  # torch raises nearly anything over a file that is not its own
+        raise CheckpointError(f"{path} {_fault(path, error)}") from error
+    ours = isinstance(checkpoint, dict) and {"state_dict", "autoencoder"} <= checkpoint.keys()
+    if not ours or "class_path" not in checkpoint["autoencoder"]:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of an ae_lightning autoencoder: it lacks 'state_dict' or 'autoencoder'"
+        )
+    return checkpoint
+
+
+def _fault(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        is_archive = file.read(2) == b"PK"
+    if not is_archive:
+        return "is not a checkpoint: it is no file that torch.save wrote"
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    if isinstance(error, pickle.UnpicklingError):
+        return f"holds Python objects beside tensors and is not opened, since they could run code: {reason}"
+    return f"is not a whole checkpoint ({reason})"
+
+
+def _checkpoints_near(path: Path) -> list[str]:
+    return sorted(p.name for p in path.parent.glob("*.ckpt")) if path.parent.is_dir() else []
+
+
+def checkpoint_class(checkpoint: dict[str, Any]) -> type["Autoencoder"]:
+    """Return the class that a checkpoint read by `read_checkpoint` belongs to.
+
+    Raises:
+        CheckpointError: The class cannot be imported any more, or is none of an autoencoder.
+    """
+    from ae_lightning.models.base import Autoencoder
+
+    class_path = checkpoint["autoencoder"]["class_path"]
+    try:
+        kind = import_class(class_path)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise CheckpointError(
+            f"the checkpoint belongs to the class {class_path}, which cannot be imported ({error})"
+        ) from error
+    # It is going to be called with arguments from the file, and the file may come from a stranger.
+    if not (isinstance(kind, type) and issubclass(kind, Autoencoder)):
+        raise CheckpointError(f"the checkpoint names {class_path} as its class, which is not an Autoencoder")
+    return kind
+
+
+def import_class(class_path: str) -> type["Autoencoder"]:
+    """Import a class by its dotted path; the same class may be known by several."""
+    module, _, name = class_path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def model_settings(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that the checkpoint's model was built with, as plain values."""
+    hyper_parameters = checkpoint.get("hyper_parameters", {})
+    return {name: value for name, value in hyper_parameters.items() if not name.startswith("_")}
+
+
+def load_autoencoder(path: str | Path, **overrides: Any) -> "Autoencoder":
+    """Load the variant that a checkpoint or a run's folder holds, in evaluation mode on the CPU.
+
+    Args:
+        path: A `.ckpt` file, or a run's folder (its `checkpoints/best.ckpt`, else `last.ckpt`, is taken).
+        **overrides: Constructor arguments to use in place of the stored ones. A model that was built in Python
+            with an optimizer function needs `optimizer=` here if it is to be trained with it again.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, not ours, or does not fit its own class any more.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = best_checkpoint(path)
+    checkpoint = read_checkpoint(path)
+    kind = checkpoint_class(checkpoint)
+    try:
+        model = _build(kind, model_settings(checkpoint) | overrides)
+        model.load_state_dict(checkpoint["state_dict"])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} does not fit {kind.__name__} as it is now: {error}") from error
+    model.on_load_checkpoint(checkpoint)
+    return model.eval()
+
+
+def _build(kind: type["Autoencoder"], settings: dict[str, Any]) -> "Autoencoder":
+    # The command line stores optimizers as {class_path, init_args}; its own parser turns them into callables.
+    from lightning.pytorch.cli import instantiate_module
+
+    if any(isinstance(value, dict) and "class_path" in value for value in settings.values()):
+        class_path = f"{kind.__module__}.{kind.__qualname__}"
+        return instantiate_module(kind, {"_class_path": class_path, **settings})
+    return kind(**settings)
+
+
+def best_checkpoint(run: Path) -> Path:
+    """Return `checkpoints/best.ckpt` of a run's folder, or `last.ckpt` where there is no best one.
+
+    Raises:
+        CheckpointError: The folder has neither.
+    """
+    for name in ("best.ckpt", "last.ckpt"):
+        if (candidate := run / "checkpoints" / name).is_file():
+            return candidate
+    raise CheckpointError(f"{run} has no checkpoint: neither checkpoints/best.ckpt nor checkpoints/last.ckpt is there")

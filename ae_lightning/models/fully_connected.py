@@ -1,0 +1,53 @@
+"""Fully connected autoencoders of any depth."""
+
+from typing import Any
+
+from torch import Tensor
+
+from ae_lightning.models.base import Autoencoder
+from ae_lightning.nn.activations import ActivationName, activation_range
+from ae_lightning.nn.mlp import MLP
+
+
+class FullyConnectedAutoencoder(Autoencoder):
+    """Fully connected layers down to a code and mirrored up again: 784-400-20-400-784 by default on MNIST.
+
+    Args:
+        input_shape: Shape of one sample, such as (1, 28, 28). The command line takes it from the data.
+        latent_dim: Width of the code.
+        hidden_dims: Widths of the encoder's hidden layers, from the input to the code; the decoder mirrors them.
+        activation: Activation of the hidden layers.
+        latent_activation: Activation of the code; none makes it linear.
+        output_activation: Activation of the reconstruction; sigmoid asks for pixels within [0, 1].
+        **kwargs: Arguments of `Autoencoder`.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        latent_dim: int = 20,
+        hidden_dims: tuple[int, ...] = (400,),
+        activation: ActivationName = "relu",
+        latent_activation: ActivationName = "none",
+        output_activation: ActivationName = "sigmoid",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(input_shape, **kwargs)
+        self.latent_dim = latent_dim
+        self.output_activation_name: ActivationName = output_activation
+        widths = [self.input_size, *hidden_dims, latent_dim]
+        self.encoder = MLP(widths, activation, latent_activation)
+        self.decoder = MLP(widths[::-1], activation, output_activation)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Code: x (batch, *input_shape) to (batch, latent_dim)."""
+        return self.encoder(x.flatten(1))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Reconstruction: z (batch, latent_dim) to (batch, *input_shape)."""
+        return self.decoder(z).unflatten(-1, self.input_shape)
+
+    @property
+    def output_range(self) -> tuple[float, float]:
+        """Range of the output activation."""
+        return activation_range(self.output_activation_name)

@@ -1,0 +1,54 @@
+"""The overcomplete autoencoder: what does gradient descent find when nothing forces it to compress?"""
+
+from typing import Any
+
+from torch import Tensor
+
+from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.nn.activations import ActivationName, activation, activation_range
+
+
+class OvercompleteAutoencoder(ShallowAutoencoder):
+    """One hidden layer, wider than the input: 784 → 1024 → 784 on MNIST, ReLU code, linear output.
+
+    The experiment is "Gradient descent bias in overcomplete autoencoders". Identity would be a perfect solution;
+    which features are found instead is the doing of gradient descent alone.
+
+    Args:
+        input_shape: Shape of one sample, such as (1, 28, 28). The command line takes it from the data.
+        latent_dim: Width of the hidden layer.
+        activation: Activation of the code.
+        output_activation: Activation of the reconstruction; sigmoid where pixels lie within [0, 1].
+        instances: Independent copies trained side by side on the same data, or None for a single one.
+        **kwargs: Arguments of `Autoencoder`.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        latent_dim: int = 1024,
+        activation: ActivationName = "relu",
+        output_activation: ActivationName = "none",
+        instances: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(input_shape, latent_dim, activation, instances, **kwargs)
+        self.output_activation_name: ActivationName = output_activation
+        self.output_activation = _activation(output_activation)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Code: x (batch, *input_shape) to (batch, latent), or (instances, batch, latent)."""
+        return self.dictionary.encode(self.flatten(x))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Reconstruction: z (…, batch, latent) to (…, batch, *input_shape)."""
+        return self.unflatten(self.output_activation(self.dictionary.decode(z)))
+
+    @property
+    def output_range(self) -> tuple[float, float]:
+        """Range of the output activation."""
+        return activation_range(self.output_activation_name)
+
+
+# The constructor's argument has the name of the function, as the field would have it.
+_activation = activation
