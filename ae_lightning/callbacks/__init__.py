@@ -1,0 +1,1 @@
+"""Callbacks: one concern each, and `schedule`, which says when they act."""

@@ -1,0 +1,37 @@
+"""Looking at a model in the middle of training without leaving a trace."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
+
+
+@contextlib.contextmanager
+def observing(trainer: Trainer, module: LightningModule) -> Iterator[None]:
+    """Evaluation mode, no gradients, the run's precision; random state and every module's mode are put back."""
+    modes = {part: part.training for part in module.modules()}
+    with isolate_rng(), torch.no_grad(), trainer.precision_plugin.val_step_context():
+        module.eval()
+        try:
+            yield
+        finally:
+            for part, mode in modes.items():
+                part.training = mode
+
+
+def logs_at(trainer: Trainer, step: int) -> bool:
+    """Tell whether `log_every_n_steps` asks for a row after this many optimizer steps."""
+    every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return every > 0 and step % every == 0
+
+
+def log_now(trainer: Trainer, metrics: dict[str, float]) -> None:
+    """Send scalars to all loggers at the present step, from any hook, on the first process only.
+
+    Lightning's `self.log` is not allowed when a fit starts or ends, which is when callbacks have most to say.
+    """
+    if trainer.is_global_zero and metrics:
+        for logger in trainer.loggers:
+            logger.log_metrics({**metrics, "epoch": trainer.current_epoch}, step=trainer.global_step)

@@ -1,0 +1,183 @@
+"""The two loggers of a run, side by side in its folder: `metrics.csv` and TensorBoard events."""
+
+import csv
+import io
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import SummaryWriter
+
+from ae_lightning.errors import RunFolderError
+from ae_lightning.files import write_text
+
+HPARAM_METRICS = ("val/loss", "val/reconstruction", "probe/latent")
+"""Metrics shown beside the hyper-parameters; TensorBoard wants their names before the first step."""
+
+
+def run_loggers(folder: Path, resume_step: int | None = None) -> list[Logger]:
+    """Build the loggers of a run that lives in `folder`.
+
+    Args:
+        folder: The run's folder, `…/<experiment>/version_<n>`.
+        resume_step: Optimizer steps completed in the checkpoint that the run resumes from; what was logged
+            after it is dropped, since it will be logged again.
+    """
+    return [RunTensorBoard(folder, resume_step), MetricsCSV(folder, resume_step)]
+
+
+class MetricsCSV(Logger):
+    """One table of all logged scalars: a row for each moment, a column for each metric, empty where not logged.
+
+    Lightning's own CSVLogger deletes the table of an interrupted run and keeps up to a hundred rows in memory;
+    this one writes a row at once, so that a killed process loses none, and carries on.
+
+    Args:
+        folder: The run's folder; the table is `metrics.csv` in it.
+        resume_step: Rows of later steps than this are dropped at the start.
+    """
+
+    def __init__(self, folder: Path, resume_step: int | None = None) -> None:
+        super().__init__()
+        self.path = folder / "metrics.csv"
+        self._columns: list[str] = ["step", "epoch"]
+        self._started = False
+        self._resume_step = resume_step
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment: the folder's parent."""
+        return self.path.parent.parent.name
+
+    @property
+    def version(self) -> str:
+        """Name of the run's own folder, such as version_0."""
+        return self.path.parent.name
+
+    @property
+    def log_dir(self) -> str:
+        """The run's folder."""
+        return str(self.path.parent)
+
+    @property
+    def save_dir(self) -> str:
+        """The folder above the experiment's."""
+        return str(self.path.parent.parent.parent)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the run's settings are in `config.yaml` beside the table."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Append one row; a metric not seen before adds a column to the whole table."""
+        if not self._started:
+            self._start()
+        row = {"step": step, **{name: float(value) for name, value in metrics.items()}}
+        if "epoch" in row:
+            row["epoch"] = int(metrics["epoch"])
+        new = [name for name in row if name not in self._columns]
+        if new:
+            self._write_table(read_rows(self.path), [*self._columns, *sorted(new)])
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self._columns).writerow(row)
+
+    def _start(self) -> None:
+        self._started = True
+        rows = read_rows(self.path)
+        if rows:
+            self._columns = list(rows[0])
+        if self._resume_step is not None:
+            rows = [row for row in rows if int(row["step"]) <= self._resume_step]
+        self._write_table(rows, self._columns)
+
+    def _write_table(self, rows: list[dict[str, str]], columns: list[str]) -> None:
+        self._columns = columns
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path, text.getvalue())
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a `metrics.csv` as text; empty where there is none yet. A last line cut short is left out.
+
+    Raises:
+        RunFolderError: The file is not a table of metrics.
+    """
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    rows = list(csv.DictReader(io.StringIO(whole, newline="")))
+    if rows and "step" not in rows[0]:
+        raise RunFolderError(f"{path} is not a table of metrics: it has no column `step`")
+    return rows
+
+
+class RunTensorBoard(TensorBoardLogger):
+    """TensorBoard events in the run's folder, with hyper-parameters, a custom layout, and no second YAML file.
+
+    Args:
+        folder: The run's folder.
+        resume_step: Events of later steps than this are hidden from TensorBoard.
+    """
+
+    def __init__(self, folder: Path, resume_step: int | None = None) -> None:
+        purge: dict[str, Any] = {} if resume_step is None else {"purge_step": resume_step + 1}
+        super().__init__(
+            folder.parent.parent,
+            name=folder.parent.name,
+            version=folder.name,
+            default_hp_metric=False,
+            **purge,
+        )
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Record the plain settings, and declare the metrics that are shown beside them.
+
+        Only the names are declared; TensorBoard takes the values from the scalars logged later.
+        """
+        from torch.utils.tensorboard.summary import hparams
+
+        settings = vars(params) if isinstance(params, Namespace) else params
+        for summary in hparams(flat_settings(settings), dict.fromkeys(HPARAM_METRICS, 0.0)):
+            self.experiment._get_file_writer().add_summary(summary)
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Flush the events; settings are in `config.yaml`, so Lightning's `hparams.yaml` is not written."""
+        self.experiment.flush()
+
+
+def write_picture(writer: SummaryWriter, tag: str, picture: np.ndarray, step: int) -> None:
+    """Write an RGB picture (height, width, 3), uint8, to TensorBoard.
+
+    `SummaryWriter.add_image` first resamples it to its own size, which takes most of its time.
+    """
+    png = io.BytesIO()
+    Image.fromarray(picture).save(png, format="PNG", compress_level=1)
+    height, width, _ = picture.shape
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png.getvalue())
+    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+
+
+def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+    """Nested settings as `a/b` names with plain values; lists and None become text."""
+    flat: dict[str, bool | int | float | str] = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat |= flat_settings(value, f"{name}/")
+        else:
+            flat[name] = value if isinstance(value, (bool, int, float, str)) else str(value)
+    return flat
