@@ -1,0 +1,151 @@
+"""`Run`: a finished, interrupted or still running fit, read back from its folder."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import yaml
+from torch import Tensor
+
+from ae_lightning.callbacks.snapshots import read_index
+from ae_lightning.data.base import AutoencoderDataModule
+from ae_lightning.errors import RunFolderError
+from ae_lightning.loggers import read_rows
+from ae_lightning.models.base import Autoencoder
+from ae_lightning.models.checkpoint import best_checkpoint, load_autoencoder
+
+
+class Snapshots(Mapping[int, dict[str, Tensor]]):
+    """Weight snapshots by optimizer step, each read from its file when asked for.
+
+    Args:
+        folder: The run's `snapshots/` folder; empty or missing means none were taken yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.index = read_index(folder)
+        self._files = {entry["step"]: entry["file"] for entry in self.index}
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        if step not in self._files:
+            taken = ", ".join(map(str, self._files)) or "none"
+            raise KeyError(f"no snapshot was taken at step {step} in {self.folder}; there are: {taken}")
+        path = self.folder / self._files[step]
+        try:
+            return safetensors.torch.load_file(path)
+        except (OSError, safetensors.SafetensorError) as error:
+            raise RunFolderError(f"the snapshot {path} is missing or damaged ({error})") from error
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def nearest(self, step: int) -> int:
+        """Step of the snapshot nearest to `step`.
+
+        Raises:
+            RunFolderError: There are no snapshots.
+        """
+        if not self._files:
+            raise RunFolderError(f"there are no snapshots in {self.folder}")
+        return min(self._files, key=lambda taken: abs(taken - step))
+
+
+class Run:
+    """What a run's folder holds, each part read when first asked for.
+
+    Args:
+        folder: `lightning_logs/<experiment>/version_<n>`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Run":
+        """Open a run's folder.
+
+        Raises:
+            RunFolderError: There is no such folder, or it is not that of a run.
+        """
+        path = Path(folder)
+        if not path.is_dir():
+            raise RunFolderError(f"there is no run folder at {path}")
+        if not (path / "config.yaml").is_file():
+            inside = sorted(child.parent.name for child in path.glob("*/config.yaml"))
+            hint = f"; it holds the runs {', '.join(inside)}" if inside else ""
+            raise RunFolderError(f"{path} is not a run's folder: it has no config.yaml{hint}")
+        return cls(path)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved settings the run was started with."""
+        return yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
+
+    @property
+    def metrics(self) -> dict[str, np.ndarray]:
+        """The table of logged scalars by column, NaN where a row has no such value; read anew at each call.
+
+        `step` counts completed optimizer steps; losses are means per pixel and per instance.
+        """
+        rows = read_rows(self.folder / "metrics.csv")
+        names = list(rows[0]) if rows else ["step"]
+        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
+
+    def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and values at which the metric `name` was logged.
+
+        Raises:
+            KeyError: It was never logged.
+        """
+        table = self.metrics
+        if name not in table:
+            raise KeyError(f"{name!r} was not logged in {self.folder}; there are: {', '.join(table)}")
+        logged = ~np.isnan(table[name])
+        return table["step"][logged].astype(int), table[name][logged]
+
+    def last_values(self, prefix: str) -> dict[str, float]:
+        """Last logged value of each metric whose name begins with `prefix`."""
+        names = [name for name in self.metrics if name.startswith(prefix)]
+        return {name: float(values[-1]) for name in names if len(values := self.series(name)[1])}
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """Weight snapshots by step, those taken up to now."""
+        return Snapshots(self.folder / "snapshots")
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best checkpoint, or the last where there is no best one."""
+        return best_checkpoint(self.folder)
+
+    @cached_property
+    def model(self) -> Autoencoder:
+        """The trained variant, from the best checkpoint, in evaluation mode on the CPU."""
+        return load_autoencoder(self.checkpoint)
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """The final numbers, `metrics.json`; empty while the run has not finished."""
+        with contextlib.suppress(FileNotFoundError):
+            return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        return {}
+
+    @cached_property
+    def data(self) -> AutoencoderDataModule:
+        """The data module the run was trained on, built anew from the settings and not yet set up."""
+        from jsonargparse import ArgumentParser
+
+        import ae_lightning.data  # noqa: F401 - makes the data modules known by their short names
+
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_subclass_arguments(AutoencoderDataModule, "data")
+        return parser.instantiate_classes(parser.parse_object({"data": self.config["data"]})).data
