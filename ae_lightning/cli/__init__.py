@@ -1,0 +1,1 @@
+"""The command line: `ae-lightning fit --config …` and its companions."""

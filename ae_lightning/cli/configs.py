@@ -1,0 +1,98 @@
+"""The packaged experiments: where they are, how they are found by name, and `ae-lightning configs`."""
+
+import difflib
+from itertools import pairwise
+from pathlib import Path
+
+from ae_lightning.errors import ConfigError
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+#: Options whose value may be the name of a packaged file instead of a path.
+FILE_OPTIONS = ("--config", "-c", "--model", "--data", "--trainer")
+
+
+def config_folder() -> Path:
+    """Folder of the packaged configs: inside the package when installed, beside it in a checkout."""
+    inside = PACKAGE / "configs"
+    return inside if inside.is_dir() else PACKAGE.parent / "configs"
+
+
+def packaged(folder: Path | None = None) -> dict[str, Path]:
+    """Packaged files by name without the ending, such as `overcomplete_mnist` or `model/overcomplete`."""
+    folder = folder or config_folder()
+    files = sorted(folder.rglob("*.yaml"), key=lambda path: (len(path.parts), path))
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+
+
+def summary(path: Path) -> str:
+    """What a config is for: its first comment line."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.lstrip("# ").strip() if first.startswith("#") else ""
+
+
+def resolve_names(arguments: list[str]) -> list[str]:
+    """Replace names of packaged configs by their paths in a list of command-line arguments.
+
+    Raises:
+        ConfigError: A `--config` is neither a file nor the name of a packaged one.
+    """
+    resolved: list[str] = []
+    option = ""
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals and name in FILE_OPTIONS:
+            argument = f"{name}={_resolve(name, value)}"
+        elif option in FILE_OPTIONS:
+            argument = _resolve(option, argument)
+        resolved.append(argument)
+        option = argument
+    return resolved
+
+
+def config_files(arguments: list[str]) -> list[Path]:
+    """Files named with `--config` or `-c`."""
+    names = [argument.partition("=")[2] for argument in arguments if argument.startswith(("--config=", "-c="))]
+    for option, value in pairwise(arguments):
+        if option in ("--config", "-c"):
+            names.append(value)
+    return [Path(name) for name in names if Path(name).is_file()]
+
+
+def _resolve(option: str, value: str) -> str:
+    if Path(value).is_file():
+        return value
+    known = packaged()
+    for name in (value.removesuffix(".yaml"), f"{option.lstrip('-')}/{value}".removesuffix(".yaml")):
+        if name in known:
+            return str(known[name])
+    if option in ("--config", "-c"):
+        raise ConfigError(
+            f"--config {value}: there is no such file, and no packaged config of that name{_nearest(value)}"
+        )
+    return value  # a class name, which the parser knows about
+
+
+def _nearest(value: str) -> str:
+    experiments = [name for name in packaged() if "/" not in name]
+    close = difflib.get_close_matches(Path(value).stem, experiments, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{hint} (`ae-lightning configs` lists them all)" if experiments else hint
+
+
+def main(arguments: list[str]) -> int:
+    """Print the packaged configs with a line each."""
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="ae-lightning configs",
+        description="List the packaged configs. Use one by name (--config overcomplete_mnist), a part by its option "
+        "(--model overcomplete), or copy the file and change it.",
+    )
+    parser.parse_args(arguments)
+    files = packaged()
+    width = max(map(len, files))
+    print(f"in {config_folder()}")
+    for name, path in files.items():
+        print(f"  {name:<{width}}  {summary(path)}")
+    return 0

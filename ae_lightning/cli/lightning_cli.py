@@ -1,0 +1,262 @@
+"""`fit`, `validate`, `test` and `predict`: Lightning's command line over our models and data."""
+
+import contextlib
+import logging
+import shutil
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+import ae_lightning.data  # noqa: F401 - makes the data modules known by their short names
+from ae_lightning.callbacks.images import TensorBoardImages
+from ae_lightning.callbacks.initial_validation import InitialValidation
+from ae_lightning.callbacks.latent_statistics import LatentStatistics
+from ae_lightning.callbacks.predictions import PredictionWriter
+from ae_lightning.callbacks.save_on_stop import SaveOnStop
+from ae_lightning.callbacks.snapshots import WeightSnapshots
+from ae_lightning.callbacks.throughput import Throughput
+from ae_lightning.callbacks.weight_statistics import WeightStatistics
+from ae_lightning.cli import run_folder
+from ae_lightning.cli.configs import config_files, resolve_names
+from ae_lightning.cli.evaluate import print_results
+from ae_lightning.cli.main import COMMANDS
+from ae_lightning.cli.parser import HelpfulParser, ParseMistake, check_yaml, explain
+from ae_lightning.cli.record_config import RecordConfig
+from ae_lightning.cli.resume import model_of_checkpoint, refuse_other_settings, with_run_config
+from ae_lightning.data.base import AutoencoderDataModule
+from ae_lightning.errors import ConfigError
+from ae_lightning.evaluation import evaluate_run
+from ae_lightning.loggers import run_loggers
+from ae_lightning.models import variants
+from ae_lightning.models.base import Autoencoder
+from ae_lightning.models.checkpoint import read_checkpoint
+from ae_lightning.run import Run
+
+# Batches between two updates of the progress bar: drawing it costs more than a small model's step.
+REFRESH_RATE = 20
+
+CALLBACKS: dict[str, type[Callback]] = {
+    "checkpoint": ModelCheckpoint,
+    "snapshots": WeightSnapshots,
+    "images": TensorBoardImages,
+    "weight_statistics": WeightStatistics,
+}
+"""Callbacks of every fit that have options of their own, `--<key>.…`."""
+
+
+class AutoencoderCLI(LightningCLI):
+    """LightningCLI in subclass mode over `Autoencoder` and `AutoencoderDataModule`.
+
+    Args:
+        arguments: Command-line arguments without the program's name.
+    """
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.run: Path | None = None
+        self._checkpoint: dict[str, Any] | None = None
+        self._save_on_stop = SaveOnStop()
+        super().__init__(
+            Autoencoder,
+            AutoencoderDataModule,
+            save_config_callback=RecordConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            trainer_defaults={"num_sanity_val_steps": 0, "enable_model_summary": False},
+            seed_everything_default=0,
+            parser_class=HelpfulParser,
+            parser_kwargs={"description": "Train and study autoencoders."},
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            args=arguments,
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and put into one sentence what cannot be parsed."""
+        command = args[0] if args and args[0] in self._subcommand_parsers else "fit"
+        if model := model_of_checkpoint(args):
+            self._parser(command).set_defaults({"model": model})
+        try:
+            super().parse_arguments(parser, args)
+        except ParseMistake as mistake:
+            options = [name for action in self._parser(command)._actions for name in action.option_strings]
+            raise ConfigError(explain(str(mistake), options, [*self._subcommand_parsers, *COMMANDS])) from mistake
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the callbacks of every run, the experiment's name, and the shape that data give the model."""
+        parser.add_argument(
+            "--experiment",
+            type=str | None,
+            default=None,
+            help="Name of the folder in lightning_logs/; by default that of the config file or the model.",
+        )
+        for key, callback in CALLBACKS.items():
+            parser.add_lightning_class_args(callback, key)
+        parser.set_defaults(
+            {
+                "checkpoint.filename": "best",
+                "checkpoint.monitor": "val/loss",
+                "checkpoint.save_last": True,
+                "checkpoint.auto_insert_metric_name": False,
+                "checkpoint.enable_version_counter": False,
+                "data": {"class_path": "ae_lightning.data.digits.DigitsDataModule"},
+            }
+        )
+        parser.link_arguments("data.input_shape", "model.init_args.input_shape", apply_on="instantiate")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer with our loggers and callbacks, in the run's folder."""
+        config = self._get(self.config_init, "trainer")
+        extra: list[Callback] = []
+        if self.subcommand == "predict":
+            extra = [PredictionWriter(self._predictions_folder())]
+        elif self.subcommand == "fit":
+            extra = [InitialValidation(), LatentStatistics(), Throughput(), self._save_on_stop]
+            if config.logger in (None, True) and not config.fast_dev_run:
+                self.run = self._choose_folder(Path(config.default_root_dir or ".") / run_folder.ROOT_NAME)
+                step = self._checkpoint["global_step"] if self._checkpoint else None
+                kwargs["logger"] = run_loggers(self.run, step)
+        elif config.logger is None:
+            kwargs["logger"] = False
+        given = config.callbacks or []
+        if config.enable_progress_bar is None and not sys.stderr.isatty():
+            kwargs["enable_progress_bar"] = False
+        elif config.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in given):
+            extra.append(RichProgressBar(refresh_rate=REFRESH_RATE))
+        try:
+            return super().instantiate_trainer(callbacks=[*given, *extra], **kwargs)
+        except (ValueError, MisconfigurationException) as error:
+            self._discard_new_folder()
+            accelerator = f"--trainer.accelerator {config.accelerator}, --trainer.devices {config.devices}"
+            raise ConfigError(f"there can be no such trainer ({accelerator}): {error}") from error
+
+    def fit(self, **kwargs: Any) -> None:
+        """Train; leave no folder behind when the run fails before its first step, and say how to go on after Ctrl-C."""
+        try:
+            self.trainer.fit(**kwargs)
+        except SystemExit:  # Lightning's answer to Ctrl-C
+            print(self._farewell(), file=sys.stderr)
+            raise KeyboardInterrupt from None
+        except Exception:
+            if self.trainer.global_step == 0 and self.trainer.is_global_zero:
+                self._discard_new_folder()
+            raise
+
+    def before_fit(self) -> None:
+        """Refuse to go on from a checkpoint of a run that is over."""
+        if self._checkpoint is None:
+            return
+        epochs, steps = self.trainer.max_epochs, self.trainer.max_steps
+        done = self._checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        if 0 <= steps <= self._checkpoint["global_step"] or (epochs is not None and 0 <= epochs <= done):
+            raise ConfigError(
+                f"nothing is left to train: the checkpoint has done {done} epochs and "
+                f"{self._checkpoint['global_step']} steps, and --trainer.max_epochs is {epochs}, --trainer.max_steps "
+                f"{steps}; raise them to go on"
+            )
+
+    def before_test(self) -> None:
+        """Warn of numbers that mean nothing."""
+        self._warn_if_untrained()
+
+    def before_validate(self) -> None:
+        """Warn of numbers that mean nothing."""
+        self._warn_if_untrained()
+
+    def predict(self, **kwargs: Any) -> None:
+        """Write predictions into the folder of the checkpoint's run, and keep none in memory."""
+        self.trainer.predict(**kwargs | {"return_predictions": False})
+        print(f"codes, reconstructions and errors: {self._predictions_folder()}")
+
+    def after_fit(self) -> None:
+        """Measure what came out, and say where it lies."""
+        if self.run is not None and self.trainer.is_global_zero:
+            print_results(evaluate_run(Run.load(self.run), data=self.datamodule))
+
+    def _warn_if_untrained(self) -> None:
+        if self._checkpoint is None:
+            print(f"no --ckpt_path was given: {self.subcommand} measures an untrained model", file=sys.stderr)
+
+    def _predictions_folder(self) -> Path:
+        path = self._get(self.config, "ckpt_path")
+        if not path:
+            raise ConfigError("predict needs a trained model: name a checkpoint with --ckpt_path")
+        run = run_folder.run_of(Path(path)) or Path(path).parent
+        return run / "predictions" / Path(path).stem
+
+    def _choose_folder(self, root: Path) -> Path:
+        path = self._get(self.config, "ckpt_path")
+        if path and run_folder.continues_in_place(Path(path)):
+            return Path(path).parent.parent
+        return run_folder.claim(root, self._experiment())
+
+    def _farewell(self) -> str:
+        step = self.trainer.global_step
+        last = self.run / "checkpoints" / "last.ckpt" if self.run else None
+        if last is None or not last.is_file():
+            return f"interrupted at step {step}; no checkpoint had been saved yet"
+        what = "saved" if self._save_on_stop.saved else "the last checkpoint is older"
+        return f"interrupted at step {step}; {what}. Go on with:\n  ae-lightning fit --ckpt_path {last}"
+
+    def _discard_new_folder(self) -> None:
+        """Leave nothing behind of a run that never began; a folder that was there before is kept."""
+        if self.run is not None and self._checkpoint is None:
+            shutil.rmtree(self.run)
+            with contextlib.suppress(OSError):  # other runs of the experiment are there
+                self.run.parent.rmdir()
+
+    def _experiment(self) -> str:
+        if name := self._get(self.config, "experiment"):
+            return name
+        for path in self._get(self.config, "config") or []:
+            if path is not None and (stem := Path(str(path)).stem) != "config":
+                return stem
+        return type(self.model).__name__
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning would let the checkpoint's settings silently win over those asked for.
+        config = self.config[self.config.subcommand]
+        if not config.get("ckpt_path"):
+            return
+        path = Path(config.ckpt_path)
+        self._checkpoint = read_checkpoint(path)
+        parser = self._parser(self.config.subcommand)
+        asked = yaml.safe_load(parser.dump(config, skip_none=False, format="yaml"))["model"]
+        refuse_other_settings(asked, self._checkpoint, path)
+
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        super()._add_subcommands(parser, **kwargs)
+        for name, (_, help_line) in COMMANDS.items():
+            # Listed for --help and for guesses only: `main` runs these without building this parser.
+            parser._subcommands_action.add_subcommand(name, HelpfulParser(), help=help_line)  # type: ignore[union-attr]
+
+
+def main(arguments: list[str]) -> int:
+    """Run one of Lightning's subcommands."""
+    variants()  # importing them makes their short names known to the parser
+    quiet_lightning()
+    arguments = with_run_config(resolve_names(arguments))
+    for path in config_files(arguments):
+        check_yaml(path)
+    AutoencoderCLI(arguments)
+    return 0
+
+
+def quiet_lightning() -> None:
+    """Silence Lightning's advertisements, and its advice on loaders that are not ours."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*The dirpath has changed from.*")
+    warnings.filterwarnings("ignore", message=".*Couldn't infer the batch indices.*")
+    warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")

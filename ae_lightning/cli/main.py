@@ -1,0 +1,68 @@
+"""The entry point: finds the command, and turns a user's mistake into one sentence and exit code 2.
+
+Nothing heavy is imported here, so that `--version` and `configs` answer at once.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ae_lightning import __version__
+from ae_lightning.errors import UserError
+
+COMMANDS = {
+    "configs": ("ae_lightning.cli.configs", "List the packaged experiments with a line each."),
+    "evaluate": (
+        "ae_lightning.cli.evaluate",
+        "Print a run's final numbers beside those of simple baselines.",
+    ),
+}
+"""Commands beside Lightning's own: module with a `main(arguments)`, and a line of help."""
+
+USER_MISTAKE = 2
+INTERRUPTED = 130
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        args: Arguments without the program's name; those of the process by default.
+
+    Returns:
+        0 when all went well, 2 for a mistake of the user's, 130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if arguments == ["--version"]:
+        print(f"ae-lightning {__version__}")
+        return 0
+    try:
+        return _dispatch(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        message = _explain(error)
+        if debug or message is None:
+            raise
+        print(f"ae-lightning: error: {message}", file=sys.stderr)
+        return USER_MISTAKE
+
+
+def _dispatch(arguments: list[str]) -> int:
+    command = arguments[0] if arguments else ""
+    module, _ = COMMANDS.get(command, ("ae_lightning.cli.lightning_cli", ""))
+    rest = arguments[1:] if command in COMMANDS else arguments
+    return importlib.import_module(module).main(rest)
+
+
+def _explain(error: Exception) -> str | None:
+    """One sentence for an error the user can mend; None for a fault of ours, which keeps its traceback."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {(error.strerror or 'cannot be used').lower()}"
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's own, not imported here
+        return str(error)
+    return None

@@ -1,0 +1,176 @@
+"""The command line's parser: what it says when it does not understand."""
+
+import difflib
+import inspect
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Callback
+from lightning.pytorch.cli import LightningArgumentParser
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ae_lightning.data.base import AutoencoderDataModule
+from ae_lightning.errors import ConfigError
+from ae_lightning.models.base import Autoencoder
+
+# What can be named where, by the last part of the option.
+_BASES: dict[str, type] = {
+    "model": Autoencoder,
+    "data": AutoencoderDataModule,
+    "callbacks": Callback,
+    "optimizer": Optimizer,
+    "lr_scheduler": LRScheduler,
+}
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "list": "a list such as [1, 2]",
+    "tuple": "a list such as [1, 2]",
+    "dict": "a mapping",
+}
+
+
+class ParseMistake(Exception):
+    """The parser's own message, long and technical, not yet put into a sentence."""
+
+
+class HelpfulParser(LightningArgumentParser):
+    """A parser that raises instead of printing its usage, and takes no abbreviated option for another."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
+        """Raise `ParseMistake`, which `explain` turns into a sentence."""
+        raise ParseMistake(message) from ex
+
+
+def explain(message: str, options: Iterable[str], commands: Iterable[str]) -> str:
+    """Put a parser's message into one sentence: the option, what was wrong, and the nearest valid name.
+
+    Args:
+        message: What the parser said.
+        options: Options of the subcommand in use, such as `--trainer.max_epochs`.
+        commands: Names of all subcommands.
+    """
+    explanations = (_of_unknown_option(message, options), _of_command(message, commands), _of_value(message))
+    return next((sentence for sentence in explanations if sentence), message)
+
+
+def check_yaml(path: Path) -> None:
+    """Check that a config file is YAML and holds options by name.
+
+    Raises:
+        ConfigError: It is not, with the line where reading it failed.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"{path}{where}: not valid YAML, {error.problem}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a YAML text file ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a config holds options by name, such as `model: …`, but this one does not")
+
+
+def _of_unknown_option(message: str, options: Iterable[str]) -> str | None:
+    if match := re.search(r"unrecognized arguments: (--?[^\s=]+)", message):
+        return f"there is no option {match[1]}{_guess(match[1], options)}"
+    if match := re.search(r"does not accept option '([^']+)'", message):
+        known = [option.removeprefix("--") for option in options]
+        return f"the config names {match[1]}, which is no option{_guess(match[1], known)}"
+    if match := re.search(r"Option '([^']+)' is not accepted", message):
+        path = _path(message)
+        parent = path.removesuffix(f".{match[1]}")
+        known = [f"{parent}.{name}" for name in _arguments_of(parent)]
+        return f"there is no option {parent}.{match[1]}{_guess(f'{parent}.{match[1]}', known)}"
+    return None
+
+
+def _of_command(message: str, commands: Iterable[str]) -> str | None:
+    if match := re.search(r"invalid choice: '([^']*)'", message):
+        return f"there is no command {match[1]}{_guess(match[1], commands)}; there are {', '.join(commands)}"
+    if 'expected "subcommand"' in message:
+        return f"name a command, one of {', '.join(commands)}; `ae-lightning --help` tells more"
+    if "arguments are required" in message and ".model" in message:
+        return (
+            "no model was named: give --config with an experiment (`ae-lightning configs` lists them) or --model with "
+            f"one of {', '.join(_class_names('model'))}"
+        )
+    return None
+
+
+def _of_value(message: str) -> str | None:
+    if "Parser key" not in message:
+        return None
+    path, given = _path(message), _given(message)
+    expected = _expected(message)
+    if match := re.search(r"Expected a path but (\S+\.ya?ml) either", message):
+        return f"{path} {match[1]}: there is no such file"
+    if expected:
+        return f"{path} should be {' or '.join(expected)}, but it is {given}"
+    if match := re.search(r"(?:Expected a dot import path string|Unexpected import path format): (.+)", message):
+        known = _class_names(path)
+        one_of = f"; there are {', '.join(known)}" if len(known) <= 12 else ""
+        return f"{path}: there is no class {match[1]}{_guess(match[1], known) or one_of}"
+    if match := re.search(r"(?:Not a valid subclass of|Problem with given class_path) (.+)", message):
+        return f"{path}: {given} is no {match[1].rstrip('.')}"
+    return None
+
+
+def _expected(message: str) -> list[str]:
+    """Kinds of value that would have done, in words."""
+    literals = re.findall(r"Expected a typing\.Literal\[([^\]]*)\]", message)
+    expected = ["one of " + literal.replace("'", "") for literal in literals]
+    expected += [f"a list of {count} values" for count in re.findall(r"Expected a tuple with (\d+) elements", message)]
+    kinds = re.findall(r"Expected a <class '(\w+)'>", message)
+    if "Expected a dot import path string" in message:  # a class or a list of classes, not a plain list
+        kinds = [kind for kind in kinds if kind not in ("list", "dict")]
+    expected += [_KINDS[kind] for kind in dict.fromkeys(kinds) if kind in _KINDS]
+    return expected
+
+
+def _path(message: str) -> str:
+    """The option that a message is about, as the command line spells it."""
+    keys = re.findall(r'Parser key "([^"]+)"', message)
+    if nested := re.search(r"NestedArg\(key='([^']+)'", message):
+        return f"--{keys[0]}.{nested[1]}"
+    return "--" + ".".join(keys)
+
+
+def _given(message: str) -> str:
+    given = re.findall(r"(?:Got value|Given value): (?!NestedArg)(.+)", message)
+    return given[0] if given else "not so"
+
+
+def _guess(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _class_names(path: str) -> list[str]:
+    return sorted({kind.__name__ for kind in _concrete(path)})
+
+
+def _arguments_of(path: str) -> set[str]:
+    """Names of all constructor arguments of the classes that can be named at an option."""
+    classes = {base for kind in _concrete(path) for base in kind.__mro__ if "__init__" in vars(base)}
+    names = {name for base in classes for name in inspect.signature(base).parameters}
+    return names - {"self", "args", "kwargs"}
+
+
+def _concrete(path: str) -> list[type]:
+    base = _BASES.get(path.rpartition(".")[2].lstrip("-"))
+    found = [base] if base else []
+    for kind in found:
+        found.extend(kind.__subclasses__())
+    return [kind for kind in found if not inspect.isabstract(kind) and not kind.__name__.startswith("_")]

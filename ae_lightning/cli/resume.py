@@ -1,0 +1,85 @@
+"""Going on from a checkpoint: where its settings come from, and that none asked for is ignored."""
+
+from pathlib import Path
+from typing import Any
+
+from ae_lightning.cli.run_folder import run_of
+from ae_lightning.errors import ConfigError
+from ae_lightning.models.checkpoint import checkpoint_class, import_class, model_settings, read_checkpoint
+
+
+def with_run_config(arguments: list[str]) -> list[str]:
+    """Add the settings of the checkpoint's run to arguments that name a checkpoint but no config.
+
+    `fit --ckpt_path RUN/checkpoints/last.ckpt` is then all it takes to go on; options after it still count.
+    """
+    path = _option(arguments, "--ckpt_path")
+    if path is None or _option(arguments, "--config") or _option(arguments, "-c"):
+        return arguments
+    run = run_of(Path(path))
+    if run is None:
+        return arguments
+    return [arguments[0], "--config", str(run / "config.yaml"), *arguments[1:]]
+
+
+def model_of_checkpoint(arguments: list[str]) -> dict[str, Any] | None:
+    """The model that `--ckpt_path` holds, as the command line would name it, where the arguments name none.
+
+    Raises:
+        CheckpointError: The checkpoint is missing, damaged or not ours.
+    """
+    path = _option(arguments, "--ckpt_path")
+    if path is None or any(_option(arguments, name) for name in ("--config", "-c", "--model")):
+        return None
+    checkpoint = read_checkpoint(path)
+    settings = {name: value for name, value in model_settings(checkpoint).items() if name != "input_shape"}
+    return {"class_path": checkpoint["autoencoder"]["class_path"], "init_args": settings}
+
+
+def _option(arguments: list[str], name: str) -> str | None:
+    for i, argument in enumerate(arguments):
+        if argument == name and i + 1 < len(arguments):
+            return arguments[i + 1]
+        if argument.startswith(f"{name}="):
+            return argument.partition("=")[2]
+    return None
+
+
+def refuse_other_settings(model: dict[str, Any], checkpoint: dict[str, Any], path: Path) -> None:
+    """Check that the model asked for is the one that the checkpoint holds.
+
+    Args:
+        model: `class_path` and `init_args` of the model asked for, as plain values.
+        checkpoint: What `read_checkpoint` gave.
+        path: Where the checkpoint lies, for the message.
+
+    Raises:
+        ConfigError: The classes or any of their settings differ.
+        CheckpointError: The checkpoint's class cannot be imported.
+    """
+    trained = checkpoint_class(checkpoint)
+    named = import_class(model["class_path"])
+    if named is not trained:
+        raise ConfigError(
+            f"--model is {named.__name__}, but {path} holds the class {trained.__name__}: "
+            "name that one, or leave --model out"
+        )
+    asked = _flat(model.get("init_args") or {})
+    stored = _flat(model_settings(checkpoint))
+    for name in asked.keys() & stored.keys():
+        if asked[name] != stored[name]:
+            raise ConfigError(
+                f"--model.{name} is {asked[name]}, but the model in {path} was trained with {stored[name]} and "
+                "keeps its settings: leave the option out, or start a new run without --ckpt_path"
+            )
+
+
+def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted option name, as the command line spells them, with lists for tuples."""
+    if isinstance(settings, dict):
+        flat: dict[str, Any] = {}
+        for key, value in settings.items():
+            inner = prefix if key == "init_args" else f"{prefix}.{key}".lstrip(".")
+            flat |= _flat(value, inner)
+        return flat
+    return {prefix: list(settings) if isinstance(settings, tuple) else settings}

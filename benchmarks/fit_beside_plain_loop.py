@@ -1,0 +1,182 @@
+"""Time one pass over MNIST with `ae-lightning fit` beside the plain PyTorch loop a notebook would have.
+
+Both train 784-1024-784 on 54,000 images, batch 256, and then measure the validation error. The plain loop is written
+as notebooks are: data in memory, unfused Adam, `.item()` at each step. All rows are interleaved in one process and
+repeated; a row's ratio is the median of its ratios to the plain loop of the same round.
+
+    AE_LIGHTNING_DATA=… python benchmarks/fit_beside_plain_loop.py [--rounds 5]
+"""
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+BATCH = 256
+DEFAULT_SNAPSHOTS = ["--snapshots.schedule.count", "10", "--snapshots.schedule.spacing", "log"]
+NO_PROBE = ["--trainer.callbacks", "null"]
+ROWS: dict[str, tuple[list[str], float | None]] = {
+    "fit, float32": ([*NO_PROBE, *DEFAULT_SNAPSHOTS], 0.95),
+    "fit, bf16-mixed": ([*NO_PROBE, *DEFAULT_SNAPSHOTS, "--trainer.precision", "bf16-mixed"], 0.6),
+    "fit, float32, 51 snapshots": (NO_PROBE, None),
+    "fit, float32, 51 snapshots, both probes": ([], None),
+}
+"""Options on top of `overcomplete_mnist`, and the ratio wanted."""
+
+
+def load_mnist() -> tuple[Tensor, Tensor]:
+    """Standardized training and validation images as float32 rows."""
+    from ae_lightning.data import MNISTDataModule
+
+    data = MNISTDataModule(normalize=(0.1307, 0.3081))
+    data.prepare_data()
+    data.setup("fit")
+    return tuple(torch.cat([x for x, _ in part.batches(4096)]).flatten(1) for part in (data.train_set, data.val_set))  # type: ignore[return-value]
+
+
+def plain_loop(train: Tensor, val: Tensor, autocast: bool = False) -> float:
+    """Seconds of a pass of the plain loop and one validation."""
+    torch.manual_seed(17)
+    model = nn.Sequential(nn.Linear(784, 1024), nn.ReLU(), nn.Linear(1024, 784))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    losses = []
+    context: Callable[[], Any] = contextlib.nullcontext
+    if autocast:
+        context = lambda: torch.autocast("cpu", torch.bfloat16)  # noqa: E731
+    start = time.perf_counter()
+    for rows in torch.randperm(len(train)).split(BATCH):
+        x = train[rows]
+        optimizer.zero_grad()
+        with context():
+            loss = nn.functional.mse_loss(model(x), x)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    with torch.no_grad(), context():
+        losses.extend(nn.functional.mse_loss(model(x), x).item() for x in val.split(1024))
+    return time.perf_counter() - start
+
+
+def fit(options: list[str]) -> float:
+    """Seconds that `trainer.fit` takes, with the callbacks and loggers the command line gives it."""
+    from ae_lightning.cli.configs import resolve_names
+    from ae_lightning.cli.lightning_cli import AutoencoderCLI, quiet_lightning
+    from ae_lightning.models import variants
+
+    class Timed(AutoencoderCLI):
+        seconds = 0.0
+
+        def before_fit(self) -> None:
+            self.datamodule.prepare_data()
+            self.datamodule.setup("fit")
+
+        def fit(self, **kwargs: Any) -> None:
+            start = time.perf_counter()
+            super().fit(**kwargs)
+            self.seconds = time.perf_counter() - start
+
+        def after_fit(self) -> None:
+            """Leave the final evaluation out: the plain loop has none."""
+
+    variants()
+    quiet_lightning()
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["fit", "--config", "overcomplete_mnist", *options, "--trainer.default_root_dir", folder]
+        return Timed(resolve_names(arguments)).seconds
+
+
+def arithmetic_floor(steps: int, repeats: int = 20) -> float:
+    """Seconds that the five matrix products of a step alone take, times `steps`, at this machine's speed."""
+    x, w, z, v = torch.randn(BATCH, 784), torch.randn(784, 1024), torch.randn(BATCH, 1024), torch.randn(1024, 784)
+    products = [(x, w), (z, v), (x, v.T), (z.T, x), (x.T, z)]
+    for a, b in products:
+        a @ b
+    start = time.perf_counter()
+    for _ in range(repeats):
+        for a, b in products:
+            a @ b
+    return steps * (time.perf_counter() - start) / repeats
+
+
+def peak_memory_of_fit(options: list[str]) -> tuple[float, float]:
+    """GiB of a fit's peak above the imported libraries, and seconds to load MNIST, in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    queue: Any = context.Queue()
+    process = context.Process(target=_measure_memory, args=(options, queue))
+    process.start()
+    result = queue.get()
+    process.join()
+    return result
+
+
+def _measure_memory(options: list[str], queue: Any) -> None:
+    import resource
+
+    import psutil
+    import sklearn.linear_model  # noqa: F401
+
+    from ae_lightning.data import MNISTDataModule
+
+    here = psutil.Process()
+    before = here.memory_info().rss
+    start = time.perf_counter()
+    data = MNISTDataModule(normalize=(0.1307, 0.3081))
+    data.prepare_data()
+    data.setup("fit")
+    loading = time.perf_counter() - start
+    del data
+    fit(options)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    queue.put(((peak - before) / 2**30, loading))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="repetitions of every row (default 5)")
+    rounds = parser.parse_args().rounds
+    if "AE_LIGHTNING_DATA" not in os.environ:
+        raise SystemExit("name the folder that holds MNIST/raw with AE_LIGHTNING_DATA")
+    console = Console()
+    memory, loading = peak_memory_of_fit([])
+    train, val = load_mnist()
+    plain_loop(train[: 10 * BATCH], val)  # warm up threads and allocator
+    times: dict[str, list[float]] = {"plain loop, float32": [], "plain loop, bfloat16 autocast": []}
+    times |= {name: [] for name in ROWS}
+    for number in range(rounds):
+        console.print(f"round {number + 1} of {rounds}")
+        times["plain loop, float32"].append(plain_loop(train, val))
+        times["plain loop, bfloat16 autocast"].append(plain_loop(train, val, autocast=True))
+        for name, (options, _) in ROWS.items():
+            times[name].append(fit(options))
+    console.print(_table(times, len(train)))
+    console.print(f"loading MNIST from the raw files: {loading:.2f} s (wanted: under 1.5)")
+    console.print(f"peak memory of fit above the imported libraries: {memory:.2f} GiB (wanted: under 1.2)")
+
+
+def _table(times: dict[str, list[float]], images: int) -> Table:
+    table = Table(title=f"one pass of {images:,} images, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    for heading in ("", "seconds (median)", "of the plain loop", "wanted"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    reference = times["plain loop, float32"]
+    for name, seconds in times.items():
+        ratio = statistics.median(mine / loop for mine, loop in zip(seconds, reference, strict=True))
+        wanted = ROWS[name][1] if name in ROWS else None
+        limit = f"≤ {wanted}" if wanted else ""
+        table.add_row(name, f"{statistics.median(seconds):.2f}", f"{ratio:.2f}", limit)
+    floor = arithmetic_floor(-(-images // BATCH))
+    table.add_row("matrix products alone, float32", f"{floor:.2f}", f"{floor / statistics.median(reference):.2f}", "")
+    return table
+
+
+if __name__ == "__main__":
+    main()
