@@ -4,10 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers.logger import Logger
 
 from ae_lightning.data.digits import DigitsDataModule
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    # What is computed here is tiny; threads that wait for each other make it ten times as slow on a busy machine.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

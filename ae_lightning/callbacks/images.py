@@ -14,7 +14,7 @@ from ae_lightning.loggers import write_picture
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.plots.reconstructions import reconstruction_tile
-from ae_lightning.plots.tiles import tile, to_rgb_signed
+from ae_lightning.plots.tiles import as_images, tile, to_rgb_signed, viewable_shape
 
 
 class TensorBoardImages(Callback):
@@ -75,14 +75,17 @@ class TensorBoardImages(Callback):
             x_hat = module(x.to(module.device)).x_hat.float().cpu()
         if module.instances is not None:
             x_hat = x_hat[0]
+        shape = viewable_shape(module.input_shape)
         bounded = all(map(math.isfinite, data.value_range))
-        return reconstruction_tile(x.cpu().numpy(), x_hat.numpy(), data.value_range if bounded else None)
+        return reconstruction_tile(
+            x.cpu().reshape(-1, *shape), x_hat.reshape(-1, *shape), data.value_range if bounded else None
+        )
 
     def _weights(self, module: ShallowAutoencoder) -> dict[str, np.ndarray]:
         sides = {"encoder": module.encoder_vectors, "decoder": module.decoder_vectors}
         pictures = {}
         for side, vectors in sides.items():
             one = vectors if module.instances is None else vectors[0]
-            images = one[: self.units].detach().float().cpu().numpy().reshape(-1, *module.input_shape)
+            images = as_images(one[: self.units], viewable_shape(module.input_shape))
             pictures[f"images/{side}_weights"] = tile(to_rgb_signed(images, shared=False))
         return pictures

@@ -32,7 +32,7 @@ class LinearProbe(Callback):
     difference below 0.02 is noise.
 
     The probe only looks: it draws no random numbers, and training goes on bit for bit as without it. With
-    instances the accuracy is the mean over them.
+    instances the accuracy is the mean over them, and the standard error that of a single one.
 
     Args:
         schedule: When to probe; by default before the first step and after the last.

@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
+from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder, AutoencoderOutput
 
 
@@ -28,6 +29,11 @@ class PredictionWriter(BasePredictionWriter):
         self._arrays: dict[str, np.memmap[Any, Any]] = {}
         self._written = 0
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse several processes, each of which would write its own share over the others'."""
+        if trainer.world_size > 1:
+            raise ConfigError("predict writes from one process: set --trainer.devices 1 and --trainer.num_nodes 1")
+
     def write_on_batch_end(
         self,
         trainer: Trainer,
@@ -46,7 +52,7 @@ class PredictionWriter(BasePredictionWriter):
         rows = slice(self._written, self._written + len(x))
         for name, part in parts.items():
             if name not in self._arrays:
-                self._arrays[name] = self._create(name, part, axis, len(trainer.datamodule.test_set))  # type: ignore[attr-defined]
+                self._arrays[name] = self._create(name, part, axis, _samples(trainer))
             self._arrays[name][(slice(None),) * axis + (rows,)] = part.float().cpu().numpy()
         self._written += len(x)
 
@@ -56,6 +62,11 @@ class PredictionWriter(BasePredictionWriter):
             array.flush()
             self._unfinished(name).replace(self.folder / f"{name}.npy")
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave no half-written files behind."""
+        for name in self._arrays:
+            self._unfinished(name).unlink(missing_ok=True)
+
     def _create(self, name: str, part: Tensor, axis: int, samples: int) -> "np.memmap[Any, Any]":
         self.folder.mkdir(parents=True, exist_ok=True)
         shape = (*part.shape[:axis], samples, *part.shape[axis + 1 :])
@@ -63,3 +74,9 @@ class PredictionWriter(BasePredictionWriter):
 
     def _unfinished(self, name: str) -> Path:
         return self.folder / f".{name}.npy.tmp"
+
+
+def _samples(trainer: Trainer) -> int:
+    """How many samples are going to be predicted: all, unless `--trainer.limit_predict_batches` is set."""
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    return min(len(data.test_set), int(trainer.num_predict_batches[0]) * data.eval_batch_size)

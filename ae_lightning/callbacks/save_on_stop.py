@@ -25,9 +25,11 @@ class SaveOnStop(Checkpoint):
         self.saved: Path | None = None
         self._interrupted = False
         self._previous: Any = None
+        self._last_step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over Ctrl-C; possible in the main thread only."""
+        self.saved, self._interrupted, self._last_step = None, False, trainer.global_step
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._interrupt)
 
@@ -38,8 +40,10 @@ class SaveOnStop(Checkpoint):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Save if the run stops here; after an epoch's last batch validation comes first, and then a new epoch."""
+        stepped = trainer.global_step != self._last_step  # gradients that still accumulate would be lost
+        self._last_step = trainer.global_step
         stops = self._interrupted or trainer.global_step == trainer.max_steps
-        if stops and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and trainer.log_dir:
+        if stepped and stops and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and trainer.log_dir:
             self.saved = Path(trainer.log_dir) / "checkpoints" / "last.ckpt"
             trainer.save_checkpoint(self.saved)
 

@@ -44,7 +44,7 @@ class Schedule:
     Args:
         every: Act each time this many `unit`s have passed.
         unit: What `every` counts: epochs, optimizer steps, or images seen.
-        count: Act this many times over the whole run, first and last moment included.
+        count: Act this many times over the whole run, first and last moment included; a single time is the last.
         spacing: How `count` moments are spread over the steps: evenly, or denser at the start.
         first: Act before the first step too.
         last: Act after the last step too, also when the run ends early.
@@ -72,9 +72,9 @@ class Schedule:
             ConfigError: `count` moments are asked of a run that has no known end.
         """
         total = run.total_steps
-        chosen = self._counted(total) if self.count is not None else set()
-        if self.first:
-            chosen.add(0)
+        if self.count is not None:
+            return frozenset(self._counted(total))
+        chosen = {0} if self.first else set()
         if self.last and math.isfinite(total):
             chosen.add(int(total))
         return frozenset(chosen)
@@ -86,8 +86,8 @@ class Schedule:
                 f"{self.count} moments cannot be spread over a run without a known end: set --trainer.max_epochs or "
                 "--trainer.max_steps, or give the schedule `every` instead of `count`"
             )
-        first, last = (0 if self.first else 1), int(total)
-        if self.count == 1:
+        first, last = (0 if self.first else 1), int(total) - (0 if self.last else 1)
+        if self.count == 1 and first <= last:
             return {last if self.last else first}
         return _spread(first, last, self.count, self.spacing)
 
@@ -112,7 +112,7 @@ def _spread(first: int, last: int, count: int, spacing: str) -> set[int]:
     """
     if last - first + 1 <= count:
         return set(range(first, last + 1))
-    if spacing == "linear":
+    if spacing == "linear" or count == 2:
         return {round(float(step)) for step in np.linspace(first, last, count)}
     for points in range(max(count - 1, 2), 50 * count):
         found = {first} | {round(float(step)) for step in np.geomspace(max(first, 1), last, points)}
@@ -138,7 +138,7 @@ class Clock:
         self._run = RunLength.of(trainer)
         self._steps = self.schedule.steps(self._run)
         self._last_step = trainer.global_step
-        return trainer.global_step == 0 and self.schedule.first
+        return trainer.global_step == 0 and 0 in self._steps
 
     def ticks(self, trainer: Trainer) -> bool:
         """Tell whether to act now. Call in `on_train_batch_end`."""
@@ -153,7 +153,7 @@ class Clock:
         return trainer.global_step >= self._run.total_steps
 
 
-def epoch_of(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+def moment_of(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     """The present moment in all three units, as snapshots and probes record it."""
     return {
         "step": trainer.global_step,

@@ -7,7 +7,7 @@ from typing import Any
 import safetensors.torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ae_lightning.callbacks.schedule import Clock, Schedule, epoch_of
+from ae_lightning.callbacks.schedule import Clock, Schedule, moment_of
 from ae_lightning.files import replacing, write_json
 from ae_lightning.models.base import Autoencoder
 
@@ -67,11 +67,13 @@ class WeightSnapshots(Callback):
         if not (trainer.is_global_zero and self._folder != Path() and isinstance(module, Autoencoder)):
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        moment = epoch_of(trainer, module)
+        moment = moment_of(trainer, module)
         name = f"step_{moment['step']:08d}.safetensors"
         tensors = {key: value.detach().cpu().contiguous() for key, value in module.snapshot().items()}
         with replacing(self._folder / name) as temporary:
             safetensors.torch.save_file(tensors, temporary)
+        # A fit into the folder of an earlier one finds that one's first entry.
+        self._index = [entry for entry in self._index if entry["step"] != moment["step"]]
         self._index.append({**moment, "file": name})
         write_json(self._folder / INDEX_NAME, self._index)
 

@@ -1,7 +1,7 @@
 """Reconstruction losses.
 
-One reduction for all of them: the mean over pixels and over the batch ("per pixel"), summed over instances where
-the prediction carries a leading instance dimension that trains independent copies. The gradient of each instance
+One reduction for all of them: the mean over pixels and over the batch ("per pixel"), summed over instances where a
+leading dimension holds independent copies. The gradient of each instance
 is then what it would be if that instance were trained alone. Multiply by the number of pixels for the value per
 image.
 """
@@ -38,13 +38,14 @@ def bce(x_hat: Tensor, x: Tensor) -> Tensor:
 _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse, "bce": bce, "mae": mae}
 
 
-def reconstruction_loss(name: ReconstructionLossName, x_hat: Tensor, x: Tensor) -> Tensor:
+def reconstruction_loss(name: ReconstructionLossName, x_hat: Tensor, x: Tensor, instances: int | None = None) -> Tensor:
     """Return the loss called `name`, computed in float32 or wider.
 
     Args:
         name: `mse`, `bce` or `mae`.
-        x_hat: Reconstruction, of the shape of x or with leading instance dimensions, (instances, *x.shape).
-        x: Target (batch, …).
+        x_hat: Reconstruction (batch, …), or (instances, batch, …).
+        x: Target of the same shape; without the leading dimension it is shared by all instances.
+        instances: Size of the leading dimension, or None where there is none.
 
     Returns:
         A scalar: mean over batch and pixels, sum over instances.
@@ -57,7 +58,5 @@ def reconstruction_loss(name: ReconstructionLossName, x_hat: Tensor, x: Tensor) 
     # Half-precision differences of nearly equal numbers are mostly rounding, and CUDA's autocast refuses bce there.
     x_hat = x_hat if x_hat.element_size() >= 4 else x_hat.float()
     x = x.to(x_hat.dtype)
-    if x_hat.shape == x.shape:
-        return _LOSSES[name](x_hat, x)
-    copies = x_hat.numel() // x.numel()
-    return copies * _LOSSES[name](x_hat, x.expand_as(x_hat))
+    mean = _LOSSES[name](x_hat, x.expand_as(x_hat))
+    return mean if instances is None else instances * mean

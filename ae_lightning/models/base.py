@@ -1,9 +1,11 @@
 """`Autoencoder`: the contract of a variant, and everything all variants share."""
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -53,7 +55,7 @@ class Autoencoder(LightningModule, ABC):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(logger=False)
+        self.save_hyperparameters(frame=_outermost_constructor(inspect.currentframe()), logger=False)
         for name in ("optimizer", "lr_scheduler"):
             if callable(self.hparams.get(name)):  # of a Python caller; Lightning would warn of it at every fit
                 del self.hparams[name]
@@ -83,7 +85,7 @@ class Autoencoder(LightningModule, ABC):
 
     def loss_terms(self, x: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
         """Unweighted scalar terms of the loss by name; summed over instances, mean over everything else."""
-        return {"reconstruction": reconstruction_loss(self.reconstruction_loss, output.x_hat, x)}
+        return {"reconstruction": reconstruction_loss(self.reconstruction_loss, output.x_hat, x, self.instances)}
 
     @property
     def loss_weights(self) -> Mapping[str, float]:
@@ -207,13 +209,13 @@ class Autoencoder(LightningModule, ABC):
         means = self._epoch_means.compute()
         if means:
             self.log_dict({f"train/{name}_epoch": value for name, value in means.items()}, sync_dist=True)
-            self.log_dict(self._step())
+            self.log_dict(self._step(), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
         """Stop before weights that have become useless are saved."""
         if self.trainer.sanity_checking or self.trainer.state.fn != "fit":
             return
-        self.log_dict(self._step())
+        self.log_dict(self._step(), sync_dist=True)
         loss = self.trainer.callback_metrics.get("val/loss")
         if loss is not None:
             self._check_finite({"val/loss": loss})
@@ -239,7 +241,10 @@ class Autoencoder(LightningModule, ABC):
     def _evaluation_step(self, stage: str, batch: Batch) -> dict[str, Tensor]:
         losses, output = self.loss(batch[0])
         values = {f"{stage}/{name}": value for name, value in self.per_instance(losses).items()}
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch[0]), sync_dist=True)
+        loss = values.pop(f"{stage}/loss")
+        how: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(batch[0]), "sync_dist": True}
+        self.log(f"{stage}/loss", loss, prog_bar=True, **how)
+        self.log_dict(values, **how)
         return output._asdict()
 
     def _logs_this_step(self) -> bool:
@@ -279,12 +284,26 @@ class Autoencoder(LightningModule, ABC):
             )
 
     def _check_finite(self, losses: Mapping[str, Tensor]) -> None:
-        broken = [f"{name} is {float(value)}" for name, value in losses.items() if not torch.isfinite(value)]
+        broken = [f"{name} is {float(value.detach())}" for name, value in losses.items() if not torch.isfinite(value)]
         if not broken:
             return
-        saved = getattr(self.trainer.checkpoint_callback, "last_model_path", "") or "none was saved yet"
+        paths = [getattr(callback, "last_model_path", "") for callback in self.trainer.checkpoint_callbacks]
+        saved = next(filter(None, paths), "none was saved yet")
         raise TrainingError(
             f"the loss is no longer finite at step {self.trainer.global_step} of epoch {self.trainer.current_epoch}: "
             f"{broken[-1]}; lower --model.optimizer.lr or clip gradients with --trainer.gradient_clip_val 1 "
             f"(last good checkpoint: {saved})"
         )
+
+
+def _outermost_constructor(frame: FrameType | None) -> FrameType | None:
+    """Frame of the `__init__` that the caller called: with its arguments, and no others, the model is built again.
+
+    Lightning would add those that a variant's constructor chooses itself and hands on to its parent's.
+    """
+    assert frame is not None
+    while (outer := frame.f_back) is not None and "__class__" in outer.f_locals:
+        if outer.f_code.co_name != "__init__" or outer.f_locals.get("self") is not frame.f_locals["self"]:
+            break
+        frame = outer
+    return frame

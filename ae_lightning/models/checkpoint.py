@@ -63,8 +63,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"there is no checkpoint at {path}{found}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({(error.strerror or str(error)).lower()})") from error
+    except PermissionError as error:
+        raise CheckpointError(f"{path} cannot be read: permission denied") from error
     except Exception as error:  # torch raises nearly anything over a file that is not its own
         raise CheckpointError(f"{path} {_fault(path, error)}") from error
     ours = isinstance(checkpoint, dict) and {"state_dict", "autoencoder"} <= checkpoint.keys()
@@ -144,7 +144,7 @@ def load_autoencoder(path: str | Path, **overrides: Any) -> "Autoencoder":
         model.load_state_dict(checkpoint["state_dict"])
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not fit {kind.__name__} as it is now: {error}") from error
-    model.on_load_checkpoint(checkpoint)
+    model.images_seen = checkpoint["autoencoder"].get("images_seen", 0)
     return model.eval()
 
 

@@ -5,7 +5,8 @@ from typing import Any
 from torch import Tensor
 
 from ae_lightning.models.shallow import ShallowAutoencoder
-from ae_lightning.nn.activations import ActivationName, activation, activation_range
+from ae_lightning.nn.activations import ActivationName, activation_range
+from ae_lightning.nn.activations import activation as make_activation
 
 
 class OvercompleteAutoencoder(ShallowAutoencoder):
@@ -34,7 +35,7 @@ class OvercompleteAutoencoder(ShallowAutoencoder):
     ) -> None:
         super().__init__(input_shape, latent_dim, activation, instances, **kwargs)
         self.output_activation_name: ActivationName = output_activation
-        self.output_activation = _activation(output_activation)
+        self.output_activation = make_activation(output_activation)
 
     def encode(self, x: Tensor) -> Tensor:
         """Code: x (batch, *input_shape) to (batch, latent), or (instances, batch, latent)."""
@@ -48,7 +49,3 @@ class OvercompleteAutoencoder(ShallowAutoencoder):
     def output_range(self) -> tuple[float, float]:
         """Range of the output activation."""
         return activation_range(self.output_activation_name)
-
-
-# The constructor's argument has the name of the function, as the field would have it.
-_activation = activation

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from ae_lightning.models.base import Autoencoder
-from ae_lightning.nn.activations import ActivationName, activation_range
+from ae_lightning.nn.activations import ActivationName
 from ae_lightning.nn.dictionary import Dictionary
 
 
@@ -48,8 +48,8 @@ class ShallowAutoencoder(Autoencoder):
 
     @property
     def fires_above_zero(self) -> bool:
-        """Whether a latent that does not fire is exactly zero."""
-        return activation_range(self.activation_name)[0] == 0.0
+        """Whether a latent that does not fire is exactly zero, as with ReLU; a sigmoid only comes close."""
+        return self.activation_name == "relu"
 
     def flatten(self, x: Tensor) -> Tensor:
         """Vectors from samples: (…, batch, *input_shape) to (…, batch, input)."""

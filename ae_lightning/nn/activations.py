@@ -37,11 +37,20 @@ def activation(name: ActivationName) -> nn.Module:
     Raises:
         ValueError: `name` is not one of `ActivationName`.
     """
-    if name not in _MODULES:
-        raise ValueError(f"unknown activation {name!r}; known are {', '.join(_MODULES)}")
+    _check(name)
     return _MODULES[name]()
 
 
 def activation_range(name: ActivationName) -> tuple[float, float]:
-    """Return the lowest and highest value that the activation called `name` can produce."""
+    """Return the lowest and highest value that the activation called `name` can produce.
+
+    Raises:
+        ValueError: `name` is not one of `ActivationName`.
+    """
+    _check(name)
     return _RANGES[name]
+
+
+def _check(name: str) -> None:
+    if name not in _MODULES:
+        raise ValueError(f"unknown activation {name!r}; known are {', '.join(_MODULES)}")

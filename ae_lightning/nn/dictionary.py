@@ -53,11 +53,11 @@ class Dictionary(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """Code of x: (…, batch, input) to (…, batch, latent)."""
-        return self.activation(x @ self.W_enc + self.b_enc.unsqueeze(-2))
+        return self.activation(_affine(x, self.W_enc, self.b_enc))
 
     def decode(self, z: Tensor) -> Tensor:
         """Reconstruction from codes: (…, batch, latent) to (…, batch, input)."""
-        return z @ self.W_dec + self.b_dec.unsqueeze(-2)
+        return _affine(z, self.W_dec, self.b_dec)
 
     @property
     def encoder_vectors(self) -> Tensor:
@@ -68,3 +68,9 @@ class Dictionary(nn.Module):
     def decoder_vectors(self) -> Tensor:
         """A view (…, latent, input) of the decoder: row i is what latent i writes."""
         return self.W_dec
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Compute x W + b over optional instances, under autocast in the precision that `torch.nn.Linear` has."""
+    product = x @ weight
+    return product + bias.unsqueeze(-2).to(product.dtype)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ae_lightning.plots.tiles import NO_VALUE, as_images, tile, to_rgb_gray, to_rgb_signed
+from ae_lightning.plots.tiles import NO_VALUE, as_images, tile, to_rgb_gray, to_rgb_signed, viewable_shape
 
 WHITE, BLACK = [255, 255, 255], [0, 0, 0]
 
@@ -122,3 +122,18 @@ def test_sixty_four_digits_take_a_few_milliseconds():
 def test_shapes_that_cannot_be_shown_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("sample", "shown"),
+    [
+        ((1, 8, 8), (1, 8, 8)),
+        ((3, 4, 4), (3, 4, 4)),
+        ((8, 8), (8, 8)),
+        ((20,), (20,)),
+        ((5, 4, 4), (80,)),
+        ((2, 1, 3, 4), (24,)),
+    ],
+)
+def test_samples_that_are_no_pictures_are_shown_as_vectors(sample: tuple[int, ...], shown: tuple[int, ...]) -> None:
+    assert viewable_shape(sample) == shown
