@@ -104,7 +104,9 @@ def latent_statistics(model: Autoencoder, dataset: InMemoryDataset, batch_size: 
         number that fire on one image.
     """
     two_sided = not (isinstance(model, ShallowAutoencoder) and model.fires_above_zero)
-    density, l0 = FiringDensity(two_sided=two_sided), L0(two_sided=two_sided)
+    # Evaluation is the first process's own business, also where several trained.
+    density = FiringDensity(two_sided=two_sided, sync_on_compute=False)
+    l0 = L0(two_sided=two_sided, sync_on_compute=False)
     batch_axis = 0 if model.instances is None else 1
     for x, _ in dataset.batches(batch_size):
         z = model.encode(x.to(model.device)).flatten(batch_axis + 1).cpu()
@@ -140,7 +142,7 @@ def _images(dataset: InMemoryDataset) -> Tensor:
 
 @torch.no_grad()
 def _model_errors(model: Autoencoder, dataset: InMemoryDataset, batch_size: int) -> dict[str, float]:
-    metric = ReconstructionError()
+    metric = ReconstructionError(sync_on_compute=False)
     for x, _ in dataset.batches(batch_size):
         x = x.to(model.device)
         metric.update(x.cpu(), model(x).x_hat.cpu())

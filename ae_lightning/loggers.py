@@ -2,6 +2,7 @@
 
 import csv
 import io
+import zlib
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -165,7 +166,7 @@ def write_picture(writer: SummaryWriter, tag: str, picture: np.ndarray, step: in
     `SummaryWriter.add_image` first resamples it to its own size, which takes most of its time.
     """
     png = io.BytesIO()
-    Image.fromarray(picture).save(png, format="PNG", compress_level=1)
+    Image.fromarray(picture).save(png, format="PNG", compress_level=1, compress_type=zlib.Z_RLE)
     height, width, _ = picture.shape
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png.getvalue())
     writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)

@@ -23,13 +23,13 @@ from rich.table import Table
 from torch import Tensor, nn
 
 BATCH = 256
-DEFAULT_SNAPSHOTS = ["--snapshots.schedule.count", "10", "--snapshots.schedule.spacing", "log"]
-NO_PROBE = ["--trainer.callbacks", "null"]
+DEFAULT_SNAPSHOTS = ["--snapshots.schedule.count", "null"]
+DEFAULT_CALLBACKS = ["--trainer.callbacks", "null"]
 ROWS: dict[str, tuple[list[str], float | None]] = {
-    "fit, float32": ([*NO_PROBE, *DEFAULT_SNAPSHOTS], 0.95),
-    "fit, bf16-mixed": ([*NO_PROBE, *DEFAULT_SNAPSHOTS, "--trainer.precision", "bf16-mixed"], 0.6),
-    "fit, float32, 51 snapshots": (NO_PROBE, None),
-    "fit, float32, 51 snapshots, both probes": ([], None),
+    "fit, float32": ([*DEFAULT_CALLBACKS, *DEFAULT_SNAPSHOTS], 0.95),
+    "fit, bf16-mixed": ([*DEFAULT_CALLBACKS, *DEFAULT_SNAPSHOTS, "--trainer.precision", "bf16-mixed"], 0.6),
+    "fit, float32, 51 snapshots": (DEFAULT_CALLBACKS, None),
+    "fit, float32, the whole experiment": ([], None),
 }
 """Options on top of `overcomplete_mnist`, and the ratio wanted."""
 

@@ -203,7 +203,7 @@ def test_flat_settings():
 def test_a_run_of_the_command_line_has_settings_charts_and_pictures(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     options = ["--data.batch_size=256", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--model.latent_dim=70"]
-    options += ["--trainer.log_every_n_steps=2"]
+    options += ["--trainer.log_every_n_steps=2", "--trainer.callbacks=WeightStatistics"]
     assert main(["fit", "--model=OvercompleteAutoencoder", "--experiment=mine", "--seed_everything=5", *options]) == 0
     folder = tmp_path / "lightning_logs" / "mine" / "version_0"
     values, _ = hparams_in(folder)

@@ -34,7 +34,7 @@ class TensorBoardImages(Callback):
         self,
         schedule: Schedule = Schedule(count=10, spacing="log"),  # noqa: B008 - it is frozen
         samples: int = 8,
-        units: int = 64,
+        units: int = 25,
     ) -> None:
         self.clock = Clock(schedule)
         self.samples = samples

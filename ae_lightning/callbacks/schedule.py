@@ -39,7 +39,7 @@ class RunLength:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When to act: `every` so many units, or `count` times over the run.
+    """When to act: `every` so many units, `count` times over the run, or at the moments of both together.
 
     Args:
         every: Act each time this many `unit`s have passed.
@@ -58,8 +58,6 @@ class Schedule:
     last: bool = True
 
     def __post_init__(self) -> None:
-        if self.every is not None and self.count is not None:
-            raise ConfigError("a schedule takes either `every` or `count`, not both: leave one of them out")
         if self.every is not None and self.every <= 0:
             raise ConfigError(f"a schedule's `every` must be above 0, not {self.every:g}")
         if self.count is not None and self.count < 1:

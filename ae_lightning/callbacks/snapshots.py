@@ -23,10 +23,10 @@ class WeightSnapshots(Callback):
     at all, so a run can be read while it goes on.
 
     Args:
-        schedule: When to take them; by default ten moments, denser at the start.
+        schedule: When to take them; by default before the first step and after the last.
     """
 
-    def __init__(self, schedule: Schedule = Schedule(count=10, spacing="log")) -> None:  # noqa: B008 - it is frozen
+    def __init__(self, schedule: Schedule = Schedule()) -> None:  # noqa: B008 - it is frozen
         self.clock = Clock(schedule)
         self._folder = Path()
         self._index: list[dict[str, Any]] = []

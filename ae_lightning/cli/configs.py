@@ -8,8 +8,9 @@ from ae_lightning.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
+CONFIG_OPTIONS = ("--config", "-c")
 #: Options whose value may be the name of a packaged file instead of a path.
-FILE_OPTIONS = ("--config", "-c", "--model", "--data", "--trainer")
+FILE_OPTIONS = (*CONFIG_OPTIONS, "--model", "--data", "--trainer")
 
 
 def config_folder() -> Path:
@@ -54,7 +55,7 @@ def config_files(arguments: list[str]) -> list[Path]:
     """Files named with `--config` or `-c`."""
     names = [argument.partition("=")[2] for argument in arguments if argument.startswith(("--config=", "-c="))]
     for option, value in pairwise(arguments):
-        if option in ("--config", "-c"):
+        if option in CONFIG_OPTIONS:
             names.append(value)
     return [Path(name) for name in names if Path(name).is_file()]
 
@@ -66,7 +67,7 @@ def _resolve(option: str, value: str) -> str:
     for name in (value.removesuffix(".yaml"), f"{option.lstrip('-')}/{value}".removesuffix(".yaml")):
         if name in known:
             return str(known[name])
-    if option in ("--config", "-c"):
+    if option in CONFIG_OPTIONS:
         raise ConfigError(
             f"--config {value}: there is no such file, and no packaged config of that name{_nearest(value)}"
         )
@@ -87,7 +88,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="ae-lightning configs",
         description="List the packaged configs. Use one by name (--config overcomplete_mnist), a part by its option "
-        "(--model overcomplete), or copy the file and change it.",
+        "(--model overcomplete). For a file of your own: ae-lightning fit --config NAME --print_config > mine.yaml",
     )
     parser.parse_args(arguments)
     files = packaged()

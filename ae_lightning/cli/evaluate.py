@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ae_lightning.cli.run_folder import run_of
 from ae_lightning.errors import RunFolderError
 
 
@@ -31,6 +30,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _evaluate(path: Path) -> dict[str, Any]:
+    from ae_lightning.cli.run_folder import run_of
     from ae_lightning.evaluation import evaluate_run
     from ae_lightning.run import Run
 
@@ -47,10 +47,9 @@ def _evaluate(path: Path) -> dict[str, Any]:
 
 def print_results(results: dict[str, Any]) -> None:
     """Print the numbers of `ae_lightning.evaluation.evaluate_run` for people to read."""
+    print_model(results["model"])
     console = Console(highlight=False)
-    model, latents = results["model"], results["latents"]
-    shape = "×".join(map(str, model["input_shape"])) + " → " + "×".join(map(str, model["latent_shape"]))
-    console.print(f"\n[bold]{model['class']}[/bold]  {shape}, {model['parameters']:,} parameters")
+    latents = results["latents"]
     console.print(f"{results['data']['description']}")
     console.print(_error_table(results))
     console.print(
@@ -63,6 +62,17 @@ def print_results(results: dict[str, Any]) -> None:
     if results["probes"]:
         console.print(_probe_table(results["probes"]))
     console.print(f"run: {results['run']}", soft_wrap=True)
+
+
+def print_model(model: dict[str, Any]) -> None:
+    """Print a line on a model as `ae_lightning.evaluation.describe` describes it."""
+    shape = "×".join(map(str, model["input_shape"])) + " → " + "×".join(map(str, model["latent_shape"]))
+    width = "undercomplete" if model["is_undercomplete"] else "not undercomplete"
+    copies = f", {model['instances']} instances" if model["instances"] else ""
+    Console(highlight=False, soft_wrap=True).print(
+        f"[bold]{model['class']}[/bold] {shape}, {width} (input/latent {model['compression_ratio']:.3g}), "
+        f"{model['parameters']:,} parameters{copies}"
+    )
 
 
 def _error_table(results: dict[str, Any]) -> Table:

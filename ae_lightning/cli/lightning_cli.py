@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import ae_lightning.data  # noqa: F401 - makes the data modules known by their short names
@@ -22,31 +23,34 @@ from ae_lightning.callbacks.predictions import PredictionWriter
 from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.callbacks.throughput import Throughput
-from ae_lightning.callbacks.weight_statistics import WeightStatistics
+from ae_lightning.callbacks.weight_statistics import WeightStatistics  # noqa: F401 - known by its short name
 from ae_lightning.cli import run_folder
 from ae_lightning.cli.configs import config_files, resolve_names
-from ae_lightning.cli.evaluate import print_results
+from ae_lightning.cli.evaluate import print_model, print_results
 from ae_lightning.cli.main import COMMANDS
+from ae_lightning.cli.optimizer_defaults import with_own_defaults
 from ae_lightning.cli.parser import HelpfulParser, ParseMistake, check_yaml, explain
+from ae_lightning.cli.progress import LossProgressBar
 from ae_lightning.cli.record_config import RecordConfig
-from ae_lightning.cli.resume import model_of_checkpoint, refuse_other_settings, with_run_config
+from ae_lightning.cli.resume import (
+    model_of_checkpoint,
+    refuse_other_settings,
+    refuse_other_shape,
+    with_run_config,
+)
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError
-from ae_lightning.evaluation import evaluate_run
+from ae_lightning.evaluation import describe, evaluate_run
 from ae_lightning.loggers import run_loggers
 from ae_lightning.models import variants
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import read_checkpoint
 from ae_lightning.run import Run
 
-# Batches between two updates of the progress bar: drawing it costs more than a small model's step.
-REFRESH_RATE = 20
-
 CALLBACKS: dict[str, type[Callback]] = {
     "checkpoint": ModelCheckpoint,
     "snapshots": WeightSnapshots,
     "images": TensorBoardImages,
-    "weight_statistics": WeightStatistics,
 }
 """Callbacks of every fit that have options of their own, `--<key>.…`."""
 
@@ -66,8 +70,12 @@ class AutoencoderCLI(LightningCLI):
             Autoencoder,
             AutoencoderDataModule,
             save_config_callback=RecordConfig,
-            save_config_kwargs={"save_to_log_dir": False},
-            trainer_defaults={"num_sanity_val_steps": 0, "enable_model_summary": False},
+            trainer_defaults={
+                "num_sanity_val_steps": 0,  # InitialValidation runs the whole validation set at that moment
+                "enable_model_summary": False,
+                "max_epochs": 10,  # not the 1000 that Lightning falls back to
+                "callbacks": [InitialValidation(), LatentStatistics(), Throughput(), self._save_on_stop],
+            },
             seed_everything_default=0,
             parser_class=HelpfulParser,
             parser_kwargs={"description": "Train and study autoencoders."},
@@ -82,6 +90,8 @@ class AutoencoderCLI(LightningCLI):
         command = args[0] if args and args[0] in self._subcommand_parsers else "fit"
         if model := model_of_checkpoint(args):
             self._parser(command).set_defaults({"model": model})
+        if not _names_data(args):  # a default's settings would stay in force for another class
+            self._parser(command).set_defaults({"data": {"class_path": "ae_lightning.data.digits.DigitsDataModule"}})
         try:
             super().parse_arguments(parser, args)
         except ParseMistake as mistake:
@@ -105,7 +115,6 @@ class AutoencoderCLI(LightningCLI):
                 "checkpoint.save_last": True,
                 "checkpoint.auto_insert_metric_name": False,
                 "checkpoint.enable_version_counter": False,
-                "data": {"class_path": "ae_lightning.data.digits.DigitsDataModule"},
             }
         )
         parser.link_arguments("data.input_shape", "model.init_args.input_shape", apply_on="instantiate")
@@ -113,25 +122,28 @@ class AutoencoderCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with our loggers and callbacks, in the run's folder."""
         config = self._get(self.config_init, "trainer")
+        if self._checkpoint is not None:
+            path = Path(self._get(self.config, "ckpt_path"))
+            refuse_other_shape(self.model.input_shape, self._checkpoint, path, type(self.datamodule).__name__)
         extra: list[Callback] = []
         if self.subcommand == "predict":
             extra = [PredictionWriter(self._predictions_folder())]
         elif self.subcommand == "fit":
-            extra = [InitialValidation(), LatentStatistics(), Throughput(), self._save_on_stop]
             if config.logger in (None, True) and not config.fast_dev_run:
                 self.run = self._choose_folder(Path(config.default_root_dir or ".") / run_folder.ROOT_NAME)
                 step = self._checkpoint["global_step"] if self._checkpoint else None
                 kwargs["logger"] = run_loggers(self.run, step)
         elif config.logger is None:
             kwargs["logger"] = False
-        given = config.callbacks or []
+        given = [config.callbacks] if isinstance(config.callbacks, Callback) else config.callbacks or []
         if config.enable_progress_bar is None and not sys.stderr.isatty():
             kwargs["enable_progress_bar"] = False
         elif config.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in given):
-            extra.append(RichProgressBar(refresh_rate=REFRESH_RATE))
+            extra.append(LossProgressBar())
+        self.save_config_kwargs = {"resolved": self.config_dump}  # made when the model's settings were recorded
         try:
             return super().instantiate_trainer(callbacks=[*given, *extra], **kwargs)
-        except (ValueError, MisconfigurationException) as error:
+        except (ValueError, TypeError, MisconfigurationException) as error:
             self._discard_new_folder()
             accelerator = f"--trainer.accelerator {config.accelerator}, --trainer.devices {config.devices}"
             raise ConfigError(f"there can be no such trainer ({accelerator}): {error}") from error
@@ -144,12 +156,15 @@ class AutoencoderCLI(LightningCLI):
             print(self._farewell(), file=sys.stderr)
             raise KeyboardInterrupt from None
         except Exception:
-            if self.trainer.global_step == 0 and self.trainer.is_global_zero:
+            if self.trainer.global_step == 0:
                 self._discard_new_folder()
             raise
 
     def before_fit(self) -> None:
-        """Refuse to go on from a checkpoint of a run that is over."""
+        """Say what is trained, and refuse to go on from a checkpoint of a run that is over."""
+        if self.trainer.is_global_zero:
+            print_model(describe(self.model))
+            print(f"run: {self.run}" if self.run else "no run's folder: the loggers are not ours")
         if self._checkpoint is None:
             return
         epochs, steps = self.trainer.max_epochs, self.trainer.max_steps
@@ -194,7 +209,7 @@ class AutoencoderCLI(LightningCLI):
         path = self._get(self.config, "ckpt_path")
         if path and run_folder.continues_in_place(Path(path)):
             return Path(path).parent.parent
-        return run_folder.claim(root, self._experiment())
+        return run_folder.of_this_process(root, self._experiment())
 
     def _farewell(self) -> str:
         step = self.trainer.global_step
@@ -206,17 +221,24 @@ class AutoencoderCLI(LightningCLI):
 
     def _discard_new_folder(self) -> None:
         """Leave nothing behind of a run that never began; a folder that was there before is kept."""
-        if self.run is not None and self._checkpoint is None:
+        first_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+        if self.run is not None and self._checkpoint is None and first_process:
             shutil.rmtree(self.run)
             with contextlib.suppress(OSError):  # other runs of the experiment are there
                 self.run.parent.rmdir()
 
     def _experiment(self) -> str:
         if name := self._get(self.config, "experiment"):
+            if name in (".", "..") or Path(name).name != name:
+                raise ConfigError(
+                    f"--experiment names a folder in {run_folder.ROOT_NAME}, without slashes, not {name!r}"
+                )
             return name
-        for path in self._get(self.config, "config") or []:
-            if path is not None and (stem := Path(str(path)).stem) != "config":
-                return stem
+        for path in map(Path, map(str, filter(None, self._get(self.config, "config") or []))):
+            if path.stem != "config":
+                return path.stem
+            if path.absolute().parent.name.startswith("version_"):  # that of an earlier run
+                return path.absolute().parent.parent.name
         return type(self.model).__name__
 
     def _parse_ckpt_path(self) -> None:
@@ -237,6 +259,15 @@ class AutoencoderCLI(LightningCLI):
             parser._subcommands_action.add_subcommand(name, HelpfulParser(), help=help_line)  # type: ignore[union-attr]
 
 
+def _names_data(arguments: list[str]) -> bool:
+    """Whether the class of the data is named on the command line or in a config."""
+    options = ("--data", "--data.class_path")
+    if any(argument.partition("=")[0] in options for argument in arguments):
+        return True
+    named = [yaml.safe_load(path.read_text(encoding="utf-8")).get("data") for path in config_files(arguments)]
+    return any(isinstance(data, str) or (isinstance(data, dict) and "class_path" in data) for data in named)
+
+
 def main(arguments: list[str]) -> int:
     """Run one of Lightning's subcommands."""
     variants()  # importing them makes their short names known to the parser
@@ -244,7 +275,7 @@ def main(arguments: list[str]) -> int:
     arguments = with_run_config(resolve_names(arguments))
     for path in config_files(arguments):
         check_yaml(path)
-    AutoencoderCLI(arguments)
+    AutoencoderCLI(with_own_defaults(arguments))
     return 0
 
 

@@ -59,8 +59,11 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _explain(error: Exception) -> str | None:
     """One sentence for an error the user can mend; None for a fault of ours, which keeps its traceback."""
-    if isinstance(error, UserError):
-        return str(error)
+    cause: BaseException | None = error
+    while cause is not None:  # the parser wraps what a class refuses when it is built
+        if isinstance(cause, UserError):
+            return str(cause)
+        cause = cause.__cause__
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {(error.strerror or 'cannot be used').lower()}"
     if type(error).__name__ == "MisconfigurationException":  # Lightning's own, not imported here

@@ -1,5 +1,6 @@
 """The command line's parser: what it says when it does not understand."""
 
+import ast
 import difflib
 import inspect
 import re
@@ -13,6 +14,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ae_lightning.callbacks.schedule import Schedule
+from ae_lightning.cli.configs import packaged
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
@@ -24,6 +27,7 @@ _BASES: dict[str, type] = {
     "callbacks": Callback,
     "optimizer": Optimizer,
     "lr_scheduler": LRScheduler,
+    "schedule": Schedule,
 }
 
 _KINDS = {
@@ -60,8 +64,13 @@ def explain(message: str, options: Iterable[str], commands: Iterable[str]) -> st
         options: Options of the subcommand in use, such as `--trainer.max_epochs`.
         commands: Names of all subcommands.
     """
-    explanations = (_of_unknown_option(message, options), _of_command(message, commands), _of_value(message))
-    return next((sentence for sentence in explanations if sentence), message)
+    explanations = (
+        _of_unknown_option(message, options),
+        _of_command(message, commands),
+        _of_class(message),
+        _of_value(message),
+    )
+    return next((sentence for sentence in explanations if sentence), " ".join(message.split()))
 
 
 def check_yaml(path: Path) -> None:
@@ -85,14 +94,17 @@ def check_yaml(path: Path) -> None:
 def _of_unknown_option(message: str, options: Iterable[str]) -> str | None:
     if match := re.search(r"unrecognized arguments: (--?[^\s=]+)", message):
         return f"there is no option {match[1]}{_guess(match[1], options)}"
-    if match := re.search(r"does not accept option '([^']+)'", message):
+    if match := re.search(r"Subcommand '\w+' does not accept option '([^']+)'", message):
         known = [option.removeprefix("--") for option in options]
         return f"the config names {match[1]}, which is no option{_guess(match[1], known)}"
-    if match := re.search(r"Option '([^']+)' is not accepted", message):
+    if match := re.search(r"(?:Option|does not accept option) '([^']+)'", message):
         path = _path(message)
-        parent = path.removesuffix(f".{match[1]}")
-        known = [f"{parent}.{name}" for name in _arguments_of(parent)]
-        return f"there is no option {parent}.{match[1]}{_guess(f'{parent}.{match[1]}', known)}"
+        if "." in match[1]:  # the whole path of an option of a group
+            path = f"{path}.{match[1].rpartition('.')[0]}"
+        name = match[1].rpartition(".")[2]
+        parent = _find(_given_object(message), name, path) or path.removesuffix(f".{name}")
+        known = [f"{parent}.{argument}" for argument in _arguments_of(parent)]
+        return f"there is no option {parent}.{name}{_guess(f'{parent}.{name}', known)}"
     return None
 
 
@@ -109,20 +121,37 @@ def _of_command(message: str, commands: Iterable[str]) -> str | None:
     return None
 
 
+def _of_class(message: str) -> str | None:
+    """About the class named at an option: not to be found, of the wrong kind, abstract, or lacking an argument."""
+    path, given = _path(message), _given(message)
+    if match := re.search(r"Problem with given class_path '([^']+)':\s+(.+)", message):
+        return f"{path}: there is no class {match[1]} ({match[2]})"
+    if match := re.search(r"does not correspond to a subclass of (\w+)", message):
+        return f"{path}: {given} is no {match[1]}{_one_of(path)}"
+    if match := re.search(r"the following arguments are required: (.+)", message):
+        missing = " and ".join(f"{path}.{name}" for name in match[1].split(", "))
+        return f"{missing} must be given"
+    if "Expected an instantiatable class" in message:
+        content = _given_object(message)
+        misplaced = content.keys() - {"class_path", "init_args", "dict_kwargs"} if isinstance(content, dict) else None
+        if misplaced:
+            return f"{path}: {', '.join(sorted(misplaced))} must stand under init_args, not beside class_path"
+        return f"{path}: {given} is abstract{_one_of(path)}"
+    return None
+
+
 def _of_value(message: str) -> str | None:
     if "Parser key" not in message:
         return None
     path, given = _path(message), _given(message)
     expected = _expected(message)
     if match := re.search(r"Expected a path but (\S+\.ya?ml) either", message):
-        return f"{path} {match[1]}: there is no such file"
+        return f"{path} {match[1]}: there is no such file{_nearest_part(match[1])}"
     if expected:
-        return f"{path} should be {' or '.join(expected)}, but it is {given}"
+        return f"{path} should be {' or '.join(expected)}, but it is {given!r}"
     if match := re.search(r"(?:Expected a dot import path string|Unexpected import path format): (.+)", message):
-        known = _class_names(path)
-        one_of = f"; there are {', '.join(known)}" if len(known) <= 12 else ""
-        return f"{path}: there is no class {match[1]}{_guess(match[1], known) or one_of}"
-    if match := re.search(r"(?:Not a valid subclass of|Problem with given class_path) (.+)", message):
+        return f"{path}: there is no class {match[1]}{_guess(match[1], _class_names(path)) or _one_of(path)}"
+    if match := re.search(r"Not a valid subclass of (.+)", message):
         return f"{path}: {given} is no {match[1].rstrip('.')}"
     return None
 
@@ -150,6 +179,39 @@ def _path(message: str) -> str:
 def _given(message: str) -> str:
     given = re.findall(r"(?:Got value|Given value): (?!NestedArg)(.+)", message)
     return given[0] if given else "not so"
+
+
+def _given_object(message: str) -> Any:
+    """The value that a message complains of, where it is plain; else None."""
+    try:
+        return ast.literal_eval(_given(message))
+    except (ValueError, SyntaxError):
+        return None
+
+
+def _find(content: Any, name: str, path: str) -> str | None:
+    """Where in a value read from YAML the option `name` stands: the path of what holds it."""
+    if isinstance(content, list):
+        return next((found for item in content if (found := _find(item, name, path))), None)
+    if not isinstance(content, dict):
+        return None
+    if name in content:
+        return path
+    inner = ((path if key == "init_args" else f"{path}.{key}", value) for key, value in content.items())
+    return next((found for where, value in inner if (found := _find(value, name, where))), None)
+
+
+def _nearest_part(name: str) -> str:
+    """A hint for a part that a config names but that does not lie beside it."""
+    parts = {f"{part}.yaml": path for part, path in packaged().items() if "/" in part}
+    if name in parts:
+        return f" beside the config that names it; the packaged one is {parts[name]}"
+    return _guess(name, parts)
+
+
+def _one_of(path: str) -> str:
+    known = _class_names(path)
+    return f"; there are {', '.join(known)}" if len(known) <= 12 else ""
 
 
 def _guess(name: str, known: Iterable[str]) -> str:

@@ -9,15 +9,15 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from ae_lightning.callbacks.linear_probe import LinearProbe
+from ae_lightning.callbacks.weight_statistics import WeightStatistics
 from ae_lightning.files import write_text
+from ae_lightning.models.shallow import ShallowAutoencoder
 
-LAYOUT = {
-    "training": {
-        "loss": ["Multiline", ["train/loss", "val/loss"]],
-        "linear probe": ["Multiline", ["probe/latent", "probe/raw", "probe/pca", "probe/untrained"]],
-        "rank": ["Multiline", ["weights/encoder_effective_rank", "weights/decoder_effective_rank"]],
-        "sparsity": ["Multiline", ["sparsity/l0", "sparsity/dead_fraction"]],
-    }
+CHARTS = {
+    "loss": ["Multiline", ["train/loss", "val/loss"]],
+    "linear probe": ["Multiline", ["probe/latent", "probe/raw", "probe/pca", "probe/untrained"]],
+    "rank": ["Multiline", ["weights/encoder_effective_rank", "weights/decoder_effective_rank"]],
+    "sparsity": ["Multiline", ["sparsity/l0", "sparsity/dead_fraction"]],
 }
 """TensorBoard's custom scalars: curves that belong together, in one chart each."""
 
@@ -26,24 +26,35 @@ class RecordConfig(SaveConfigCallback):
     """Write `config.yaml`, and the settings as text, hyper-parameters and chart layout to TensorBoard.
 
     A run that is resumed with other settings keeps the earlier file as `config.1.yaml`, and so on.
+
+    Args:
+        *args: Arguments of `SaveConfigCallback`, as Lightning gives them.
+        resolved: Every setting as plain values.
+        **kwargs: Arguments of `SaveConfigCallback`.
     """
+
+    def __init__(self, *args: Any, resolved: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs | {"save_to_log_dir": False})
+        self.resolved = resolved
+        self._folder: str | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Ask for the folder on all processes at once, as Lightning wants it, and write on the first."""
+        self._folder = trainer.log_dir
+        super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write everything; Lightning calls it once, on the first process."""
-        if stage != "fit" or trainer.log_dir is None:
+        if stage != "fit" or self._folder is None:
             return
-        config = {**self._resolved(), "ckpt_path": None}
+        config = {**self.resolved, "ckpt_path": None}
         text = yaml.safe_dump(config, sort_keys=False)
-        self._write(Path(trainer.log_dir) / "config.yaml", text)
+        self._write(Path(self._folder) / "config.yaml", text)
         for logger in trainer.loggers:
             logger.log_hyperparams(_hyper_parameters(config))
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("config", f"```yaml\n{text}```", trainer.global_step)
-                logger.experiment.add_custom_scalars(_layout(trainer))
-
-    def _resolved(self) -> dict[str, Any]:
-        dumped = self.parser.dump(self.config, skip_none=False, skip_link_targets=False, format="yaml")
-        return yaml.safe_load(dumped)
+                logger.experiment.add_custom_scalars(_layout(trainer, pl_module))
 
     def _write(self, path: Path, text: str) -> None:
         if path.is_file():
@@ -62,8 +73,14 @@ def _hyper_parameters(config: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-def _layout(trainer: Trainer) -> dict[str, Any]:
-    """The charts this run will have something to show in."""
-    probed = any(isinstance(callback, LinearProbe) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-    charts = {name: chart for name, chart in LAYOUT["training"].items() if probed or name != "linear probe"}
-    return {"training": charts}
+def _layout(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+    """The charts that this run will have something to show in."""
+    callbacks = {type(callback) for callback in trainer.callbacks}  # type: ignore[attr-defined]
+    shallow = isinstance(module, ShallowAutoencoder)
+    shown = {
+        "loss": True,
+        "linear probe": LinearProbe in callbacks,
+        "rank": shallow and WeightStatistics in callbacks,
+        "sparsity": shallow and module.fires_above_zero,
+    }
+    return {"training": {name: chart for name, chart in CHARTS.items() if shown[name]}}

@@ -74,6 +74,21 @@ def refuse_other_settings(model: dict[str, Any], checkpoint: dict[str, Any], pat
             )
 
 
+def refuse_other_shape(input_shape: tuple[int, ...], checkpoint: dict[str, Any], path: Path, data: str) -> None:
+    """Check that data have the shape of those that the checkpoint's model was trained on.
+
+    Raises:
+        ConfigError: They have not.
+    """
+    trained = model_settings(checkpoint).get("input_shape")
+    if trained is not None and tuple(trained) != tuple(input_shape):
+        shapes = ["×".join(map(str, shape)) for shape in (input_shape, trained)]
+        raise ConfigError(
+            f"samples of {data} are {shapes[0]}, but the model in {path} was trained on {shapes[1]}: name its data "
+            "with --data"
+        )
+
+
 def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted option name, as the command line spells them, with lists for tuples."""
     if isinstance(settings, dict):

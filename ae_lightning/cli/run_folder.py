@@ -1,10 +1,14 @@
 """Where a run lives: a new version folder, or the one that an interrupted run left."""
 
+import os
 from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_only
 
 from ae_lightning.errors import RunFolderError
 
 ROOT_NAME = "lightning_logs"
+_CLAIMED = "AE_LIGHTNING_RUN_FOLDER"
 
 
 def claim(root: Path, experiment: str) -> Path:
@@ -32,6 +36,18 @@ def claim(root: Path, experiment: str) -> Path:
             f"the run's folder cannot be created in {parent} ({(error.strerror or str(error)).lower()}): choose "
             "another place with --trainer.default_root_dir"
         ) from error
+
+
+def of_this_process(root: Path, experiment: str) -> Path:
+    """Claim a folder on the first process of a run; on the others, return the one that it claimed.
+
+    Processes that Lightning starts are told by the environment. Those that a launcher starts beside the first cannot
+    know, and get a name that is never created: only the first process writes.
+    """
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        os.environ[_CLAIMED] = str(folder := claim(root, experiment))
+        return folder
+    return Path(os.environ.get(_CLAIMED, root / experiment / "version_of_first_process"))
 
 
 def _next_version(parent: Path) -> int:

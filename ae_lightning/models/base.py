@@ -141,8 +141,15 @@ class Autoencoder(LightningModule, ABC):
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
     def configure_optimizers(self) -> Any:
-        """Build the injected optimizer, and the scheduler if there is one."""
-        optimizer = self.build_optimizer(self.parameters())
+        """Build the injected optimizer, and the scheduler if there is one.
+
+        Raises:
+            ConfigError: The optimizer does not take its settings, such as a negative learning rate.
+        """
+        try:
+            optimizer = self.build_optimizer(self.parameters())
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"--model.optimizer cannot be built with these settings: {error}") from error
         if self.build_lr_scheduler is None:
             return optimizer
         scheduler = self.build_lr_scheduler(optimizer)
@@ -307,3 +314,14 @@ def _outermost_constructor(frame: FrameType | None) -> FrameType | None:
             break
         frame = outer
     return frame
+
+
+def require_positive(**sizes: int | None) -> None:
+    """Check that sizes, given by the name of their option, are at least 1; None stands for no such size.
+
+    Raises:
+        ConfigError: One is not.
+    """
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise ConfigError(f"--model.{name} is {size}; it must be at least 1")

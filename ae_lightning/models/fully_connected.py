@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ae_lightning.models.base import Autoencoder
+from ae_lightning.models.base import Autoencoder, require_positive
 from ae_lightning.nn.activations import ActivationName, activation_range
 from ae_lightning.nn.mlp import MLP
 
@@ -32,6 +32,7 @@ class FullyConnectedAutoencoder(Autoencoder):
         output_activation: ActivationName = "sigmoid",
         **kwargs: Any,
     ) -> None:
+        require_positive(latent_dim=latent_dim, hidden_dims=min(hidden_dims, default=None))
         super().__init__(input_shape, **kwargs)
         self.latent_dim = latent_dim
         self.output_activation_name: ActivationName = output_activation

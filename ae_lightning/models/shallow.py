@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ae_lightning.models.base import Autoencoder
+from ae_lightning.models.base import Autoencoder, require_positive
 from ae_lightning.nn.activations import ActivationName
 from ae_lightning.nn.dictionary import Dictionary
 
@@ -30,6 +30,7 @@ class ShallowAutoencoder(Autoencoder):
         instances: int | None = None,
         **kwargs: Any,
     ) -> None:
+        require_positive(latent_dim=latent_dim, instances=instances)
         super().__init__(input_shape, **kwargs)
         self.latent_dim = latent_dim
         self.instances = instances

@@ -102,6 +102,13 @@ def test_every_needs_no_known_end_and_acts_at_the_last_step_only_where_that_is_k
     assert [s for s in range(20) if schedule.due(s, endless, steps)] == [0, 6, 12, 18]
 
 
+def test_every_and_count_add_up():
+    run = RunLength(total_steps=10, steps_per_epoch=4, images_per_step=1)
+    schedule = Schedule(every=1, unit="epochs", count=3)
+    steps = schedule.steps(run)
+    assert [step for step in range(11) if schedule.due(step, run, steps)] == [0, 4, 5, 8, 10]
+
+
 def test_neither_means_first_and_last():
     assert moments(Schedule(), RunLength(7, 3, 8)) == [0, 7]
     assert moments(Schedule(first=False, last=False), RunLength(7, 3, 8)) == []
@@ -113,7 +120,6 @@ def test_neither_means_first_and_last():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"every": 1, "count": 3}, "either `every` or `count`, not both"),
         ({"every": 0}, "`every` must be above 0, not 0"),
         ({"every": -2, "unit": "steps"}, "`every` must be above 0, not -2"),
         ({"count": 0}, "`count` must be at least 1, not 0"),

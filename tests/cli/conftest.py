@@ -1,0 +1,75 @@
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from ae_lightning.cli.main import main
+
+#: Two batches of digits, two snapshots, one picture, no probe: a whole run in about half a second.
+QUICK = [
+    *("--config", "overcomplete_digits", "--model.latent_dim", "16"),
+    *("--trainer.callbacks", "null", "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2"),
+    *("--snapshots.schedule.count", "2", "--images.schedule.count", "1"),
+]
+
+
+class Outcome(NamedTuple):
+    """What a command answered: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call_main(arguments: list[str]) -> int:
+    """Exit code of the command line, also where argparse ends the process, as after --help."""
+    try:
+        return main(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+@pytest.fixture(autouse=True)
+def no_traces_no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put the environment back, which Lightning writes its seed into, and let nothing out of this machine."""
+
+    def refuse(*args: Any) -> None:
+        raise AssertionError("a test tried to reach the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def ae(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run `ae-lightning` with these arguments in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: Any) -> Outcome:
+        capsys.readouterr()
+        code = call_main([str(argument) for argument in arguments])
+        return Outcome(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def quick() -> list[str]:
+    """Options of a small and fast fit, which later options may change."""
+    return QUICK.copy()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a quick finished run, overcomplete_digits/version_0; for reading only."""
+    root = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as environment:  # puts back what Lightning writes its seed into
+        environment.setenv("PL_GLOBAL_SEED", "0")
+        assert call_main(["fit", *QUICK, "--trainer.default_root_dir", str(root)]) == 0
+    return root / "lightning_logs" / "overcomplete_digits" / "version_0"

@@ -1,0 +1,373 @@
+"""Mistakes that users make: each is answered by one sentence that says how to mend it, and exit code 2."""
+
+import gzip
+import hashlib
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+
+from ae_lightning.cli.configs import config_folder
+from ae_lightning.cli.main import main
+from ae_lightning.errors import ConfigError
+
+MODEL = "model:\n  class_path: OvercompleteAutoencoder\n  init_args:\n    latent_dim: 16\n"
+DIGITS = ["fit", "--config", "overcomplete_digits", "--trainer.max_epochs", "1"]
+QUIET = [*DIGITS, "--trainer.callbacks", "null"]
+SIGMOID = [*QUIET, "--model.output_activation", "sigmoid"]
+FULLY = ["fit", "--model", "FullyConnectedAutoencoder"]
+ARRAYS = ["fit", "--model", "OvercompleteAutoencoder", "--data", "ArraysDataModule", "--data.train"]
+YAML = ["fit", "--config", "mine.yaml"]
+MNIST = ["fit", "--config", "overcomplete_mnist", "--data.root", "."]
+
+
+class Case(NamedTuple):
+    """Arguments, words that the message must hold, and files that lie in the current folder."""
+
+    arguments: list[str]
+    words: list[str]
+    files: dict[str, str | bytes] = {}  # noqa: RUF012 - never changed
+
+
+def yaml_case(text: str, *words: str) -> Case:
+    return Case(YAML, list(words), {"mine.yaml": text})
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def samples(rows: int = 40) -> np.ndarray:
+    return np.random.default_rng(0).random((rows, 6), dtype=np.float32)
+
+
+def with_nan() -> np.ndarray:
+    array = samples()
+    array[3, 2] = np.nan
+    return array
+
+
+MNIST_FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+DAMAGED_MNIST = {f"MNIST/raw/{name}-ubyte.gz": gzip.compress(bytes(500))[:-9] for name in MNIST_FILES}
+
+MISSPELT = {
+    "model class": Case(["fit", "--model", "OvercompletAutoencoder"], ["--model", "mean OvercompleteAutoencoder?"]),
+    "data class": Case([*QUIET, "--data", "DigitDataModule"], ["--data", "mean DigitsDataModule?"]),
+    "callback class": Case([*DIGITS, "--trainer.callbacks+", "LinearProb"], ["callbacks", "mean LinearProbe?"]),
+    "optimizer class": Case([*QUIET, "--model.optimizer", "Adan"], ["--model.optimizer", "mean Adam?"]),
+    "scheduler class": Case([*QUIET, "--model.lr_scheduler", "StepLRR"], ["--model.lr_scheduler", "mean StepLR?"]),
+    "model class in YAML": yaml_case(MODEL.replace("plete", "plet"), "--model", "mean OvercompleteAutoencoder?"),
+    "data class in YAML": yaml_case(MODEL + "data:\n  class_path: DigitDataModule\n", "mean DigitsDataModule?"),
+    "data name in YAML": yaml_case(MODEL + "data: DigitDataModule\n", "--data", "mean DigitsDataModule?"),
+    "callback class in YAML": yaml_case(
+        MODEL + "trainer:\n  callbacks:\n  - class_path: LinearProb\n", "--trainer.callbacks", "mean LinearProbe?"
+    ),
+    "optimizer class in YAML": yaml_case(
+        MODEL + "    optimizer:\n      class_path: Adan\n", "--model.optimizer", "mean Adam?"
+    ),
+    "trainer option": Case([*QUIET, "--trainer.max_epoks", "3"], ["max_epoks", "mean --trainer.max_epochs?"]),
+    "model option": Case([*QUIET, "--model.latent_dims", "3"], ["latent_dims", "mean --model.latent_dim?"]),
+    "data option": Case([*QUIET, "--data.batchsize", "3"], ["batchsize", "mean --data.batch_size?"]),
+    "callback option": Case(
+        [*DIGITS, "--trainer.callbacks", "LinearProbe", "--trainer.callbacks.train_siz", "3"],
+        ["train_siz", "mean --trainer.callbacks.train_size?"],
+    ),
+    "optimizer option": Case([*QUIET, "--model.optimizer.lrr", "3"], ["lrr", "mean --model.optimizer.lr?"]),
+    "snapshots option": Case([*QUIET, "--snapshots.shedule", "3"], ["shedule", "mean --snapshots.schedule?"]),
+    "schedule option": Case([*QUIET, "--images.schedule.cont", "3"], ["cont", "mean --images.schedule.count?"]),
+    "own option": Case([*QUIET, "--experimnt", "x"], ["--experimnt", "mean --experiment?"]),
+    "trainer option in YAML": yaml_case(
+        MODEL + "trainer:\n  max_epoks: 3\n", "trainer.max_epoks", "mean trainer.max_epochs?"
+    ),
+    "model option in YAML": yaml_case(MODEL + "    latent_dims: 3\n", "mean --model.latent_dim?"),
+    "data option in YAML": yaml_case(
+        MODEL + "data:\n  class_path: DigitsDataModule\n  init_args:\n    batchsize: 3\n", "mean --data.batch_size?"
+    ),
+    "callback option in YAML": yaml_case(
+        MODEL + "trainer:\n  callbacks:\n  - class_path: LinearProbe\n    init_args:\n      train_siz: 3\n",
+        "mean --trainer.callbacks.train_size?",
+    ),
+    "callback's schedule in YAML": yaml_case(
+        MODEL
+        + "trainer:\n  callbacks:\n  - class_path: LinearProbe\n    init_args:\n      schedule:\n        evry: 3\n",
+        "mean --trainer.callbacks.schedule.every?",
+    ),
+    "optimizer option in YAML": yaml_case(
+        MODEL + "    optimizer:\n      class_path: Adam\n      init_args:\n        lrr: 3\n",
+        "mean --model.optimizer.lr?",
+    ),
+    "snapshots option in YAML": yaml_case(
+        MODEL + "snapshots:\n  shedule:\n    count: 3\n", "mean snapshots.schedule.count?"
+    ),
+    "schedule option in YAML": yaml_case(
+        MODEL + "snapshots:\n  schedule:\n    cont: 3\n", "mean snapshots.schedule.count?"
+    ),
+    "abbreviation": Case([*QUIET, "--trainer.max_epoch", "3"], ["no option --trainer.max_epoch;", "max_epochs?"]),
+    "command": Case(["fitt"], ["no command fitt", "mean fit?", "evaluate", "configs"]),
+    "companion command": Case(["evalute"], ["no command evalute", "mean evaluate?"]),
+}
+
+VALUES = {
+    "number for a list": Case([*FULLY, "--model.hidden_dims", "5"], ["--model.hidden_dims", "a list", "it is '5'"]),
+    "text in a list": Case(
+        [*FULLY, "--model.hidden_dims", "[a]"], ["--model.hidden_dims", "whole number", "it is 'a'"]
+    ),
+    "text for a trainer's number": Case(
+        [*QUIET, "--trainer.max_epochs", "three"], ["--trainer.max_epochs", "whole number", "it is 'three'"]
+    ),
+    "text for a model's number": Case([*QUIET, "--model.latent_dim", "wide"], ["--model.latent_dim", "whole number"]),
+    "text for a model's number in YAML": yaml_case(
+        MODEL.replace("16", "wide"), "--model.latent_dim", "whole number", "it is 'wide'"
+    ),
+    "text for a data number": Case([*QUIET, "--data.batch_size", "big"], ["--data.batch_size", "whole number"]),
+    "text for the learning rate": Case([*QUIET, "--model.optimizer.lr", "fast"], ["--model.optimizer.lr", "a number"]),
+    "text for a schedule's number": Case(
+        [*QUIET, "--snapshots.schedule.count", "many"], ["--snapshots.schedule.count", "whole number"]
+    ),
+    "fraction for a whole number": Case([*QUIET, "--model.latent_dim", "1.5"], ["--model.latent_dim", "1.5"]),
+    "activation": Case([*QUIET, "--model.activation", "rellu"], ["--model.activation", "relu, leaky_relu", "rellu"]),
+    "loss": Case([*QUIET, "--model.reconstruction_loss", "l2"], ["one of mse, bce, mae", "it is 'l2'"]),
+    "spacing": Case([*QUIET, "--images.schedule.spacing", "logg"], ["one of linear, log", "logg"]),
+    "seed": Case([*QUIET, "--seed_everything", "x"], ["--seed_everything", "whole number"]),
+    "empty batch": Case([*QUIET, "--data.batch_size", "0"], ["--data.batch_size is 0", "at least 1"]),
+    "no snapshots": Case([*QUIET, "--snapshots.schedule.count", "0"], ["count", "at least 1"]),
+    "endless run with a count": Case([*QUIET, "--trainer.max_epochs", "-1"], ["known end", "--trainer.max_epochs"]),
+    "accelerator": Case([*QUIET, "--trainer.accelerator", "gpuu"], ["--trainer.accelerator gpuu", "cuda", "cpu"]),
+    "devices": Case([*QUIET, "--trainer.devices", "-3"], ["--trainer.devices -3"]),
+}
+
+CLASSES = {
+    "no command": Case([], ["name a command", "fit", "predict", "evaluate", "configs"]),
+    "no model": Case(["fit"], ["no model", "--config", "`ae-lightning configs`", "--model", "OvercompleteAutoencoder"]),
+    "abstract model": Case(["fit", "--model", "Autoencoder"], ["Autoencoder is abstract", "OvercompleteAutoencoder"]),
+    "data for a model": Case(
+        ["fit", "--model", "ae_lightning.data.DigitsDataModule"], ["is no Autoencoder", "OvercompleteAutoencoder"]
+    ),
+    "class that cannot be imported": Case(["fit", "--model", "no.such.Thing"], ["no class no.such.Thing"]),
+    "missing argument": Case(
+        ["fit", "--model", "OvercompleteAutoencoder", "--data", "ArraysDataModule"], ["--data.train must be given"]
+    ),
+    "argument beside class_path": yaml_case(
+        "model:\n  class_path: OvercompleteAutoencoder\n  latent_dim: 16\n", "latent_dim", "under init_args"
+    ),
+    "predict without checkpoint": Case(["predict", "--config", "overcomplete_digits"], ["--ckpt_path"]),
+    "probe without labels": Case(
+        [*FULLY, "--data", "GaussianDataModule", "--trainer.max_epochs", "1", "--trainer.callbacks+", "LinearProbe"],
+        ["LinearProbe needs class labels", "GaussianDataModule", "--data.train_labels"],
+    ),
+    "bce on standardized pixels": Case(
+        [*SIGMOID, "--data.normalize", "standard", "--model.reconstruction_loss", "bce"],
+        ["bce", "[0, 1]", "--data.normalize unit"],
+    ),
+    "bce of an unbounded output": Case(
+        [*QUIET, "--model.reconstruction_loss", "bce"], ["bce", "--model.output_activation sigmoid"]
+    ),
+    "sigmoid on standardized pixels": Case(
+        [*SIGMOID, "--data.normalize", "standard"],
+        ["[0, 1]", "--data.normalize unit", "--model.output_activation none"],
+    ),
+}
+
+FILES = {
+    "config": Case(["fit", "--config", "overcomplete_digit"], ["no such file", "mean overcomplete_digits?"]),
+    "config of no known name": Case(["fit", "--config", "zzz.yaml"], ["zzz.yaml", "no such file", "`ae-lightning"]),
+    "YAML syntax": yaml_case("model:\n  class_path: [x\nfoo: : 3\n", "mine.yaml", "line 3", "not valid YAML"),
+    "YAML that is a list": yaml_case("- 1\n- 2\n", "mine.yaml", "options by name"),
+    "empty YAML": yaml_case("", "mine.yaml", "options by name"),
+    "not text": Case(YAML, ["mine.yaml", "not a YAML text file"], {"mine.yaml": b"\xff\xfe\x00\x80"}),
+    "part": Case(["fit", "--model", "model/overcomplet.yaml"], ["no such file", "mean model/overcomplete.yaml?"]),
+    "part in YAML": yaml_case("model: model/overcomplet.yaml\n", "no such file", "mean model/overcomplete.yaml?"),
+    "packaged part named by a copied config": yaml_case(
+        "model: model/overcomplete.yaml\n", "no such file beside", str(config_folder() / "model" / "overcomplete.yaml")
+    ),
+    "array": Case([*ARRAYS, "x.npy"], ["--data.train", "x.npy", "does not exist", "mean xx.npy?"], {"xx.npy": b""}),
+    "truncated array": Case([*ARRAYS, "x.npy"], ["x.npy", "damaged"], {"x.npy": npy(samples())[:-40]}),
+    "array with NaN": Case([*ARRAYS, "x.npy"], ["x.npy", "1 NaN", "row 3"], {"x.npy": npy(with_nan())}),
+    "labels of another length": Case(
+        [*ARRAYS, "x.npy", "--data.train_labels", "y.npy"],
+        ["y.npy", "30 labels", "40 samples", "--data.train"],
+        {"x.npy": npy(samples()), "y.npy": npy(np.arange(30))},
+    ),
+    "MNIST, no download": Case([*MNIST, "--data.download", "false"], ["MNIST/raw", "missing", "--data.root"]),
+    "MNIST, no network": Case(MNIST, ["MNIST/raw", "Downloading failed", "AE_LIGHTNING_DATA"]),
+    "MNIST truncated": Case(MNIST, ["train-images-idx3-ubyte.gz", "damaged", "md5"], DAMAGED_MNIST),
+    "run": Case(["evaluate", "nowhere"], ["no run folder at nowhere"]),
+    "folder that is no run": Case(["evaluate", "."], ["not a run's folder", "config.yaml"]),
+    "folder of runs": Case(
+        ["evaluate", "."], ["it holds the runs version_0, version_1"],
+        {"version_0/config.yaml": "{}", "version_1/config.yaml": "{}"},
+    ),
+    "checkpoint": Case(
+        ["fit", "--ckpt_path", "lost.ckpt"], ["no checkpoint at lost.ckpt", "there: found.ckpt"], {"found.ckpt": b""}
+    ),
+    "text for a checkpoint": Case(["predict", "--ckpt_path", "x.ckpt"], ["x.ckpt is not a"], {"x.ckpt": "words"}),
+    "checkpoint of no run": Case(["evaluate", "x.ckpt"], ["x.ckpt lies in no run's folder"], {"x.ckpt": "words"}),
+}  # fmt: skip
+
+CASES = {
+    f"{table}: {name}": case
+    for table, cases in {"misspelt": MISSPELT, "value": VALUES, "class": CLASSES, "file": FILES}.items()
+    for name, case in cases.items()
+}
+
+
+def files_below(folder: Path) -> dict[str, str]:
+    """Hash of each file by its path."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def assert_one_sentence(outcome: Any, *words: str) -> None:
+    """Exit code 2 and one paragraph, which holds the words."""
+    assert outcome.code == 2, outcome
+    message = outcome.err.strip()
+    assert message.startswith("ae-lightning: error: ")
+    assert "Traceback" not in message
+    assert "\n\n" not in message
+    assert message.count("ae-lightning: error:") == 1
+    for word in words:
+        assert word in message, f"{word!r} is not in: {message}"
+
+
+@pytest.fixture
+def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision behaves as it does without a connection, and at once."""
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise URLError("no connection")
+
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", fail)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.usefixtures("no_download")
+def test_a_mistake_is_answered_by_one_sentence_and_leaves_nothing_behind(
+    name: str, ae: Callable[..., Any], tmp_path: Path
+) -> None:
+    case = CASES[name]
+    for path, content in case.files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(content.encode() if isinstance(content, str) else content)
+    given = files_below(tmp_path)
+
+    assert_one_sentence(ae(*case.arguments), *case.words)
+
+    assert files_below(tmp_path) == given
+    assert not list(tmp_path.glob("lightning_logs/*"))
+
+
+def test_a_damaged_archive_is_not_downloaded_again(
+    ae: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", lambda *a, **k: tried.append(a))
+    for path, content in DAMAGED_MNIST.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    assert_one_sentence(ae(*MNIST), "damaged")
+    assert tried == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(ae: Callable[..., Any], quick: list[str], tmp_path: Path) -> None:
+    assert_one_sentence(ae("fit", *quick, "--trainer.accelerator", "gpu"), "--trainer.accelerator gpu", "No supported")
+    assert not list(tmp_path.glob("lightning_logs/*"))
+
+
+def test_a_run_folder_below_a_file(ae: Callable[..., Any], quick: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    outcome = ae("fit", *quick, "--trainer.default_root_dir", "file")
+    assert_one_sentence(outcome, "file/lightning_logs", "not a directory", "--trainer.default_root_dir")
+
+
+def test_a_run_folder_that_may_not_be_created(
+    ae: Callable[..., Any], quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Path.mkdir
+
+    def refuse(self: Path, *args: Any, **kwargs: Any) -> None:  # as root is refused nothing
+        if "lightning_logs" in self.parts:
+            raise PermissionError(13, "Permission denied", str(self))
+        make(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert_one_sentence(ae("fit", *quick), "lightning_logs", "permission denied", "--trainer.default_root_dir")
+
+
+def test_a_loss_that_is_no_longer_finite(ae: Callable[..., Any], quick: list[str]) -> None:
+    outcome = ae("fit", *quick, "--model.optimizer.lr", "1e30", "--trainer.limit_train_batches", "5")
+    assert_one_sentence(outcome, "no longer finite at step", "epoch 0", "--model.optimizer.lr", "gradient_clip_val")
+
+
+# --- checkpoints of a real run ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--model.latent_dim", "7"], ["--model.latent_dim is 7", "trained with 16", "without --ckpt_path"]),
+        (["--model.optimizer.lr", "0.1"], ["--model.optimizer.lr is 0.1", "trained with 0.001"]),
+        (["--model.optimizer", "SGD"], ["--model.optimizer", "SGD", "Adam"]),
+        (["--model", "FullyConnectedAutoencoder"], ["FullyConnectedAutoencoder", "holds the class Overcomplete"]),
+        (["--trainer.max_epochs", "1"], ["nothing is left to train", "1 epochs", "2 steps", "raise them"]),
+        ([], ["nothing is left to train"]),
+    ],
+    ids=["latent_dim", "learning rate", "optimizer", "variant", "finished, same length", "finished"],
+)
+def test_a_run_is_not_continued_with_other_settings(
+    options: list[str], words: list[str], ae: Callable[..., Any], trained: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "logs" / "mine" / "version_0")
+    before = files_below(tmp_path)
+    assert_one_sentence(ae("fit", "--ckpt_path", run / "checkpoints" / "last.ckpt", *options), *words)
+    assert files_below(tmp_path) == before
+
+
+def test_another_variants_checkpoint(ae: Callable[..., Any], trained: Path) -> None:
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    outcome = ae("test", "--config", "fully_connected_gaussian", "--ckpt_path", checkpoint)
+    assert_one_sentence(outcome, "--model is FullyConnectedAutoencoder", "holds the class OvercompleteAutoencoder")
+
+
+@pytest.mark.parametrize("command", ["fit", "test", "predict"])
+def test_a_truncated_checkpoint(command: str, ae: Callable[..., Any], trained: Path, tmp_path: Path) -> None:
+    whole = (trained / "checkpoints" / "last.ckpt").read_bytes()
+    (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
+    assert_one_sentence(ae(command, "--ckpt_path", "cut.ckpt"), "cut.ckpt", "not a whole checkpoint")
+    assert not (tmp_path / "lightning_logs").exists()
+
+
+def test_a_checkpoint_of_something_else(ae: Callable[..., Any], tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    assert_one_sentence(ae("fit", "--ckpt_path", "other.ckpt"), "other.ckpt is not a checkpoint of an ae_lightning")
+
+
+def test_data_of_another_shape(ae: Callable[..., Any], trained: Path) -> None:
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    outcome = ae("test", "--ckpt_path", checkpoint, "--data", "GaussianDataModule")
+    assert_one_sentence(outcome, "GaussianDataModule are 200", "trained on 1×8×8", "--data")
+
+
+def test_a_bare_checkpoint_has_no_data_to_be_evaluated_on(
+    ae: Callable[..., Any], trained: Path, tmp_path: Path
+) -> None:
+    shutil.copy(trained / "checkpoints" / "best.ckpt", tmp_path / "bare.ckpt")
+    outcome = ae("evaluate", "bare.ckpt")
+    assert_one_sentence(outcome, "bare.ckpt lies in no run's folder", "ae-lightning test --ckpt_path bare.ckpt")
+
+
+def test_debug_lets_the_exception_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="mean OvercompleteAutoencoder"):
+        main(["fit", "--model", "OvercompletAutoencoder", "--debug"])

@@ -1,0 +1,199 @@
+"""What TensorBoard shows of a run, read with TensorBoard's own reader."""
+
+import csv
+import io
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from ae_lightning.cli.main import main
+from ae_lightning.models.overcomplete import OvercompleteAutoencoder
+
+# 1,293 training images in batches of 256: six steps an epoch, 24 in all.
+OPTIONS = [
+    *("--config", "overcomplete_digits", "--model.latent_dim", "24", "--data.batch_size", "256"),
+    *("--trainer.max_epochs", "4", "--trainer.log_every_n_steps", "3", "--snapshots.schedule.count", "2"),
+]
+
+
+def read(run: Path) -> EventAccumulator:
+    """All events of a run, none left out."""
+    kinds = ("scalars", "images", "tensors", "compressedHistograms", "histograms")
+    return EventAccumulator(str(run), size_guidance=dict.fromkeys(kinds, 0)).Reload()
+
+
+def fit(root: Path, *options: str) -> Path:
+    with pytest.MonkeyPatch.context() as environment:  # puts back what Lightning writes its seed into
+        environment.setenv("PL_GLOBAL_SEED", "0")
+        assert main(["fit", *OPTIONS, *options, "--trainer.default_root_dir", str(root)]) == 0
+    return root / "lightning_logs" / "overcomplete_digits" / "version_0"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished run with a probe; for reading only."""
+    return fit(tmp_path_factory.mktemp("board"))
+
+
+@pytest.fixture(scope="module")
+def events(run: Path) -> EventAccumulator:
+    return read(run)
+
+
+def table(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """Steps and values of each metric in `metrics.csv`."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    with (run / "metrics.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            for name, value in row.items():
+                if value and name not in ("step", "epoch"):
+                    found.setdefault(name, []).append((int(row["step"]), float(value)))
+    return found
+
+
+def test_scalars_are_those_of_the_table(run: Path, events: EventAccumulator) -> None:
+    expected = table(run)
+    tags = set(events.Tags()["scalars"])
+    assert set(expected) <= tags
+    assert {tag for tag in tags if tag not in expected} <= {"epoch"}
+    for name, points in expected.items():
+        shown = [(event.step, event.value) for event in events.Scalars(name)]
+        assert [step for step, _ in shown] == [step for step, _ in points], name
+        np.testing.assert_allclose([value for _, value in shown], [value for _, value in points], rtol=1e-6)
+
+
+def test_scalars_are_grouped_and_at_the_right_steps(events: EventAccumulator) -> None:
+    groups = {tag.partition("/")[0] for tag in events.Tags()["scalars"] if "/" in tag}
+    assert {"train", "val", "sparsity", "weights", "probe", "optim", "speed"} <= groups
+    steps = {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    assert steps["train/loss"] == [3, 6, 9, 12, 15, 18, 21, 24]
+    assert steps["val/loss"] == [0, 6, 12, 18, 24]
+    assert steps["train/loss_epoch"] == [6, 12, 18, 24]
+    assert steps["weights/encoder_effective_rank"] == [0, 6, 12, 18, 24]
+    assert steps["probe/latent"] == steps["probe/raw"] == [0, 24]
+    assert [event.value for event in events.Scalars("optim/lr")] == pytest.approx([1e-3] * 8)
+
+
+def test_pictures(events: EventAccumulator) -> None:
+    tags = events.Tags()["images"]
+    assert sorted(tags) == ["images/decoder_weights", "images/encoder_weights", "images/reconstructions"]
+    for tag in tags:
+        pictures = events.Images(tag)
+        steps = [picture.step for picture in pictures]
+        assert len(steps) == len(set(steps)) == 10  # as many as TensorBoard keeps
+        assert (steps[0], steps[-1]) == (0, 24)
+        gaps = np.diff(steps)
+        assert (np.diff(gaps) >= -1).all()  # denser at the start
+        assert gaps[-1] > 2 * gaps[0]
+        for picture in pictures:
+            decoded = np.asarray(Image.open(io.BytesIO(picture.encoded_image_string)))
+            assert decoded.dtype == np.uint8
+            assert decoded.shape == (picture.height, picture.width, 3)
+            assert len(np.unique(decoded)) > 10
+    first, last = (np.asarray(Image.open(io.BytesIO(events.Images(tags[0])[i].encoded_image_string))) for i in (0, -1))
+    assert not np.array_equal(first, last)
+
+
+def text_of(events: EventAccumulator, tag: str) -> str:
+    (event,) = events.Tensors(tag)
+    return event.tensor_proto.string_val[0].decode()
+
+
+def test_settings_are_there_as_text(run: Path, events: EventAccumulator) -> None:
+    text = text_of(events, "config/text_summary")
+    assert text.startswith("```yaml\n")
+    assert text.endswith("```")
+    assert yaml.safe_load(text[8:-3]) == yaml.safe_load((run / "config.yaml").read_text())
+
+
+def plugin_data(events: EventAccumulator, tag: str) -> Any:
+    content = events.SummaryMetadata(tag).plugin_data.content
+    return plugin_data_pb2.HParamsPluginData.FromString(content)
+
+
+def test_hyper_parameters_and_the_metrics_beside_them(events: EventAccumulator) -> None:
+    session = plugin_data(events, "_hparams_/session_start_info").session_start_info
+    settings = {
+        name: value.WhichOneof("kind") and getattr(value, value.WhichOneof("kind"))
+        for name, value in session.hparams.items()
+    }
+    assert settings["seed"] == 17
+    assert settings["model/class"] == "OvercompleteAutoencoder"
+    assert settings["model/latent_dim"] == 24
+    assert settings["model/optimizer/init_args/lr"] == 0.001
+    assert settings["data/class"] == "DigitsDataModule"
+    assert settings["data/batch_size"] == 256
+    experiment = plugin_data(events, "_hparams_/experiment").experiment
+    metrics = {metric.name.tag for metric in experiment.metric_infos}
+    assert metrics == {"val/loss", "val/reconstruction", "probe/latent"}
+    assert metrics <= set(events.Tags()["scalars"])
+
+
+def test_the_layout_names_curves_that_are_there(events: EventAccumulator) -> None:
+    (event,) = events.Tensors("custom_scalars__config__")
+    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+    (category,) = layout.category
+    charts = {chart.title: list(chart.multiline.tag) for chart in category.chart}
+    assert charts["loss"] == ["train/loss", "val/loss"]
+    assert set(charts) == {"loss", "linear probe", "rank", "sparsity"}
+    for tags in charts.values():
+        assert set(tags) <= set(events.Tags()["scalars"])
+
+
+def test_without_a_probe_there_is_no_empty_chart(tmp_path: Path) -> None:
+    run = fit(tmp_path, "--trainer.callbacks", "null", "--trainer.max_epochs", "1")
+    (event,) = read(run).Tensors("custom_scalars__config__")
+    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+    assert {chart.title for chart in layout.category[0].chart} == {"loss", "sparsity"}
+
+
+def interrupted_after(step: int, how: str) -> Callable[..., Any]:
+    """A training step during which the run is stopped once, by Ctrl-C or by an exception."""
+    train = OvercompleteAutoencoder.training_step
+    done = []
+
+    def stop_once(self: OvercompleteAutoencoder, batch: Any, batch_idx: int) -> Any:
+        if self.trainer.global_step == step and not done:
+            done.append(step)
+            if how == "killed":
+                raise RuntimeError("killed")
+            signal.raise_signal(signal.SIGINT)
+        return train(self, batch, batch_idx)
+
+    return stop_once
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "killed"])
+def test_a_resumed_run_shows_every_step_once(
+    how: str, events: EventAccumulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OvercompleteAutoencoder, "training_step", interrupted_after(16, how))
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # and put back at the end
+    arguments = ["fit", *OPTIONS, "--trainer.default_root_dir", str(tmp_path)]
+    if how == "killed":
+        with pytest.raises(RuntimeError, match="killed"):
+            main(arguments)
+    else:
+        assert main(arguments) == 130
+    run = tmp_path / "lightning_logs" / "overcomplete_digits" / "version_0"
+    assert main(["fit", "--ckpt_path", str(run / "checkpoints" / "last.ckpt")]) == 0
+
+    resumed = read(run)
+    assert len(list(run.glob("events.out.tfevents.*"))) == 2
+    assert set(resumed.Tags()["scalars"]) == set(events.Tags()["scalars"])
+    for tag in events.Tags()["scalars"]:
+        if not tag.startswith("speed/"):
+            whole, parts = ([(e.step, e.value) for e in board.Scalars(tag)] for board in (events, resumed))
+            assert parts == whole, tag
+    for tag in events.Tags()["images"]:
+        whole, parts = ([(e.step, e.encoded_image_string) for e in board.Images(tag)] for board in (events, resumed))
+        assert parts == whole, tag
