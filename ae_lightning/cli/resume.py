@@ -66,8 +66,8 @@ def refuse_other_settings(model: dict[str, Any], checkpoint: dict[str, Any], pat
         )
     asked = _flat(model.get("init_args") or {})
     stored = _flat(model_settings(checkpoint))
-    for name in asked.keys() & stored.keys():
-        if asked[name] != stored[name]:
+    for name in asked:
+        if name in stored and asked[name] != stored[name]:
             raise ConfigError(
                 f"--model.{name} is {asked[name]}, but the model in {path} was trained with {stored[name]} and "
                 "keeps its settings: leave the option out, or start a new run without --ckpt_path"
