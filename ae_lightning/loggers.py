@@ -2,7 +2,6 @@
 
 import csv
 import io
-import zlib
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -161,15 +160,26 @@ class RunTensorBoard(TensorBoardLogger):
 
 
 def write_picture(writer: SummaryWriter, tag: str, picture: np.ndarray, step: int) -> None:
-    """Write an RGB picture (height, width, 3), uint8, to TensorBoard.
+    """Write an RGB picture (height, width, 3), uint8, to TensorBoard, with colors rounded to even numbers.
 
-    `SummaryWriter.add_image` first resamples it to its own size, which takes most of its time.
+    TensorBoard computes a checksum of every byte in Python, so a picture costs by its size: one byte a pixel where a
+    palette holds its colors. `SummaryWriter.add_image` moreover resamples it, which takes 30 ms.
     """
     png = io.BytesIO()
-    Image.fromarray(picture).save(png, format="PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    _with_palette(picture & 0xFE).save(png, format="PNG", compress_level=1)
     height, width, _ = picture.shape
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png.getvalue())
     writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+
+
+def _with_palette(picture: np.ndarray) -> Image.Image:
+    packed = picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
+    colors, indices = np.unique(packed, return_inverse=True)
+    if len(colors) > 256:
+        return Image.fromarray(picture)
+    image = Image.fromarray(indices.reshape(packed.shape).astype(np.uint8), mode="P")
+    image.putpalette(np.stack([colors >> 16, colors >> 8 & 255, colors & 255], axis=1).astype(np.uint8).tobytes())
+    return image
 
 
 def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
