@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import ae_lightning.data  # noqa: F401 - makes the data modules known by their short names
+from ae_lightning import __version__
 from ae_lightning.callbacks.images import TensorBoardImages
 from ae_lightning.callbacks.initial_validation import InitialValidation
 from ae_lightning.callbacks.latent_statistics import LatentStatistics
@@ -78,7 +79,10 @@ class AutoencoderCLI(LightningCLI):
             },
             seed_everything_default=0,
             parser_class=HelpfulParser,
-            parser_kwargs={"description": "Train and study autoencoders."},
+            parser_kwargs={
+                "description": "Train and study autoencoders. With --debug anywhere, an error shows its traceback.",
+                "version": __version__,
+            },
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
