@@ -160,23 +160,25 @@ class RunTensorBoard(TensorBoardLogger):
 
 
 def write_picture(writer: SummaryWriter, tag: str, picture: np.ndarray, step: int) -> None:
-    """Write an RGB picture (height, width, 3), uint8, to TensorBoard, with colors rounded to even numbers.
+    """Write an RGB picture (height, width, 3), uint8, to TensorBoard; its last bit may be lost.
 
     TensorBoard computes a checksum of every byte in Python, so a picture costs by its size: one byte a pixel where a
     palette holds its colors. `SummaryWriter.add_image` moreover resamples it, which takes 30 ms.
     """
     png = io.BytesIO()
-    _with_palette(picture & 0xFE).save(png, format="PNG", compress_level=1)
+    image = _with_palette(picture) or _with_palette(picture | 1) or Image.fromarray(picture)
+    image.save(png, format="PNG", compress_level=1)
     height, width, _ = picture.shape
-    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png.getvalue())
-    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+    summary = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png.getvalue())
+    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, image=summary)]), step)
 
 
-def _with_palette(picture: np.ndarray) -> Image.Image:
+def _with_palette(picture: np.ndarray) -> Image.Image | None:
+    """The picture with a byte a pixel, or None if it has more colors than a palette."""
     packed = picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
     colors, indices = np.unique(packed, return_inverse=True)
     if len(colors) > 256:
-        return Image.fromarray(picture)
+        return None
     image = Image.fromarray(indices.reshape(packed.shape).astype(np.uint8), mode="P")
     image.putpalette(np.stack([colors >> 16, colors >> 8 & 255, colors & 255], axis=1).astype(np.uint8).tobytes())
     return image

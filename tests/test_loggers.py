@@ -1,17 +1,20 @@
 import csv
+import io
 import math
 from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
+from torch.utils.tensorboard import SummaryWriter
 
 from ae_lightning.cli.main import main
 from ae_lightning.errors import RunFolderError
-from ae_lightning.loggers import MetricsCSV, RunTensorBoard, flat_settings, read_rows, run_loggers
+from ae_lightning.loggers import MetricsCSV, RunTensorBoard, flat_settings, read_rows, run_loggers, write_picture
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 
 
@@ -218,3 +221,16 @@ def test_a_run_of_the_command_line_has_settings_charts_and_pictures(tmp_path, mo
     # Every curve of the layout was logged; a chart of nothing would be a broken promise.
     assert tags <= set(events.Tags()["scalars"])
     assert {"train/loss", "val/loss", "weights/encoder_effective_rank", "sparsity/l0"} <= tags
+
+
+@pytest.mark.parametrize("colors", [3, 256, 4000])
+def test_a_picture_is_shown_as_it_is_but_for_the_last_bit(tmp_path, colors):
+    palette = np.random.default_rng(0).integers(0, 256, (colors, 3), dtype=np.uint8)
+    picture = palette[np.random.default_rng(1).integers(0, colors, (60, 80))]
+    writer = SummaryWriter(tmp_path)
+    write_picture(writer, "images/test", picture, 7)
+    writer.close()
+    (event,) = events_of(tmp_path).Images("images/test")
+    shown = np.asarray(Image.open(io.BytesIO(event.encoded_image_string)).convert("RGB"))
+    assert (event.step, event.width, event.height) == (7, 80, 60)
+    assert np.abs(shown.astype(int) - picture).max() <= (1 if colors > 256 else 0)

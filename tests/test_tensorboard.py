@@ -95,11 +95,14 @@ def test_pictures(events: EventAccumulator) -> None:
         assert (np.diff(gaps) >= -1).all()  # denser at the start
         assert gaps[-1] > 2 * gaps[0]
         for picture in pictures:
-            decoded = np.asarray(Image.open(io.BytesIO(picture.encoded_image_string)))
+            decoded = np.asarray(Image.open(io.BytesIO(picture.encoded_image_string)).convert("RGB"))
             assert decoded.dtype == np.uint8
             assert decoded.shape == (picture.height, picture.width, 3)
             assert len(np.unique(decoded)) > 10
-    first, last = (np.asarray(Image.open(io.BytesIO(events.Images(tags[0])[i].encoded_image_string))) for i in (0, -1))
+    first, last = (
+        np.asarray(Image.open(io.BytesIO(events.Images(tags[0])[i].encoded_image_string)).convert("RGB"))
+        for i in (0, -1)
+    )
     assert not np.array_equal(first, last)
 
 

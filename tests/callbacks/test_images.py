@@ -31,7 +31,7 @@ def images_in(folder: Path) -> dict[str, list]:
 
 
 def decode(event) -> np.ndarray:
-    pixels = np.asarray(Image.open(io.BytesIO(event.encoded_image_string)))
+    pixels = np.asarray(Image.open(io.BytesIO(event.encoded_image_string)).convert("RGB"))
     assert pixels.shape == (event.height, event.width, 3)
     return pixels
 

@@ -55,6 +55,28 @@ def test_the_default_optimizers_settings_do_not_reach_another(
     assert model["init_args"]["optimizer"]["init_args"][option] == value
 
 
+@pytest.mark.parametrize("way", ["part", "inline", "spelled with an equals sign", "overridden"])
+def test_an_optimizer_keeps_its_own_defaults_and_what_is_set(
+    way: str, resolved: Callable[..., Any], tmp_path: Path
+) -> None:
+    model = "class_path: OvercompleteAutoencoder\ninit_args:\n  optimizer:\n    class_path: torch.optim.AdamW\n"
+    (tmp_path / "part.yaml").write_text(model + "    init_args: {lr: 0.5}\n")
+    (tmp_path / "by_part.yaml").write_text("model: part.yaml\n")
+    inline = "model:\n  " + (model + "    init_args: {lr: 0.5}").replace("\n", "\n  ")
+    (tmp_path / "inline.yaml").write_text(inline)
+    arguments = {
+        "part": ["--config", "by_part.yaml"],
+        "inline": ["--config", "inline.yaml"],
+        "spelled with an equals sign": ["--model=OvercompleteAutoencoder", "--model.optimizer=AdamW"],
+        "overridden": ["--config", "inline.yaml", "--model.optimizer.weight_decay", "0.25"],
+    }
+    optimizer = resolved(*arguments[way])["model"]["init_args"]["optimizer"]
+    assert optimizer["class_path"] == "torch.optim.AdamW"
+    assert optimizer["init_args"]["weight_decay"] == (0.25 if way == "overridden" else 0.01)
+    assert optimizer["init_args"]["lr"] == (0.001 if "equals" in way else 0.5)
+    assert optimizer["init_args"]["fused"] is None
+
+
 def test_the_default_optimizer_is_fused_adam(resolved: Callable[..., Any]) -> None:
     optimizer = resolved("--model", "OvercompleteAutoencoder", "--model.optimizer.lr", "0.01")["model"]["init_args"]
     assert optimizer["optimizer"]["class_path"] == "torch.optim.Adam"
