@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from ae_lightning.errors import ConfigError, TrainingError
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.models.checkpoint import stamp_identity
+from ae_lightning.models.checks import check_range
 from ae_lightning.models.epoch_means import EpochMeans
 
 Batch = tuple[Tensor, Tensor]
@@ -273,22 +274,7 @@ class Autoencoder(LightningModule, ABC):
 
     def _check_range(self, x: Tensor) -> None:
         self._range_checked = True
-        low, high = self.output_range
-        if self.reconstruction_loss == "bce":
-            if low < 0 or high > 1:
-                raise ConfigError(
-                    f"the bce loss needs a reconstruction within [0, 1], but {type(self).__name__}'s output is not "
-                    "bounded so: set --model.output_activation sigmoid, or --model.reconstruction_loss mse"
-                )
-            low, high = 0.0, 1.0
-        least, most = float(x.min()), float(x.max())
-        slack = 1e-4
-        if least < low - slack or most > high + slack:
-            what = "bce loss" if self.reconstruction_loss == "bce" else f"output of {type(self).__name__}"
-            raise ConfigError(
-                f"the {what} covers [{low:g}, {high:g}], but the first batch spans [{least:.4g}, {most:.4g}]: set "
-                "--data.normalize unit, or choose --model.output_activation none with --model.reconstruction_loss mse"
-            )
+        check_range(x, self.output_range, self.reconstruction_loss, type(self).__name__)
 
     def _check_finite(self, losses: Mapping[str, Tensor]) -> None:
         broken = [f"{name} is {float(value.detach())}" for name, value in losses.items() if not torch.isfinite(value)]
@@ -314,14 +300,3 @@ def _outermost_constructor(frame: FrameType | None) -> FrameType | None:
             break
         frame = outer
     return frame
-
-
-def require_positive(**sizes: int | None) -> None:
-    """Check that sizes, given by the name of their option, are at least 1; None stands for no such size.
-
-    Raises:
-        ConfigError: One is not.
-    """
-    for name, size in sizes.items():
-        if size is not None and size < 1:
-            raise ConfigError(f"--model.{name} is {size}; it must be at least 1")

@@ -4,7 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ae_lightning.models.base import Autoencoder, require_positive
+from ae_lightning.models.base import Autoencoder
+from ae_lightning.models.checks import require_positive
 from ae_lightning.nn.activations import ActivationName
 from ae_lightning.nn.dictionary import Dictionary
 
