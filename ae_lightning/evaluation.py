@@ -59,6 +59,8 @@ def evaluate(model: Autoencoder, data: AutoencoderDataModule) -> dict[str, Any]:
 def evaluate_run(run: Run, checkpoint: Path | None = None, data: AutoencoderDataModule | None = None) -> dict[str, Any]:
     """Evaluate a checkpoint of a run on the run's own data and write `metrics.json` into its folder.
 
+    Another checkpoint than the best is written to `metrics.<name>.json`. The probes are the last ones logged.
+
     Args:
         run: The run.
         checkpoint: The best one by default.
@@ -75,7 +77,8 @@ def evaluate_run(run: Run, checkpoint: Path | None = None, data: AutoencoderData
         **evaluate(load_autoencoder(checkpoint), data or run.data),
         "probes": run.last_values("probe"),
     }
-    write_json(run.folder / "metrics.json", results)
+    name = "metrics.json" if checkpoint.resolve() == run.checkpoint.resolve() else f"metrics.{checkpoint.stem}.json"
+    write_json(run.folder / name, results)
     return results
 
 

@@ -87,7 +87,7 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved settings the run was started with."""
+        """The resolved settings of the run's latest fit."""
         return yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
 
     @property
@@ -132,7 +132,7 @@ class Run:
         """The trained variant, from the best checkpoint, in evaluation mode on the CPU."""
         return load_autoencoder(self.checkpoint)
 
-    @cached_property
+    @property
     def results(self) -> dict[str, Any]:
         """The final numbers, `metrics.json`; empty while the run has not finished."""
         with contextlib.suppress(FileNotFoundError):

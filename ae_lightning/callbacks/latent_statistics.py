@@ -10,7 +10,7 @@ from ae_lightning.models.shallow import ShallowAutoencoder
 
 
 class LatentStatistics(Callback):
-    """Log `sparsity/l0` and `sparsity/dead_fraction` after each validation, for shallow variants.
+    """Log `sparsity/l0` and `sparsity/dead_fraction` after each validation, for shallow variants with a ReLU code.
 
     A latent fires where its value is above zero. L0 is the mean number of latents that fire on an image; the
     dead fraction is that of latents which fired on no validation image.

@@ -152,7 +152,7 @@ class Clock:
 
 
 def moment_of(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
-    """The present moment in all three units, as snapshots and probes record it."""
+    """The present moment in all three units, as snapshots record it."""
     return {
         "step": trainer.global_step,
         "epoch": trainer.current_epoch,

@@ -66,6 +66,7 @@ class AutoencoderCLI(LightningCLI):
     def __init__(self, arguments: list[str]) -> None:
         self.run: Path | None = None
         self._checkpoint: dict[str, Any] | None = None
+        self._claimed = False  # whether the run's folder was made by this process
         self._save_on_stop = SaveOnStop()
         super().__init__(
             Autoencoder,
@@ -160,7 +161,7 @@ class AutoencoderCLI(LightningCLI):
             print(self._farewell(), file=sys.stderr)
             raise KeyboardInterrupt from None
         except Exception:
-            if self.trainer.global_step == 0:
+            if self.trainer.global_step == (self._checkpoint["global_step"] if self._checkpoint else 0):
                 self._discard_new_folder()
             raise
 
@@ -174,6 +175,7 @@ class AutoencoderCLI(LightningCLI):
         epochs, steps = self.trainer.max_epochs, self.trainer.max_steps
         done = self._checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         if 0 <= steps <= self._checkpoint["global_step"] or (epochs is not None and 0 <= epochs <= done):
+            self._discard_new_folder()
             raise ConfigError(
                 f"nothing is left to train: the checkpoint has done {done} epochs and "
                 f"{self._checkpoint['global_step']} steps, and --trainer.max_epochs is {epochs}, --trainer.max_steps "
@@ -213,6 +215,7 @@ class AutoencoderCLI(LightningCLI):
         path = self._get(self.config, "ckpt_path")
         if path and run_folder.continues_in_place(Path(path)):
             return Path(path).parent.parent
+        self._claimed = True
         return run_folder.of_this_process(root, self._experiment())
 
     def _farewell(self) -> str:
@@ -226,7 +229,7 @@ class AutoencoderCLI(LightningCLI):
     def _discard_new_folder(self) -> None:
         """Leave nothing behind of a run that never began; a folder that was there before is kept."""
         first_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
-        if self.run is not None and self._checkpoint is None and first_process:
+        if self.run is not None and self._claimed and first_process:
             shutil.rmtree(self.run)
             with contextlib.suppress(OSError):  # other runs of the experiment are there
                 self.run.parent.rmdir()

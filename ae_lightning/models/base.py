@@ -35,8 +35,8 @@ class Autoencoder(LightningModule, ABC):
     """Base of every variant: a variant writes `encode` and `decode`, the base does the rest.
 
     The training objective is Σ weight × term over `loss_terms`; the total and each unweighted term are logged as
-    `train/loss`, `train/<term>`, and likewise under `val/` and `test/`. Every logged loss is a mean per pixel and
-    per instance.
+    `train/loss`, `train/<term>`, and likewise under `val/` and `test/`. Every logged loss is a mean per instance,
+    and the reconstruction's also per pixel.
 
     Args:
         input_shape: Shape of one sample, such as (1, 28, 28). The command line takes it from the data.

@@ -208,3 +208,20 @@ def test_a_run_that_is_killed_in_the_middle_goes_on_from_its_last_epoch(
     assert table(run) == table(uninterrupted)
     assert snapshots(run) == snapshots(uninterrupted)
     assert_same_checkpoints(run, uninterrupted)
+
+
+def test_a_refused_continuation_leaves_no_folder_and_another_checkpoint_its_own_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--trainer.max_epochs", "1", "--trainer.callbacks", "null", "--experiment", "mine"]
+    assert main(["fit", "--config", "overcomplete_digits", *options]) == 0
+    run = tmp_path / "lightning_logs" / "mine" / "version_0"
+    assert main(["fit", "--ckpt_path", str(run / "checkpoints" / "best.ckpt")]) == 2
+    assert "nothing is left to train" in capsys.readouterr().err
+    assert [folder.name for folder in run.parent.iterdir()] == ["version_0"]
+
+    before = (run / "metrics.json").read_text()
+    assert main(["evaluate", str(run / "checkpoints" / "last.ckpt")]) == 0
+    assert (run / "metrics.json").read_text() == before
+    assert '"checkpoint": "last.ckpt"' in (run / "metrics.last.json").read_text()
