@@ -3,22 +3,17 @@
 import contextlib
 from collections.abc import Iterator
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
+
+from ae_lightning.nn.evaluation_mode import evaluation_mode
 
 
 @contextlib.contextmanager
 def observing(trainer: Trainer, module: LightningModule) -> Iterator[None]:
     """Evaluation mode, no gradients, the run's precision; random state and every module's mode are put back."""
-    modes = {part: part.training for part in module.modules()}
-    with isolate_rng(), torch.no_grad(), trainer.precision_plugin.val_step_context():
-        module.eval()
-        try:
-            yield
-        finally:
-            for part, mode in modes.items():
-                part.training = mode
+    with isolate_rng(), trainer.precision_plugin.val_step_context(), evaluation_mode(module):
+        yield
 
 
 def logs_at(trainer: Trainer, step: int) -> bool:

@@ -19,6 +19,7 @@ from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstru
 from ae_lightning.models.checkpoint import stamp_identity
 from ae_lightning.models.checks import check_range
 from ae_lightning.models.epoch_means import EpochMeans
+from ae_lightning.nn.evaluation_mode import evaluation_mode
 
 Batch = tuple[Tensor, Tensor]
 """(x, y): images or vectors (batch, *input_shape), and labels, true features, or an empty tensor."""
@@ -84,6 +85,14 @@ class Autoencoder(LightningModule, ABC):
         """Lowest and highest value that `decode` can produce; unbounded unless a variant says otherwise."""
         return -math.inf, math.inf
 
+    def layer_outputs(self, x: Tensor) -> list[Tensor]:
+        """What each hidden layer of the encoder gives, from the input on, the code not among them.
+
+        A fully connected layer gives (batch, width), a convolutional one (batch, channels, height, width). A shallow
+        encoder has none.
+        """
+        return []
+
     def loss_terms(self, x: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
         """Unweighted scalar terms of the loss by name; summed over instances, mean over everything else."""
         return {"reconstruction": reconstruction_loss(self.reconstruction_loss, output.x_hat, x, self.instances)}
@@ -112,13 +121,8 @@ class Autoencoder(LightningModule, ABC):
     @cached_property
     def latent_shape(self) -> tuple[int, ...]:
         """Shape of the code of one sample, without batch and instances, found by encoding a blank one."""
-        modes = {part: part.training for part in self.modules()}
-        self.eval()
-        with torch.no_grad():
-            blank = next(self.parameters()).new_zeros(1, *self.input_shape)
-            z = self.encode(blank)
-        for part, mode in modes.items():
-            part.training = mode
+        with evaluation_mode(self):
+            z = self.encode(next(self.parameters()).new_zeros(1, *self.input_shape))
         return tuple(z.shape[1 if self.instances is None else 2 :])
 
     @property
