@@ -3,7 +3,7 @@
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from types import FrameType
 from typing import Any, NamedTuple
@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ae_lightning.errors import ConfigError, TrainingError
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.models.checkpoint import stamp_identity
-from ae_lightning.models.checks import check_range
+from ae_lightning.models.checks import check_range, require_no_batch_norm
 from ae_lightning.models.epoch_means import EpochMeans
 from ae_lightning.nn.evaluation_mode import evaluation_mode
 
@@ -102,6 +102,10 @@ class Autoencoder(LightningModule, ABC):
         """Coefficients of the terms; a term that is not named has weight 1."""
         return {}
 
+    def trained_parameters(self) -> Iterable[nn.Parameter]:
+        """What the optimizer holds; all parameters unless overridden."""
+        return self.parameters()
+
     def snapshot(self) -> dict[str, Tensor]:
         """Weights and biases worth keeping through training, by name; every parameter unless overridden."""
         return {name: parameter.detach() for name, parameter in self.named_parameters()}
@@ -152,7 +156,7 @@ class Autoencoder(LightningModule, ABC):
             ConfigError: The optimizer does not take its settings, such as a negative learning rate.
         """
         try:
-            optimizer = self.build_optimizer(self.parameters())
+            optimizer = self.build_optimizer(self.trained_parameters())
         except (TypeError, ValueError) as error:
             raise ConfigError(f"--model.optimizer cannot be built with these settings: {error}") from error
         if self.build_lr_scheduler is None:
@@ -169,13 +173,22 @@ class Autoencoder(LightningModule, ABC):
         Returns:
             `loss`, the weighted total, followed by the unweighted terms; and the output they were computed from.
         """
-        if not self._range_checked:
-            self._check_range(x)
+        self.check_data(x)
         output = self(x)
         terms = self.loss_terms(x, output)
         weights = self.loss_weights
         weighted = [weights.get(name, 1.0) * term for name, term in terms.items()]
         return {"loss": torch.stack(weighted).sum() if len(weighted) > 1 else weighted[0], **terms}, output
+
+    def check_data(self, x: Tensor) -> None:
+        """Check, on the first batch that is seen, that the output can reach the values of the data.
+
+        Raises:
+            ConfigError: It cannot, or the loss is not defined for them.
+        """
+        if not self._range_checked:
+            self._range_checked = True
+            check_range(x, self.output_range, self.reconstruction_loss, type(self).__name__)
 
     def per_instance(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The losses as they are logged: detached, and divided by the number of instances they are sums over."""
@@ -185,6 +198,8 @@ class Autoencoder(LightningModule, ABC):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Objective of one batch; logs it every `log_every_n_steps` optimizer steps."""
         x = batch[0]
+        if len(x) == 1:
+            require_no_batch_norm(self)
         losses, _ = self.loss(x)
         if x.device.type == "cpu":  # elsewhere it would wait for the device at each step
             self._check_finite(losses)
@@ -275,10 +290,6 @@ class Autoencoder(LightningModule, ABC):
         # Lightning numbers rows by the index of the last step; ours count optimizer steps completed, so that a
         # row and a snapshot of the same moment carry the same number. float64 holds every step exactly.
         return {"step": torch.tensor(self.trainer.global_step + ahead, dtype=torch.float64)}
-
-    def _check_range(self, x: Tensor) -> None:
-        self._range_checked = True
-        check_range(x, self.output_range, self.reconstruction_loss, type(self).__name__)
 
     def _check_finite(self, losses: Mapping[str, Tensor]) -> None:
         broken = [f"{name} is {float(value.detach())}" for name, value in losses.items() if not torch.isfinite(value)]

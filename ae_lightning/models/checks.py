@@ -1,6 +1,6 @@
 """Checks that refuse a model, or data, with one sentence."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.losses.reconstruction import ReconstructionLossName
@@ -15,6 +15,54 @@ def require_positive(**sizes: int | None) -> None:
     for name, size in sizes.items():
         if size is not None and size < 1:
             raise ConfigError(f"--model.{name} is {size}; it must be at least 1")
+
+
+def require_images(input_shape: tuple[int, ...], smallest_side: int, variant: str) -> None:
+    """Check that samples are images that a convolutional variant can work on.
+
+    Args:
+        input_shape: Shape of one sample.
+        smallest_side: Pixels that its height and its width must have at least.
+        variant: Name of the class, for the message.
+
+    Raises:
+        ConfigError: They are vectors, or smaller.
+    """
+    shape = "×".join(map(str, input_shape))
+    if len(input_shape) != 3:
+        raise ConfigError(
+            f"{variant} takes images (channels, height, width), but a sample of these data is {shape}: give arrays "
+            "their shape with --data.sample_shape, or choose FullyConnectedAutoencoder"
+        )
+    if min(input_shape[1:]) < smallest_side:
+        raise ConfigError(
+            f"images of {shape} are too small for {variant}, which takes sides of at least {smallest_side} pixels: "
+            "choose ConvAutoencoder, or fewer stages with a shorter --model.hidden_channels"
+        )
+
+
+def require_fraction(**parts: float) -> None:
+    """Check that parts of a whole, given by the name of their option, lie in [0, 1).
+
+    Raises:
+        ConfigError: One does not.
+    """
+    for name, part in parts.items():
+        if not 0 <= part < 1:
+            raise ConfigError(f"--model.{name} is {part:g}; it must be at least 0 and less than 1")
+
+
+def require_no_batch_norm(module: nn.Module) -> None:
+    """Check that a module can be trained on a batch of one sample, which has no spread to normalize by.
+
+    Raises:
+        ConfigError: It normalizes over the batch.
+    """
+    if any(isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)) for part in module.modules()):
+        raise ConfigError(
+            f"{type(module).__name__} normalizes over the batch and cannot be trained on a batch of a single sample: "
+            "leave out the last, smaller batch of an epoch with --data.drop_last true, or change --data.batch_size"
+        )
 
 
 def check_range(

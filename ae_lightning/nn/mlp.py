@@ -3,18 +3,23 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
 
 from ae_lightning.nn.activations import ActivationName, activation
 
 
 class MLP(nn.Sequential):
-    """Linear layers of the given widths with an activation after each.
+    """Fully connected layers of the given widths, each an `nn.Sequential` of its own.
+
+    A hidden layer is Linear, activation, then BatchNorm and Dropout where they are wanted; the last layer is Linear
+    and activation.
 
     Args:
         widths: Input width, hidden widths and output width, in order: at least two numbers.
-        hidden_activation: Activation after every layer but the last.
-        output_activation: Activation after the last layer.
+        hidden_activation: Activation of every layer but the last.
+        output_activation: Activation of the last layer.
+        batch_norm: Whether hidden layers normalize their activations over the batch.
+        dropout: Part of a hidden layer's activations that is set to zero in training, drawn anew for each sample.
 
     Shapes: input (batch, widths[0]), output (batch, widths[-1]).
     """
@@ -24,12 +29,30 @@ class MLP(nn.Sequential):
         widths: Sequence[int],
         hidden_activation: ActivationName = "relu",
         output_activation: ActivationName = "none",
+        batch_norm: bool = False,
+        dropout: float = 0.0,
     ) -> None:
-        layers: list[nn.Module] = []
-        last = len(widths) - 2
-        for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
-            layers.append(nn.Linear(fan_in, fan_out))
-            name = output_activation if i == last else hidden_activation
-            if name != "none":
-                layers.append(activation(name))
-        super().__init__(*layers)
+        *hidden, last = pairwise(widths)
+        layers = [_hidden_layer(*sizes, hidden_activation, batch_norm, dropout) for sizes in hidden]
+        super().__init__(*layers, nn.Sequential(nn.Linear(*last), *_optional(output_activation)))
+
+    def layer_outputs(self, x: Tensor) -> list[Tensor]:
+        """What each layer gives: (batch, widths[1]), …, (batch, widths[-1])."""
+        outputs = []
+        for layer in self:
+            x = layer(x)
+            outputs.append(x)
+        return outputs
+
+
+def _hidden_layer(fan_in: int, fan_out: int, name: ActivationName, batch_norm: bool, dropout: float) -> nn.Sequential:
+    parts: list[nn.Module] = [nn.Linear(fan_in, fan_out), *_optional(name)]
+    if batch_norm:
+        parts.append(nn.BatchNorm1d(fan_out))
+    if dropout > 0:
+        parts.append(nn.Dropout(dropout))
+    return nn.Sequential(*parts)
+
+
+def _optional(name: ActivationName) -> list[nn.Module]:
+    return [] if name == "none" else [activation(name)]

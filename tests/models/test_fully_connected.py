@@ -1,7 +1,11 @@
 import pytest
 import torch
+import yaml
 from torch import nn
 
+from ae_lightning.cli.configs import packaged
+from ae_lightning.data.digits import DigitsDataModule
+from ae_lightning.errors import ConfigError
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 
 
@@ -39,10 +43,43 @@ def test_the_default_on_mnist_is_784_400_20_400_784():
     assert sizes == [(784, 400), (400, 20), (20, 400), (400, 784)]
 
 
+@pytest.mark.parametrize(
+    ("config", "parameters"), [("fully_connected", 644_804), ("simple", 484_944), ("deep", 1_144_880)]
+)
+def test_the_packaged_ones_have_the_published_number_of_parameters(config, parameters):
+    settings = yaml.safe_load(packaged()[f"model/{config}"].read_text())["init_args"]
+    assert FullyConnectedAutoencoder((1, 28, 28), **settings).num_parameters == parameters
+
+
+def test_layer_outputs_are_the_hidden_layers_without_the_code():
+    torch.manual_seed(0)
+    model = FullyConnectedAutoencoder((2, 3), 2, (5, 4), activation="tanh")
+    first, second, *_ = (module for module in model.modules() if isinstance(module, nn.Linear))
+    x = torch.rand(7, 2, 3)
+    hidden = torch.tanh(first(x.flatten(1)))
+    outputs = model.layer_outputs(x)
+    assert len(outputs) == 2
+    torch.testing.assert_close(outputs[0], hidden)
+    torch.testing.assert_close(outputs[1], torch.tanh(second(hidden)))
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan")])
+def test_a_dropout_that_is_no_part_of_a_layer_is_refused(dropout):
+    with pytest.raises(ConfigError, match=r"--model.dropout is .*; it must be at least 0 and less than 1"):
+        FullyConnectedAutoencoder((4,), dropout=dropout)
+
+
+def test_a_batch_of_one_sample_is_refused_where_the_batch_is_normalized(make_trainer):
+    one_too_many = DigitsDataModule(batch_size=1292)  # 1,293 training images
+    with pytest.raises(ConfigError, match=r"with --data.drop_last true, or change --data.batch_size"):
+        make_trainer().fit(FullyConnectedAutoencoder((1, 8, 8), 2, (4,), batch_norm=True), one_too_many)
+    make_trainer().fit(FullyConnectedAutoencoder((1, 8, 8), 2, (4,)), one_too_many)
+
+
 def test_without_hidden_layers_and_activations_it_is_linear():
     model = FullyConnectedAutoencoder((8,), 3, (), output_activation="none")
     x = torch.randn(5, 8)
-    (encoder,), (decoder,) = model.encoder, model.decoder
+    encoder, decoder = (module for module in model.modules() if isinstance(module, nn.Linear))
     torch.testing.assert_close(model(x).x_hat, (x @ encoder.weight.T + encoder.bias) @ decoder.weight.T + decoder.bias)
 
 

@@ -8,7 +8,7 @@ from ae_lightning.nn.mlp import MLP
 def test_it_computes_what_the_layers_written_out_compute():
     torch.manual_seed(0)
     mlp = MLP([5, 4, 3, 2], "tanh", "sigmoid")
-    first, second, third = (module for module in mlp if isinstance(module, nn.Linear))
+    first, second, third = (module for module in mlp.modules() if isinstance(module, nn.Linear))
     x = torch.randn(7, 5)
     truth = torch.sigmoid(third(torch.tanh(second(torch.tanh(first(x))))))
     torch.testing.assert_close(mlp(x), truth, rtol=0, atol=0)
@@ -25,14 +25,29 @@ def test_it_starts_as_torch_s_linear_layers_do():
 
 
 def test_the_last_layer_is_linear_by_default_and_a_single_layer_takes_the_output_activation():
-    kinds = [type(module) for module in MLP([4, 3, 2])]
-    assert kinds == [nn.Linear, nn.ReLU, nn.Linear]
-    assert [type(module) for module in MLP([4, 2], "relu", "tanh")] == [nn.Linear, nn.Tanh]
+    assert kinds(MLP([4, 3, 2])) == [[nn.Linear, nn.ReLU], [nn.Linear]]
+    assert kinds(MLP([4, 2], "relu", "tanh")) == [[nn.Linear, nn.Tanh]]
 
 
-def test_parameter_names_do_not_depend_on_identities():
-    # `none` adds no module, so that a stack without activations has layers 0, 1, 2.
-    assert list(dict(MLP([4, 3, 2], "none").named_children())) == ["0", "1"]
+def kinds(mlp):
+    return [[type(module) for module in layer] for layer in mlp]
+
+
+def test_hidden_layers_alone_are_normalized_and_dropped_out_in_this_order():
+    layers = kinds(MLP([5, 4, 3, 2], "relu", "sigmoid", batch_norm=True, dropout=0.2))
+    hidden = [nn.Linear, nn.ReLU, nn.BatchNorm1d, nn.Dropout]
+    assert layers == [hidden, hidden, [nn.Linear, nn.Sigmoid]]
+
+
+def test_layer_outputs_are_what_each_layer_gives():
+    torch.manual_seed(0)
+    mlp = MLP([5, 4, 3], "relu", "none", batch_norm=True, dropout=0.5).eval()
+    x = torch.randn(6, 5)
+    first, last = mlp[0][0], mlp[1][0]
+    hidden = torch.relu(x @ first.weight.T + first.bias) / (1 + 1e-5) ** 0.5  # fresh statistics: mean 0, variance 1
+    outputs = mlp.layer_outputs(x)
+    torch.testing.assert_close(outputs[0], hidden)
+    torch.testing.assert_close(outputs[1], hidden @ last.weight.T + last.bias)
 
 
 def test_an_unknown_activation_is_refused():

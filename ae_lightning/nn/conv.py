@@ -1,0 +1,102 @@
+"""Convolutional stages that halve an image, and their mirrors, which bring back exactly the size it had."""
+
+from typing import Literal
+
+from torch import nn
+
+from ae_lightning.nn.activations import ActivationName, activation
+
+Downsampling = Literal["pool", "stride"]
+"""How a stage halves an image: 2×2 max-pooling after the convolution, or a convolution of stride 2."""
+
+Upsampling = Literal["transpose", "bilinear"]
+"""How a stage doubles an image: a transposed convolution of stride 2, or bilinear up-sampling and a convolution.
+
+Where the kernel of a transposed convolution does not divide evenly into strides, neighboring pixels are written by
+different numbers of weights, which may show as a checkerboard (Odena et al. 2016); the second way has none.
+"""
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+def halved(size: Size, downsampling: Downsampling) -> Size:
+    """Height and width after a stage: pooling leaves out a last odd row, a strided convolution keeps it."""
+    height, width = (n // 2 if downsampling == "pool" else (n + 1) // 2 for n in size)
+    return height, width
+
+
+def sizes_through(size: Size, stages: int, downsampling: Downsampling) -> list[Size]:
+    """Height and width before the first stage and after each: 28, 14, 7, 3 for three stages of pooling."""
+    sizes = [size]
+    for _ in range(stages):
+        sizes.append(halved(sizes[-1], downsampling))
+    return sizes
+
+
+def smallest_side(stages: int, downsampling: Downsampling) -> int:
+    """Fewest pixels a side may have for at least one to be left, each stage having two or more to work on."""
+    return 2**stages if downsampling == "pool" else 2 ** (stages - 1) + 1
+
+
+class DownStage(nn.Sequential):
+    """A 3×3 convolution, an activation, batch normalization where wanted, and halving.
+
+    Args:
+        channels_in: Channels of the input.
+        channels_out: Channels of the output.
+        activation_name: Activation after the convolution.
+        batch_norm: Whether channels are normalized over the batch and all pixels.
+        downsampling: How the image is halved.
+
+    Shapes: (batch, channels_in, height, width) to (batch, channels_out, *halved((height, width), downsampling)).
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        activation_name: ActivationName = "relu",
+        batch_norm: bool = False,
+        downsampling: Downsampling = "pool",
+    ) -> None:
+        stride = 1 if downsampling == "pool" else 2
+        parts = [nn.Conv2d(channels_in, channels_out, 3, stride, padding=1), activation(activation_name)]
+        if batch_norm:
+            parts.append(nn.BatchNorm2d(channels_out))
+        if downsampling == "pool":
+            parts.append(nn.MaxPool2d(2))
+        super().__init__(*parts)
+
+
+def doubling(
+    channels_in: int, channels_out: int, size: Size, target: Size, upsampling: Upsampling, kernel: int = 3
+) -> nn.Module:
+    """The convolution of an up-sampling stage, without an activation.
+
+    Args:
+        channels_in: Channels of the input.
+        channels_out: Channels of the output.
+        size: Height and width of the input.
+        target: Height and width of the output: twice the input's, or one pixel more or less.
+        upsampling: How the image is doubled.
+        kernel: Side of the transposed convolution's kernel, 2 or 3, along a side that doubles exactly; along another
+            it is 3, so that no row or column is left that only the bias writes. Bilinear up-sampling is followed by
+            a 3×3 convolution.
+
+    Shapes: (batch, channels_in, *size) to (batch, channels_out, *target).
+    """
+    if upsampling == "bilinear":
+        return nn.Sequential(
+            nn.Upsample(target, mode="bilinear", align_corners=False),
+            nn.Conv2d(channels_in, channels_out, 3, padding=1),
+        )
+    sides = [_transposed_side(n, wanted, kernel) for n, wanted in zip(size, target, strict=True)]
+    kernels, paddings, extra = zip(*sides, strict=True)
+    return nn.ConvTranspose2d(channels_in, channels_out, kernels, 2, paddings, output_padding=extra)
+
+
+def _transposed_side(size: int, target: int, kernel: int) -> tuple[int, int, int]:
+    """Kernel, padding and output padding along one side for (size − 1) · 2 − 2 · padding + kernel + extra = target."""
+    choices = {2 * size - 1: (3, 1, 0), 2 * size: (2, 0, 0) if kernel == 2 else (3, 1, 1), 2 * size + 1: (3, 0, 0)}
+    return choices[target]
