@@ -16,6 +16,8 @@ _HOMES = {
     "DigitsDataModule": "data.digits",
     "GaussianDataModule": "data.gaussian",
     "MNISTDataModule": "data.mnist",
+    "Figures": "callbacks.figures",
+    "Gallery": "gallery",
     "LinearProbe": "callbacks.linear_probe",
     "Schedule": "callbacks.schedule",
     "WeightSnapshots": "callbacks.snapshots",

@@ -12,9 +12,10 @@ import ae_lightning
 
 PACKAGE = Path(ae_lightning.__file__).parent
 LEVELS = [
-    {"errors", "files"},
+    {"errors", "files", "safetensors_writer"},
     {"nn", "losses", "metrics", "analysis"},
     {"models", "data", "plots", "loggers"},
+    {"gallery"},
     {"callbacks"},
     {"run", "evaluation", "explorer"},
     {"cli"},

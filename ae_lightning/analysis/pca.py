@@ -17,6 +17,8 @@ Array = np.ndarray[Any, Any]
 _CHUNK = 8192
 # Above this width the covariance matrix, (width, width), costs more than the data.
 _MAX_COVARIANCE_WIDTH = 4096
+# Fewer components than this part of all are found one by one.
+_FEW = 200
 
 
 def as_rows(x: Any) -> Array:
@@ -94,6 +96,8 @@ def fit_pca(x: Any, n_components: int) -> Pca:
     solver = "covariance_eigh" if width <= n else "full"
     if width > _MAX_COVARIANCE_WIDTH:
         solver = "randomized"
+    elif n_components * _FEW < min(n, width):
+        solver = "arpack"  # of 3,136 components all would be computed for the first two, ten times as slowly
     pca = PCA(min(n_components, n, width), svd_solver=solver, copy=False, random_state=0)
     # Data that do not vary make scikit-learn divide zero by zero for a ratio that is not used here.
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,0 +1,253 @@
+"""Which figures show what a trained model makes of its data, and how each of them is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ae_lightning.analysis.coder import single
+from ae_lightning.analysis.latent_space import (
+    Plane,
+    arithmetic,
+    code_plane,
+    encode_dataset,
+    grid,
+    interpolate,
+    sample,
+)
+from ae_lightning.data.base import AutoencoderDataModule
+from ae_lightning.data.in_memory import Batch, InMemoryDataset
+from ae_lightning.errors import ConfigError
+from ae_lightning.models.base import Autoencoder
+from ae_lightning.nn.evaluation_mode import evaluation_mode
+from ae_lightning.plots.latent_space import (
+    arithmetic_strip,
+    image_grid,
+    interpolation_strips,
+    plane_grid,
+)
+from ae_lightning.plots.layers import feature_maps, layer_activations
+from ae_lightning.plots.reconstructions import reconstruction_strip
+from ae_lightning.plots.scatter import code_scatter
+from ae_lightning.plots.tiles import viewable_shape
+
+MOST_CODES = 10_000
+"""How many samples are encoded at most, of the training and of the test set, to say how codes are distributed."""
+
+STEPS = 9
+GRID_SIZE = 15
+_STRIPS = 5
+_SAMPLES = 64
+_RECONSTRUCTIONS = 10
+_ACTIVATION_ROWS = 100
+
+
+class Gallery:
+    """The figures of one model and its data, made when asked for.
+
+    Samples are named by their index in the test set. What is drawn or spanned follows the codes of the first 10,000
+    training samples, which are encoded once. With instances the first one is shown. The model may train on: it is
+    used in evaluation mode without gradients and left as it was, and no global random number is drawn.
+
+    Args:
+        model: A variant, on any device.
+        data: The data module, which is set up here if it is not yet.
+    """
+
+    def __init__(self, model: Autoencoder, data: AutoencoderDataModule) -> None:
+        data.setup()
+        self.model = model
+        self.data = data
+        self._coder = single(model)
+
+    def fitting(self) -> dict[str, Callable[[], Figure]]:
+        """The figures that this variant and these data allow, by name, each with choices that suit most.
+
+        Interpolations run between the first samples of different classes. The sum of codes is a + b − c with a and c
+        of one class and b of another, so that what is decoded should be of b's class.
+        """
+        figures: dict[str, Callable[[], Figure]] = {"reconstructions": self.reconstructions}
+        count = len(self.data.test_set)
+        if count >= 2:
+            figures["interpolation"] = lambda: self.interpolation(self._pairs())
+        if count >= 3:
+            figures["arithmetic"] = lambda: self.arithmetic(*self._triple())
+        if len(self.data.train_set) >= 2:
+            figures |= {"samples": self.samples, "grid": self.grid, "scatter": self.scatter}
+        if self._has_layers():
+            figures["layers"] = self.layers
+        return figures
+
+    def reconstructions(self, n: int = _RECONSTRUCTIONS) -> Figure:
+        """The first n test samples, their reconstructions, and the error."""
+        x = self.data.test_set.take(n)[0]
+        with evaluation_mode(self.model):
+            x_hat = self._coder.decode(self._coder.encode(self._for_model(x)))
+        shape = viewable_shape(self.model.input_shape)
+        return reconstruction_strip(x.reshape(-1, *shape), x_hat.reshape(-1, *shape), self._value_range, n)
+
+    def interpolation(self, pairs: Sequence[tuple[int, int]], steps: int = STEPS) -> Figure:
+        """A row for each pair of test samples: the straight line between their codes, decoded at so many steps.
+
+        Raises:
+            ConfigError: A sample is not in the test set, or there are fewer than 2 steps.
+        """
+        if steps < 2:
+            raise ConfigError(f"an interpolation has at least 2 steps, its two ends, not {steps}")
+        ends = [(self.sample(i), self.sample(j)) for i, j in pairs]
+        rows = [interpolate(self._coder, start, end, steps) for start, end in ends]
+        labels = [f"#{i} → #{j}" for i, j in pairs]
+        pictures = torch.stack([torch.stack(pair) for pair in ends])
+        return interpolation_strips(torch.stack(rows), self._value_range, pictures, labels)
+
+    def arithmetic(self, a: int, b: int, c: int) -> Figure:
+        """Three test samples, and the decoded code of a, plus that of b, minus that of c.
+
+        Raises:
+            ConfigError: A sample is not in the test set.
+        """
+        x_a, x_b, x_c = (self.sample(i) for i in (a, b, c))
+        result = arithmetic(self._coder, x_a, x_b, x_c)
+        return arithmetic_strip(x_a, x_b, x_c, result, self._value_range, (f"#{a}", f"#{b}", f"#{c}"))
+
+    def samples(self, n: int = _SAMPLES) -> Figure:
+        """Decoded draws from a normal fitted to the training codes.
+
+        Raises:
+            ConfigError: `n` is less than 1.
+        """
+        if n < 1:
+            raise ConfigError(f"there must be at least 1 sample to draw, not {n}")
+        return image_grid(
+            sample(self._coder, n, self._training_codes), None, self._value_range, "random codes, decoded"
+        )
+
+    def grid(self, size: int = GRID_SIZE) -> Figure:
+        """Codes on a regular grid, decoded, over the plane where the training codes lie.
+
+        Raises:
+            ConfigError: `size` is less than 2.
+        """
+        if size < 2:
+            raise ConfigError(f"a grid has at least 2 rows and columns, not {size}")
+        images, axes = grid(self._coder, self._training_codes, size, self._plane)
+        title = (
+            "decoded codes in the plane of two principal components" if self._plane.is_projection else "decoded codes"
+        )
+        return plane_grid(images, axes, self._plane.axis_labels, self._value_range, title)
+
+    def scatter(self) -> Figure:
+        """Codes of the first 10,000 test samples by class; of wide codes, their first two principal components.
+
+        The components are those of the training codes, as in the grid.
+        """
+        codes, y = encode_dataset(self._coder, self._first(self.data.test_set, MOST_CODES))
+        labels = y if self.data.num_classes is not None else None
+        title = f"codes of {len(codes):,} test samples"
+        return code_scatter(self._plane.coordinates(codes), labels, self._plane.axis_labels, title)
+
+    def layers(self) -> Figure:
+        """What the encoder's layers give, the code last.
+
+        Of a convolutional encoder the feature maps of the first test sample; of another the activations of the first
+        100 test samples, those of a class together.
+
+        Raises:
+            ConfigError: The encoder has no hidden layers and its code is a vector.
+        """
+        if not self._has_layers():
+            raise ConfigError(f"{type(self.model).__name__} has no hidden layers to show")
+        if self._has_maps():
+            maps = [(name, value[0]) for name, value in self._outputs(self.data.test_set.take(1)[0]) if value.ndim == 4]
+            return feature_maps([value for _, value in maps], [name for name, _ in maps], title="test sample #0")
+        x, y = self.data.test_set.take(_ACTIVATION_ROWS)
+        title = f"first {len(x)} test samples"
+        if self.data.num_classes is not None:
+            x = x[y.argsort(stable=True)]
+            title += ", sorted by class"
+        rows = [(name, value) for name, value in self._outputs(x) if value.ndim == 2]
+        return layer_activations([value for _, value in rows], [name for name, _ in rows], title)
+
+    def sample(self, index: int) -> Tensor:
+        """One sample of the test set.
+
+        Raises:
+            ConfigError: There is none of this index.
+        """
+        count = len(self.data.test_set)
+        if not 0 <= index < count:
+            raise ConfigError(f"sample {index} is not in the test set, which has {count} (0 to {count - 1})")
+        return self.data.test_set[index][0]
+
+    # --- details -----------------------------------------------------------------------------------------------
+
+    @property
+    def _value_range(self) -> tuple[float, float] | None:
+        bounded = all(map(math.isfinite, self.data.value_range))
+        return self.data.value_range if bounded else None
+
+    @cached_property
+    def _training_codes(self) -> Tensor:
+        return encode_dataset(self._coder, self._first(self.data.train_set, MOST_CODES))[0]
+
+    @cached_property
+    def _plane(self) -> Plane:
+        return code_plane(self._training_codes)
+
+    def _first(self, dataset: InMemoryDataset, n: int) -> Iterator[Batch]:
+        size = self.data.eval_batch_size
+        for start in range(0, min(n, len(dataset)), size):
+            yield dataset.__getitems__(torch.arange(start, min(start + size, n, len(dataset)), device=dataset.device))
+
+    def _for_model(self, x: Tensor) -> Tensor:
+        parameter = next(self.model.parameters())
+        return x.to(parameter.device, parameter.dtype)
+
+    def _has_layers(self) -> bool:
+        return bool(self._hidden) or len(self.model.latent_shape) == 3
+
+    def _has_maps(self) -> bool:
+        return len(self.model.latent_shape) == 3 or any(value.ndim == 4 for value in self._hidden)
+
+    @cached_property
+    def _hidden(self) -> list[Tensor]:
+        """What the hidden layers give for a blank sample."""
+        with evaluation_mode(self.model):
+            return self.model.layer_outputs(self._for_model(torch.zeros(1, *self.model.input_shape)))
+
+    def _outputs(self, x: Tensor) -> list[tuple[str, Tensor]]:
+        """Outputs (n, …) of the hidden layers and the code, by name."""
+        with evaluation_mode(self.model):
+            x = self._for_model(x)
+            hidden = [(f"layer {i}", value) for i, value in enumerate(self.model.layer_outputs(x), start=1)]
+            return [*hidden, ("code", self._coder.encode(x))]
+
+    def _pairs(self) -> list[tuple[int, int]]:
+        firsts = self._firsts()
+        return list(zip(firsts[::2], firsts[1::2], strict=False))[:_STRIPS]
+
+    def _firsts(self) -> list[int]:
+        """The first test sample of each class; without classes, or of only one, the first samples."""
+        classes = self._classes()
+        firsts = [classes.index(name) for name in sorted(set(classes))]
+        return firsts if len(firsts) > 1 else list(range(min(2 * _STRIPS, len(self.data.test_set))))
+
+    def _triple(self) -> tuple[int, int, int]:
+        """Test samples a, b, c with a and c of one class and b of another, where there are such."""
+        classes = self._classes()
+        for a, name in enumerate(classes):
+            others = [i for i, other in enumerate(classes) if other != name]
+            if name in classes[a + 1 :] and others:
+                return a, others[0], classes.index(name, a + 1)
+        return 0, 1, 2
+
+    def _classes(self) -> list[int]:
+        """Classes of the first test samples, enough of them to meet each class; empty where there are none."""
+        if self.data.num_classes is None:
+            return []
+        return self.data.test_set.take(100 * self.data.num_classes)[1].tolist()
