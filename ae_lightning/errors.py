@@ -27,3 +27,7 @@ class RunFolderError(UserError):
 
 class TrainingError(UserError):
     """Training that cannot go on, such as a loss that is no longer finite."""
+
+
+class Notice(UserWarning):
+    """Something the user should know of work that goes on; the command line prints it as a sentence of its own."""

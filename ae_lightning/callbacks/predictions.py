@@ -3,31 +3,33 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder, AutoencoderOutput
+from ae_lightning.safetensors_writer import SafetensorsWriter
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Write `codes.npy`, `reconstructions.npy` and `errors.npy`, one row for each sample of the test set in its order.
+    """Write one safetensors file, a row of each tensor for each sample of the test set, in its order.
 
-    With instances the arrays carry a leading instance axis. An error is the squared error of one sample, mean over
-    its pixels. The files are memory-mapped, so that the set may be larger than memory, and get their names when all
-    is written.
+    `codes` (n, …), `reconstructions` (n, *input_shape) and `errors` (n,), in float32, and `labels` (n, …) of data
+    that have them. With instances all but the labels carry a leading instance axis. An error is the squared error of
+    one sample, mean over its pixels. Batches go to the file as they come, so that the set may be larger than memory;
+    the file gets its name when it is whole.
 
     Args:
-        folder: Where to write; files of an earlier prediction there are replaced.
+        path: The file, which replaces that of an earlier prediction.
+        checkpoint: Where the weights come from, for the file's metadata.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, path: Path, checkpoint: str) -> None:
         super().__init__(write_interval="batch")
-        self.folder = folder
-        self._arrays: dict[str, np.memmap[Any, Any]] = {}
-        self._written = 0
+        self.path = path
+        self.checkpoint = checkpoint
+        self._writer: SafetensorsWriter | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse several processes, each of which would write its own share over the others'."""
@@ -45,35 +47,29 @@ class PredictionWriter(BasePredictionWriter):
     ) -> None:
         """Write the rows of one batch."""
         assert isinstance(pl_module, Autoencoder)
-        x = batch[0]
+        x, y = batch
         axis = 0 if pl_module.instances is None else 1
-        error = (prediction.x_hat - x).square().flatten(axis + 1).mean(-1)
-        parts = {"codes": prediction.z, "reconstructions": prediction.x_hat, "errors": error}
-        rows = slice(self._written, self._written + len(x))
-        for name, part in parts.items():
-            if name not in self._arrays:
-                self._arrays[name] = self._create(name, part, axis, _samples(trainer))
-            self._arrays[name][(slice(None),) * axis + (rows,)] = part.float().cpu().numpy()
-        self._written += len(x)
+        x_hat = prediction.x_hat.float()
+        errors = (x_hat - x.float()).square().flatten(axis + 1).mean(-1)
+        parts = {"codes": prediction.z.float(), "reconstructions": x_hat, "errors": errors}
+        axes = dict.fromkeys(parts, axis)
+        if y.numel():  # data without labels give an empty tensor
+            parts["labels"] = y.float() if y.is_floating_point() else y
+            axes["labels"] = 0
+        if self._writer is None:
+            metadata = {"class": type(pl_module).__name__, "checkpoint": self.checkpoint}
+            self._writer = SafetensorsWriter(self.path, _samples(trainer), axes, metadata).__enter__()
+        self._writer.append({name: part.cpu().numpy() for name, part in parts.items()})
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the files their names, now that they are whole."""
-        for name, array in self._arrays.items():
-            array.flush()
-            self._unfinished(name).replace(self.folder / f"{name}.npy")
+        """Give the file its name, now that it is whole."""
+        if self._writer is not None:
+            self._writer.__exit__(None, None, None)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave no half-written files behind."""
-        for name in self._arrays:
-            self._unfinished(name).unlink(missing_ok=True)
-
-    def _create(self, name: str, part: Tensor, axis: int, samples: int) -> "np.memmap[Any, Any]":
-        self.folder.mkdir(parents=True, exist_ok=True)
-        shape = (*part.shape[:axis], samples, *part.shape[axis + 1 :])
-        return np.lib.format.open_memmap(self._unfinished(name), mode="w+", dtype=np.float32, shape=shape)
-
-    def _unfinished(self, name: str) -> Path:
-        return self.folder / f".{name}.npy.tmp"
+        """Leave no half-written file behind."""
+        if self._writer is not None:
+            self._writer.__exit__(type(exception), exception, exception.__traceback__)
 
 
 def _samples(trainer: Trainer) -> int:

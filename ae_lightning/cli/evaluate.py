@@ -8,8 +8,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ae_lightning.errors import RunFolderError
-
 
 def main(arguments: list[str]) -> int:
     """Evaluate a run or checkpoint, print the numbers and write `metrics.json` into the run's folder."""
@@ -30,19 +28,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _evaluate(path: Path) -> dict[str, Any]:
-    from ae_lightning.cli.run_folder import run_of
+    from ae_lightning.cli.open_run import open_run
     from ae_lightning.evaluation import evaluate_run
-    from ae_lightning.run import Run
 
-    if path.suffix != ".ckpt":
-        return evaluate_run(Run.load(path))
-    run = run_of(path)
-    if run is None:
-        raise RunFolderError(
-            f"{path} lies in no run's folder, so its data are not known: "
-            f"use `ae-lightning test --ckpt_path {path} --data …`"
-        )
-    return evaluate_run(Run.load(run), checkpoint=path)
+    run, checkpoint = open_run(path, f"use `ae-lightning test --ckpt_path {path} --data …`")
+    return evaluate_run(run, checkpoint=checkpoint)
 
 
 def print_results(results: dict[str, Any]) -> None:

@@ -1,10 +1,8 @@
 """`fit`, `validate`, `test` and `predict`: Lightning's command line over our models and data."""
 
 import contextlib
-import logging
 import shutil
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import ae_lightning.data  # noqa: F401 - makes the data modules known by their short names
 from ae_lightning import __version__
+from ae_lightning.callbacks.figures import Figures  # noqa: F401 - known by its short name
 from ae_lightning.callbacks.images import TensorBoardImages
 from ae_lightning.callbacks.initial_validation import InitialValidation
 from ae_lightning.callbacks.latent_statistics import LatentStatistics
@@ -32,6 +31,7 @@ from ae_lightning.cli.main import COMMANDS
 from ae_lightning.cli.optimizer_defaults import with_own_defaults
 from ae_lightning.cli.parser import HelpfulParser, ParseMistake, check_yaml, explain
 from ae_lightning.cli.progress import LossProgressBar
+from ae_lightning.cli.quiet import quiet_lightning
 from ae_lightning.cli.record_config import RecordConfig
 from ae_lightning.cli.resume import (
     model_of_checkpoint,
@@ -132,7 +132,7 @@ class AutoencoderCLI(LightningCLI):
             refuse_other_shape(self.model.input_shape, self._checkpoint, path, type(self.datamodule).__name__)
         extra: list[Callback] = []
         if self.subcommand == "predict":
-            extra = [PredictionWriter(self._predictions_folder())]
+            extra = [PredictionWriter(self._predictions_file(), str(self._get(self.config, "ckpt_path")))]
         elif self.subcommand == "fit":
             if config.logger in (None, True) and not config.fast_dev_run:
                 self.run = self._choose_folder(Path(config.default_root_dir or ".") / run_folder.ROOT_NAME)
@@ -193,7 +193,7 @@ class AutoencoderCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Write predictions into the folder of the checkpoint's run, and keep none in memory."""
         self.trainer.predict(**kwargs | {"return_predictions": False})
-        print(f"codes, reconstructions and errors: {self._predictions_folder()}")
+        print(f"codes, reconstructions and errors: {self._predictions_file()}")
 
     def after_fit(self) -> None:
         """Measure what came out, and say where it lies."""
@@ -204,12 +204,11 @@ class AutoencoderCLI(LightningCLI):
         if self._checkpoint is None:
             print(f"no --ckpt_path was given: {self.subcommand} measures an untrained model", file=sys.stderr)
 
-    def _predictions_folder(self) -> Path:
+    def _predictions_file(self) -> Path:
         path = self._get(self.config, "ckpt_path")
         if not path:
             raise ConfigError("predict needs a trained model: name a checkpoint with --ckpt_path")
-        run = run_folder.run_of(Path(path)) or Path(path).parent
-        return run / "predictions" / Path(path).stem
+        return (run_folder.run_of(Path(path)) or Path(path).parent) / "predictions" / f"{Path(path).stem}.safetensors"
 
     def _choose_folder(self, root: Path) -> Path:
         path = self._get(self.config, "ckpt_path")
@@ -277,24 +276,15 @@ def _names_data(arguments: list[str]) -> bool:
 
 def main(arguments: list[str]) -> int:
     """Run one of Lightning's subcommands."""
+    AutoencoderCLI(prepare(arguments))
+    return 0
+
+
+def prepare(arguments: list[str]) -> list[str]:
+    """Arguments as `AutoencoderCLI` takes them; refuses configs that are missing or not YAML."""
     variants()  # importing them makes their short names known to the parser
     quiet_lightning()
     arguments = with_run_config(resolve_names(arguments))
     for path in config_files(arguments):
         check_yaml(path)
-    AutoencoderCLI(with_own_defaults(arguments))
-    return 0
-
-
-def quiet_lightning() -> None:
-    """Silence Lightning's advertisements, and its advice on loaders that are not ours."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
-    warnings.filterwarnings("ignore", message=".*The dirpath has changed from.*")
-    warnings.filterwarnings("ignore", message=".*Couldn't infer the batch indices.*")
-    warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
+    return with_own_defaults(arguments)

@@ -16,6 +16,14 @@ COMMANDS = {
         "ae_lightning.cli.evaluate",
         "Print a run's final numbers beside those of simple baselines.",
     ),
+    "sweep": (
+        "ae_lightning.cli.sweep",
+        "Train every combination of some settings and seeds, and compare them.",
+    ),
+    "latent": (
+        "ae_lightning.cli.latent",
+        "Draw a run's latent space: codes by class, lines and sums of codes, a grid of them.",
+    ),
 }
 """Commands beside Lightning's own: module with a `main(arguments)`, and a line of help."""
 

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from ae_lightning.errors import ConfigError
+from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.losses.reconstruction import reconstruction_loss
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
@@ -119,6 +119,7 @@ class StackedAutoencoder(FullyConnectedAutoencoder):
             warnings.warn(
                 f"pre-training takes {planned} epochs and --trainer.max_epochs is {epochs}, so that the run stops "
                 "before fine-tuning: raise it, or lower --model.pretrain_epochs",
+                Notice,
                 stacklevel=2,
             )
 

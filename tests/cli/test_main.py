@@ -148,3 +148,12 @@ def test_measuring_an_untrained_model_is_remarked_on(command: str, ae: Callable[
     code, _, err = ae(command, "--config", "overcomplete_digits")
     assert code == 0
     assert f"no --ckpt_path was given: {command} measures an untrained model" in err
+
+
+def test_a_notice_is_a_sentence_without_the_place_in_the_code(tmp_path: Path) -> None:
+    done = in_a_process("fit", "--model", "stacked", "--trainer", "debug", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "ae-lightning: pre-training takes 8 epochs and --trainer.max_epochs is 1, so that the run stops before "
+        "fine-tuning: raise it, or lower --model.pretrain_epochs\n"
+    )

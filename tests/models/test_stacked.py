@@ -9,7 +9,7 @@ from lightning.pytorch import Callback
 from torch import nn
 
 from ae_lightning.data.digits import DigitsDataModule
-from ae_lightning.errors import ConfigError
+from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.stacked import StackedAutoencoder
 
@@ -195,7 +195,7 @@ def test_each_phase_has_its_own_learning_rate_schedule(make_trainer, data, recor
 
 
 def test_a_run_that_ends_before_fine_tuning_says_so(make_trainer, data):
-    with pytest.warns(UserWarning, match=r"pre-training takes 6 epochs and --trainer.max_epochs is 3"):
+    with pytest.warns(Notice, match=r"pre-training takes 6 epochs and --trainer.max_epochs is 3"):
         make_trainer(max_epochs=3).fit(small(), data)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*pre-training takes.*")

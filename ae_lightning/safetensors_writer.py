@@ -1,0 +1,121 @@
+"""A safetensors file written a few rows at a time, for arrays larger than memory.
+
+The format is an 8-byte length, a JSON header that names each tensor's type, shape and place, and the data. All
+places follow from the first rows and the number of rows, so that rows can be written where they belong as they come.
+"""
+
+import contextlib
+import errno
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from ae_lightning.files import replacing
+
+Array = np.ndarray[Any, Any]
+
+_DTYPES = {
+    **{"f8": "F64", "f4": "F32", "f2": "F16", "i8": "I64", "i4": "I32", "i2": "I16", "i1": "I8"},
+    **{"u1": "U8", "b1": "BOOL"},
+}
+_ALIGNMENT = 8
+
+
+class _Place(NamedTuple):
+    """Where one tensor lies: its type, its whole shape, its axis of rows, and its first byte in the file."""
+
+    dtype: "np.dtype[Any]"
+    shape: tuple[int, ...]
+    axis: int
+    start: int
+
+
+class SafetensorsWriter:
+    """Writes one file of tensors that grow along an axis, in a `with` block; the file appears when the block ends well.
+
+    Until then, and after a block that fails, whatever had the name before is there unchanged.
+
+    Args:
+        path: The file. Its folder is created.
+        rows: How many rows each tensor will have.
+        axes: The names of the tensors, and which axis of each counts the rows.
+        metadata: Text by name, for the file's header.
+    """
+
+    def __init__(self, path: Path, rows: int, axes: Mapping[str, int], metadata: Mapping[str, str]) -> None:
+        self.path = path
+        self.rows = rows
+        self.written = 0
+        self._axes = axes
+        self._metadata = dict(metadata)
+        self._places: dict[str, _Place] = {}
+        self._file: IO[bytes]
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> "SafetensorsWriter":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._open.enter_context(replacing(self.path))
+        self._file = self._open.enter_context(temporary.open("wb"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and self.written != self.rows:
+            error = ValueError(f"{self.path} was to have {self.rows} rows, but {self.written} were written")
+            self._open.__exit__(ValueError, error, None)
+            raise error
+        self._open.__exit__(kind, error, trace)
+
+    def append(self, parts: Mapping[str, Array]) -> None:
+        """Write the next rows, the same number of each tensor.
+
+        Raises:
+            OSError: The disk is full, with the name of the file.
+            ValueError: There are more rows than was said, or they do not go together with the earlier ones.
+        """
+        count = {part.shape[self._axes[name]] for name, part in parts.items()}
+        if parts.keys() != self._axes.keys() or len(count) != 1 or self.written + max(count) > self.rows:
+            shapes = {name: part.shape for name, part in parts.items()}
+            raise ValueError(f"{shapes} cannot follow {self.written} of {self.rows} rows of {list(self._axes)}")
+        try:
+            if not self._places:
+                self._write_header(parts)
+            for name, part in parts.items():
+                self._write_rows(self._places[name], part)
+        except OSError as fault:  # a full disk, which does not know the name of the file
+            raise OSError(fault.errno or errno.EIO, fault.strerror, str(self.path)) from fault
+        self.written += count.pop()
+
+    def _write_header(self, parts: Mapping[str, Array]) -> None:
+        header: dict[str, Any] = {"__metadata__": self._metadata}
+        places: dict[str, _Place] = {}
+        end = 0
+        # The widest types first, so that each tensor begins at a multiple of its own type's width.
+        for name in sorted(parts, key=lambda name: -parts[name].dtype.itemsize):
+            dtype, axis = parts[name].dtype.newbyteorder("<"), self._axes[name]
+            shape = tuple(self.rows if i == axis else size for i, size in enumerate(parts[name].shape))
+            start, end = end, end + math.prod(shape) * dtype.itemsize
+            header[name] = {"dtype": _DTYPES[dtype.str[1:]], "shape": shape, "data_offsets": [start, end]}
+            places[name] = _Place(dtype, shape, axis, start)
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % _ALIGNMENT)
+        self._file.write(len(text).to_bytes(8, "little") + text)
+        self._file.truncate(8 + len(text) + end)
+        self._places = {name: place._replace(start=8 + len(text) + place.start) for name, place in places.items()}
+
+    def _write_rows(self, place: _Place, part: Array) -> None:
+        expected = (*place.shape[: place.axis], part.shape[place.axis], *place.shape[place.axis + 1 :])
+        if part.shape != expected:
+            raise ValueError(f"rows of shape {part.shape} cannot follow those of a tensor of shape {place.shape}")
+        blocks = part.astype(place.dtype, copy=False).reshape(math.prod(place.shape[: place.axis]), -1)
+        row_bytes = math.prod(place.shape[place.axis + 1 :]) * place.dtype.itemsize
+        for number, block in enumerate(blocks):
+            self._file.seek(place.start + (number * self.rows + self.written) * row_bytes)
+            self._file.write(np.ascontiguousarray(block).data)
+        self._file.flush()
