@@ -157,9 +157,9 @@ class AutoencoderCLI(LightningCLI):
         """Train; leave no folder behind when the run fails before its first step, and say how to go on after Ctrl-C."""
         try:
             self.trainer.fit(**kwargs)
-        except SystemExit:  # Lightning's answer to Ctrl-C
+        except SystemExit:  # Ctrl-C
             print(self._farewell(), file=sys.stderr)
-            raise KeyboardInterrupt from None
+            raise
         except Exception:
             if self.trainer.global_step == (self._checkpoint["global_step"] if self._checkpoint else 0):
                 self._discard_new_folder()
@@ -257,6 +257,12 @@ class AutoencoderCLI(LightningCLI):
         parser = self._parser(self.config.subcommand)
         asked = yaml.safe_load(parser.dump(config, skip_none=False, format="yaml"))["model"]
         refuse_other_settings(asked, self._checkpoint, path)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit:  # Lightning's answer to Ctrl-C, with an exit code that says nothing of it
+            raise KeyboardInterrupt from None
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         super()._add_subcommands(parser, **kwargs)

@@ -221,3 +221,16 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(ae: Callable[..., Any], 
     assert code == 2
     assert f"ae-lightning: error: {path}: file too large" in err
     assert not list(path.parent.iterdir())
+
+
+@pytest.mark.parametrize("command", ["predict", "test", "validate"])
+def test_ctrl_c_ends_with_its_own_exit_code(
+    command: str, ae: Callable[..., Any], trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "version_0")
+
+    def interrupt(*args: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(OvercompleteAutoencoder, "forward", interrupt)
+    assert ae(command, "--ckpt_path", run / "checkpoints" / "best.ckpt").code == 130
