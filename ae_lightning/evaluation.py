@@ -59,7 +59,8 @@ def evaluate(model: Autoencoder, data: AutoencoderDataModule) -> dict[str, Any]:
 def evaluate_run(run: Run, checkpoint: Path | None = None, data: AutoencoderDataModule | None = None) -> dict[str, Any]:
     """Evaluate a checkpoint of a run on the run's own data and write `metrics.json` into its folder.
 
-    Another checkpoint than the best is written to `metrics.<name>.json`. The probes are the last ones logged.
+    Another checkpoint than the best is written to `metrics.<name>.json`. The probes are the last ones logged; the
+    seconds are those of the whole training, None where it has not ended or an older version did not log them.
 
     Args:
         run: The run.
@@ -76,6 +77,7 @@ def evaluate_run(run: Run, checkpoint: Path | None = None, data: AutoencoderData
         "seed": run.config.get("seed_everything"),
         **evaluate(load_autoencoder(checkpoint), data or run.data),
         "probes": run.last_values("probe"),
+        "seconds": run.last_values("speed/train_seconds").get("speed/train_seconds"),
     }
     name = "metrics.json" if checkpoint.resolve() == run.checkpoint.resolve() else f"metrics.{checkpoint.stem}.json"
     write_json(run.folder / name, results)

@@ -8,6 +8,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from ae_lightning.errors import RunFolderError
 
 ROOT_NAME = "lightning_logs"
+RUN_PARENT = "AE_LIGHTNING_RUN_PARENT"
+"""Environment variable by which a sweep places its runs: the folder that `version_<n>` is made in."""
+
 _CLAIMED = "AE_LIGHTNING_RUN_FOLDER"
 
 
@@ -42,8 +45,10 @@ def of_this_process(root: Path, experiment: str) -> Path:
     """Claim a folder on the first process of a run; on the others, return the one that it claimed.
 
     Processes that Lightning starts are told by the environment. Those that a launcher starts beside the first cannot
-    know, and get a name that is never created: only the first process writes.
+    know, and get a name that is never created: only the first process writes. A sweep names the place itself.
     """
+    if parent := os.environ.get(RUN_PARENT):
+        root, experiment = Path(parent).parent, Path(parent).name
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         os.environ[_CLAIMED] = str(folder := claim(root, experiment))
         return folder

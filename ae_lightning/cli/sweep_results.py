@@ -1,0 +1,193 @@
+"""What came out of a sweep: a row for each run, and for people a table of its points and a sentence on PCA."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ae_lightning.cli.sweep_grid import text_of
+from ae_lightning.files import write_text
+from ae_lightning.plots.sweep import SweepPoint, mean_and_spread
+from ae_lightning.run import Run
+
+TABLE = "sweep.csv"
+
+PROBES = ("probe_latent", "probe_raw", "probe_full_latent", "probe_full_raw")
+MEASURED = (
+    *("test_mse_per_pixel", "test_mse_per_image", "val_mse_per_pixel"),
+    *("pca_test_mse_per_pixel", "pca_components", "mean_image_test_mse_per_pixel"),
+    *("parameters", "latent_size", "compression_ratio", "active_latents"),
+    *(*PROBES, "seconds"),
+)
+COLUMNS = ("seed", "status", *MEASURED, "run")
+"""Columns of `sweep.csv` behind those of the swept keys; probes where there are any."""
+
+Row = dict[str, Any]
+
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+def measured(version: Path) -> Row:
+    """The numbers of a finished run, from its `metrics.json`."""
+    results = Run(version).results
+    test, validation = results["errors"]["test"], results["errors"]["validation"]
+    probes = {name: results["probes"].get("/".join(name.rsplit("_", 1))) for name in PROBES}
+    return {
+        "test_mse_per_pixel": test["autoencoder"]["mse_per_pixel"],
+        "test_mse_per_image": test["autoencoder"]["mse_per_image"],
+        "val_mse_per_pixel": validation["autoencoder"]["mse_per_pixel"],
+        "pca_test_mse_per_pixel": test["pca"]["mse_per_pixel"],
+        "pca_components": results["pca_components"],
+        "mean_image_test_mse_per_pixel": test["mean_image"]["mse_per_pixel"],
+        "parameters": results["model"]["parameters"],
+        "latent_size": math.prod(results["model"]["latent_shape"]),
+        "compression_ratio": results["model"]["compression_ratio"],
+        "active_latents": results["latents"]["active"],
+        **probes,
+        "seconds": results.get("seconds"),
+        "data_hash": results["data"]["hash"],
+    }
+
+
+def write_rows(path: Path, rows: Sequence[Row], keys: Sequence[str]) -> None:
+    """Write `sweep.csv` in one piece: the swept keys and `COLUMNS`, empty where a run has no such number."""
+    columns = [*keys, *(name for name in COLUMNS if name not in PROBES or any(row.get(name) for row in rows))]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", restval="")
+    writer.writeheader()
+    writer.writerows({**row, **{key: text_of(row[key]) for key in keys}} for row in rows)
+    write_text(path, text.getvalue())
+
+
+def read_statuses(path: Path) -> dict[tuple[str, ...], str]:
+    """Status of each run in an earlier `sweep.csv`, by the texts of its keys and seed."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    if not rows or "status" not in rows[0]:
+        return {}
+    place = rows[0].index("status")
+    return {tuple(row[:place]): row[place] for row in rows[1:] if len(row) > place}
+
+
+def points_of(rows: Sequence[Row], keys: Sequence[str]) -> list[SweepPoint]:
+    """The points of the grid that have a finished run, sorted where they are numbers, else as they first come."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row["status"] == "finished":
+            groups.setdefault(_values(row, keys), []).append(row)
+    points = [_point(members, keys) for members in groups.values()]
+    return sorted(points) if all(_is_number(value) for point in points for value in point.values) else points
+
+
+def _point(rows: Sequence[Row], keys: Sequence[str]) -> SweepPoint:
+    def mean(name: str) -> float:
+        return mean_and_spread([row[name] for row in rows])[0]
+
+    return SweepPoint(
+        values=_values(rows[0], keys),
+        errors=[row["test_mse_per_pixel"] for row in rows],
+        pca=mean("pca_test_mse_per_pixel"),
+        pca_is_exact=rows[0]["compression_ratio"] <= 1,
+        mean_image=mean("mean_image_test_mse_per_pixel"),
+        parameters=rows[0]["parameters"],
+        seconds=[row["seconds"] for row in rows if row["seconds"] is not None],
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def print_points(console: Console, rows: Sequence[Row], keys: Sequence[str]) -> None:
+    """Print a row for each point of the grid, and in a line below it what is the same at all of them."""
+    points = points_of(rows, keys)
+    runs = {point.values: [row for row in rows if _values(row, keys) == point.values] for point in points}
+    probe = next((name for name in ("probe_full_latent", "probe_latent") if any(row.get(name) for row in rows)), "")
+    probes = {values: [row[probe] for row in of if row.get(probe) is not None] for values, of in runs.items()}
+    known = {
+        "runs": [_share(len(point.errors), len(runs[point.values])) for point in points],
+        "autoencoder": [_with_spread(point.errors, ".5f") for point in points],
+        "PCA, same width": ["exact" if point.pca_is_exact else f"{point.pca:.5f}" for point in points],
+        "mean image": [f"{point.mean_image:.5f}" for point in points],
+        "parameters": [f"{point.parameters:,}" for point in points],
+        "seconds": [_with_spread(point.seconds, ".1f").partition(" ")[0] for point in points],
+        "probe, all images" if "full" in probe else "probe": [_with_spread(of, ".4f") for of in probes.values()],
+    }
+    constant = {name for name in ("mean image", "parameters") if len(points) > 1 and len(set(known[name])) == 1}
+    columns = {name: cells for name, cells in known.items() if name not in constant and any(cells)}
+    several = any(len(point.errors) > 1 for point in points)
+    title = "test error per pixel" + (", mean ± standard deviation over seeds" if several else "")
+    table = Table(title=title, title_justify="left")
+    for key in keys:
+        table.add_column(key, overflow="fold")
+    for name in columns:
+        table.add_column(
+            name.replace(" ", "\n") if name == "mean image" else name.replace(", ", ",\n"), justify="right"
+        )
+    for point, *cells in zip(points, *columns.values(), strict=True):
+        table.add_row(*map(text_of, point.values), *(cell.replace(" ", _NO_BREAK) for cell in cells))
+    console.print(table)
+    if constant:
+        console.print("; ".join(f"{name} {known[name][0]}" for name in known if name in constant) + " at every point")
+    if len({row["data_hash"] for row in rows if row["status"] == "finished"}) > 1:
+        console.print("The runs were measured on different data: their errors may not be in the same units.")
+
+
+def _share(finished: int, all_runs: int) -> str:
+    return str(finished) if finished == all_runs else f"{finished} of {all_runs}"
+
+
+def _values(row: Row, keys: Sequence[str]) -> tuple[Any, ...]:
+    """Values of the keys as a point has them: numbers, and text for all else."""
+    return tuple(row[key] if _is_number(row[key]) else text_of(row[key]) for key in keys)
+
+
+def _with_spread(values: Sequence[float], form: str) -> str:
+    mean, spread = mean_and_spread(values)
+    if math.isnan(mean):
+        return ""
+    return f"{mean:{form}}" + ("" if math.isnan(spread) else f" ± {spread:{form}}")
+
+
+def verdict(points: Sequence[SweepPoint], keys: Sequence[str]) -> str:
+    """Say of each point whether its mean error beats PCA of the same width."""
+    better, worse, exact = [], [], []
+    for point in points:
+        mean = mean_and_spread(point.errors)[0]
+        if point.pca_is_exact:
+            exact.append(_name(point, keys))
+        elif mean < point.pca:
+            better.append(_name(point, keys))
+        else:
+            worse.append(f"{_name(point, keys)} ({_against(mean, point.pca)})")
+    head = f"{keys[0]} " if len(keys) == 1 else ""
+    parts = []
+    if better:
+        parts.append(f"beats PCA of the same width: {head}{', '.join(better)}")
+    if worse:
+        parts.append(f"does not{'' if better else ' beat PCA of the same width'}: {head}{', '.join(worse)}")
+    sentences = ["; ".join(parts)] if parts else []
+    if exact:
+        sentences.append(f"as wide as the input or wider, where PCA is exact and no bar: {head}{', '.join(exact)}")
+    return "\n".join(sentences)
+
+
+def _name(point: SweepPoint, keys: Sequence[str]) -> str:
+    if not keys:
+        return "this model"
+    if len(keys) == 1:
+        return text_of(point.values[0])
+    return " ".join(f"{key}={text_of(value)}" for key, value in zip(keys, point.values, strict=True))
+
+
+def _against(mean: float, pca: float) -> str:
+    """Two numbers with as many digits as it takes to tell them apart."""
+    digits = next((n for n in range(2, 8) if f"{mean:.{n}g}" != f"{pca:.{n}g}"), 8)
+    return f"{mean:.{digits}g} against {pca:.{digits}g}"

@@ -1,0 +1,261 @@
+"""The settings of a sweep's runs: asked of fit's own parser before any of them starts, and kept in `sweep.yaml`."""
+
+import copy
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from ae_lightning.cli.sweep_grid import Choice, Grid, fit_options, refuse_repetition, run_name, text_of
+from ae_lightning.errors import ConfigError, RunFolderError
+from ae_lightning.files import write_text
+
+RECORD = "sweep.yaml"
+_ABSENT = "nothing"
+
+
+class PlannedRun(NamedTuple):
+    """One run of a sweep."""
+
+    name: str  #: of its folder
+    values: dict[str, Any]  #: of the swept keys, by their short names
+    seed: int
+    options: list[str]  #: of fit
+
+
+class Settled(NamedTuple):
+    """A sweep whose settings the parser has accepted."""
+
+    settings: dict[str, Any]  #: shared by all runs
+    choices: dict[str, list[Choice]]  #: by key
+    seed: int  #: of the shared settings, for runs that name none
+
+
+def settle(options: Sequence[str], grid: Grid, seeds: Sequence[int]) -> Settled:
+    """Parse what the runs would parse: the first value of every key together, and each other value by itself.
+
+    Raises:
+        ConfigError: fit would refuse one of them, two values mean the same, or the runs would leave no numbers.
+    """
+    seed = seeds[0] if seeds else None
+    point = {key: texts[0] for key, texts in grid.items()}
+    try:
+        base = parse_fit(fit_options(options, point, seed))
+        parsed = {
+            key: {
+                text: base if text == texts[0] else parse_fit(fit_options(options, {**point, key: text}, seed))
+                for text in texts
+            }
+            for key, texts in grid.items()
+        }
+    except ConfigError as error:
+        raise ConfigError(_clearer(str(error), options, grid)) from error
+    _refuse_unreadable(base)
+    for key, texts in grid.items():
+        refuse_repetition(f"--grid {key}", parsed[key], texts)
+    choices = {key: [_choice(key, text, parsed[key][text], grid) for text in texts] for key, texts in grid.items()}
+    shared = _without(base, [*grid, "seed_everything", "experiment", "ckpt_path"])
+    return Settled(shared, choices, base["seed_everything"])
+
+
+def parse_fit(options: Sequence[str]) -> dict[str, Any]:
+    """All settings of `fit` with these options, as its own parser resolves and checks them.
+
+    Raises:
+        ConfigError: fit would refuse them.
+    """
+    from ae_lightning.cli.lightning_cli import AutoencoderCLI, prepare
+
+    class Parsed(Exception):
+        """Carries the settings out of a command line that would go on to train."""
+
+    class OnlyParse(AutoencoderCLI):
+        def parse_arguments(self, parser: Any, args: Any) -> None:
+            super().parse_arguments(parser, args)
+            raise Parsed(parser.dump(self.config, skip_none=False, format="yaml"))
+
+    try:
+        OnlyParse(prepare(["fit", *options]))
+    except Parsed as parsed:
+        return yaml.safe_load(str(parsed))["fit"]
+    raise AssertionError("the command line was neither parsed nor refused")
+
+
+def plan(settled: Settled, names: Mapping[str, str], options: Sequence[str], seeds: Sequence[int]) -> list[PlannedRun]:
+    """All runs: the product of the grid and the seeds, those of one point side by side."""
+    runs = []
+    for choices in product(*settled.choices.values()):
+        point = dict(zip(settled.choices, choices, strict=True))
+        values = {names[key]: choice.value for key, choice in point.items()}
+        texts = {key: choice.text for key, choice in point.items()}
+        for seed in seeds or [settled.seed]:
+            arguments = fit_options(options, texts, seed if seeds else None)
+            runs.append(PlannedRun(run_name(values, seed), values, seed, arguments))
+    return runs
+
+
+def make_record(folder: Path, settled: Settled, names: Mapping[str, str], runs: Iterable[PlannedRun]) -> dict[str, Any]:
+    """What `sweep.yaml` is to hold: what the runs share, in what they differ, and all runs, earlier ones first.
+
+    Raises:
+        ConfigError: The folder holds a sweep of other keys or settings, or something else.
+        RunFolderError: Its `sweep.yaml` is damaged.
+    """
+    parts = {
+        key: {choice.text: choice.settings for choice in choices if choice.settings != choice.value}
+        for key, choices in settled.choices.items()
+    }
+    record = {
+        "keys": {key: names[key] for key in settled.choices},
+        "settings": settled.settings,
+        "parts": parts,
+        "runs": {run.name: {"values": copy.deepcopy(run.values), "seed": run.seed} for run in runs},
+    }
+    if earlier := _read_record(folder):
+        _refuse_other_sweep(folder, earlier, record)
+        record["runs"] = earlier["runs"] | record["runs"]
+        record["parts"] = {key: earlier["parts"][key] | meanings for key, meanings in parts.items()}
+    return record
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write `sweep.yaml`."""
+    head = "# What the runs of this sweep share, and in what they differ. A repeated sweep is compared with it.\n"
+    write_text(folder / RECORD, head + yaml.safe_dump(record, sort_keys=False))
+
+
+def _read_record(folder: Path) -> dict[str, Any] | None:
+    path = folder / RECORD
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file: name a folder with -o")
+    if not path.is_file():
+        if folder.is_dir() and any(not child.name.startswith(".") for child in folder.iterdir()):
+            raise ConfigError(f"{folder} holds other things than a sweep (it has no {RECORD}): name another with -o")
+        return None
+    try:
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {name: dict(record[name]) for name in ("keys", "settings", "parts", "runs")}
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(f"{path} is damaged: name another folder with -o, or remove this one") from error
+
+
+def _refuse_other_sweep(folder: Path, earlier: dict[str, Any], record: dict[str, Any]) -> None:
+    if list(earlier["keys"]) != list(record["keys"]):
+        before, now = (", ".join(keys) or "seeds only" for keys in (earlier["keys"], record["keys"]))
+        raise ConfigError(f"the sweep in {folder} varies {before}, this one {now}: name another folder with -o")
+    pairs = [("", earlier["settings"], record["settings"])]
+    for key, meanings in record["parts"].items():
+        before = earlier["parts"][key]
+        pairs += [(f" (of {key}={text})", before[text], new) for text, new in meanings.items() if text in before]
+    for where, old, new in pairs:
+        if difference := first_difference(old, new):
+            key, was, now = difference
+            raise ConfigError(
+                f"the runs in {folder} were made with {key} {was}, and now it is {now}{where}: "
+                "give the same settings as then, or name another folder with -o"
+            )
+
+
+def first_difference(old: Any, new: Any) -> tuple[str, str, str] | None:
+    """Key, old and new value of the first setting in which two nested settings differ."""
+    before, after = flatten(old), flatten(new)
+    for key in [*before, *(key for key in after if key not in before)]:
+        if key not in before or key not in after or before[key] != after[key]:
+            was, now = (text_of(flat[key]) if key in flat else _ABSENT for flat in (before, after))
+            return key, was, now
+    return None
+
+
+def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by key, as the command line spells them; members of a list of classes by their number."""
+    if isinstance(settings, list) and any(isinstance(item, dict) for item in settings):
+        settings = {str(number): item for number, item in enumerate(settings)}
+    if not isinstance(settings, dict) or not settings:
+        return {prefix: settings}
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= flatten(value, prefix if key == "init_args" else f"{prefix}.{key}".lstrip("."))
+    return flat
+
+
+def look_up(settings: Any, key: str) -> Any:
+    """What a key stands for; of a list, its last member's, as on the command line.
+
+    Raises:
+        KeyError: There is no such setting.
+    """
+    owner, name = _owner(settings, key)
+    return owner[name]
+
+
+def _owner(settings: Any, key: str) -> tuple[dict[str, Any], str]:
+    """The mapping in which the last part of a key stands, and that part."""
+    parts = key.split(".")
+    inner = settings
+    for number, part in enumerate(parts):
+        if isinstance(inner, list) and inner:
+            inner = inner[-1]
+        if isinstance(inner, dict) and part not in inner:
+            inner = inner.get("init_args")
+        if not isinstance(inner, dict) or part not in inner:
+            raise KeyError(key)
+        if number < len(parts) - 1:
+            inner = inner[part]
+    return inner, parts[-1]
+
+
+def _without(settings: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """A copy of the settings that lacks some keys."""
+    rest = copy.deepcopy(settings)
+    for key in keys:
+        try:
+            owner, name = _owner(rest, key)
+        except KeyError:  # gone already, with a part that is swept
+            continue
+        del owner[name]
+    return rest
+
+
+def _choice(key: str, text: str, settings: dict[str, Any], grid: Grid) -> Choice:
+    try:
+        meaning = look_up(_without(settings, [other for other in grid if other.startswith(f"{key}.")]), key)
+    except KeyError:
+        return Choice(text, text, text)
+    is_plain = not isinstance(meaning, dict) and not (isinstance(meaning, list) and any(map(_is_nested, meaning)))
+    return Choice(text, meaning if is_plain else text, meaning)
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, (dict, list))
+
+
+def _refuse_unreadable(settings: dict[str, Any]) -> None:
+    trainer = settings["trainer"]
+    if trainer["fast_dev_run"] or trainer["logger"] not in (None, True):
+        option = "fast_dev_run" if trainer["fast_dev_run"] else "logger"
+        raise ConfigError(f"trainer.{option} leaves no numbers that a sweep could read: leave it out")
+    seed = settings["seed_everything"]
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ConfigError("the seed is drawn anew by each run: name the seeds of the sweep with --seeds")
+
+
+def _clearer(message: str, options: Sequence[str], grid: Grid) -> str:
+    """What is wrong with the options by themselves; or else the message, with a guess among these runs' settings.
+
+    The parser cannot tell which class a key was meant for, and knows the settings of all of them together.
+    """
+    try:
+        known = list(flatten(parse_fit(options)))
+    except ConfigError as error:
+        return message if any("." not in key for key in grid) else str(error)  # the grid may name what they lack
+    wrong = next((key for key in grid if re.match(rf"there is no option --{re.escape(key)}(;|$)", message)), None)
+    if wrong is None:
+        return message
+    tail = wrong.rpartition(".")[2]
+    close = [key for key in known if key.rpartition(".")[2] == tail and key != wrong]
+    close = close or difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)
+    return f"there is no option --{wrong}" + (f"; did you mean --{close[0]}?" if close else "")

@@ -1,0 +1,187 @@
+"""The table of a sweep: what is read from the runs, written, averaged and said."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from ae_lightning.cli.sweep_results import measured, points_of, print_points, read_statuses, verdict, write_rows
+from ae_lightning.plots.sweep import mean_and_spread
+
+
+def row(error: float, *, seed: int = 0, status: str = "finished", **values: Any) -> dict[str, Any]:
+    return {
+        "latent_dim": 2,
+        "seed": seed,
+        "status": status,
+        "test_mse_per_pixel": error,
+        "pca_test_mse_per_pixel": 0.05,
+        "mean_image_test_mse_per_pixel": 0.07,
+        "parameters": 322,
+        "compression_ratio": 32.0,
+        "seconds": 10.0,
+        "run": f"latent_dim=2,seed={seed}/version_0",
+        "data_hash": "a",
+        **values,
+    }
+
+
+def printed(rows: list[dict[str, Any]], keys: list[str]) -> str:
+    console = Console(file=io.StringIO(), width=100, highlight=False)
+    print_points(console, rows, keys)
+    return console.file.getvalue().replace("\N{NO-BREAK SPACE}", " ")  # type: ignore[attr-defined]
+
+
+def test_numbers_of_a_run_come_from_its_metrics(tmp_path: Path) -> None:
+    results = {
+        "model": {"parameters": 10, "latent_shape": [2, 3, 4], "compression_ratio": 0.5},
+        "data": {"hash": "abc"},
+        "errors": {
+            "validation": {"autoencoder": {"mse_per_pixel": 1, "mse_per_image": 2}},
+            "test": {
+                "autoencoder": {"mse_per_pixel": 3, "mse_per_image": 4},
+                "mean_image": {"mse_per_pixel": 5, "mse_per_image": 6},
+                "pca": {"mse_per_pixel": 7, "mse_per_image": 8},
+            },
+        },
+        "pca_components": 9,
+        "latents": {"active": 11.0, "dead": 1.0, "l0": 12.0},
+        "probes": {"probe/latent": 0.1, "probe/latent_se": 0.2, "probe/raw": 0.3, "probe_full/latent": 0.4},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(results))
+    expected = {
+        "test_mse_per_pixel": 3,
+        "test_mse_per_image": 4,
+        "val_mse_per_pixel": 1,
+        "pca_test_mse_per_pixel": 7,
+        "pca_components": 9,
+        "mean_image_test_mse_per_pixel": 5,
+        "parameters": 10,
+        "latent_size": 24,
+        "compression_ratio": 0.5,
+        "active_latents": 11.0,
+        "probe_latent": 0.1,
+        "probe_raw": 0.3,
+        "probe_full_latent": 0.4,
+        "probe_full_raw": None,
+        "seconds": None,  # an older run
+        "data_hash": "abc",
+    }
+    assert measured(tmp_path) == expected
+    (tmp_path / "metrics.json").write_text(json.dumps({**results, "seconds": 2.5}))
+    assert measured(tmp_path)["seconds"] == 2.5
+
+
+def test_the_csv_has_a_line_for_each_run_and_empty_cells_for_what_is_not_known(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.csv"
+    failed = {"hidden_dims": [], "seed": 1, "status": "failed", "run": ""}
+    rows = [row(0.1, hidden_dims=[512, 256], probe_latent=0.9), failed]
+    write_rows(path, rows, ["hidden_dims"])
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert list(lines[0])[:4] == ["hidden_dims", "seed", "status", "test_mse_per_pixel"]
+    assert list(lines[0])[-2:] == ["seconds", "run"]
+    assert "data_hash" not in lines[0]
+    assert [line["hidden_dims"] for line in lines] == ["[512,256]", "[]"]
+    assert [line["probe_latent"] for line in lines] == ["0.9", ""]
+    assert "probe_raw" not in lines[0]  # no run logged it
+    assert lines[1]["test_mse_per_pixel"] == lines[1]["run"] == ""
+    assert read_statuses(path) == {("[512,256]", "0"): "finished", ("[]", "1"): "failed"}
+
+
+@pytest.mark.parametrize("text", ["", "other,table\n1,2\n", "key,seed,status\n1\n"])
+def test_a_csv_that_is_cut_short_or_another_tells_no_status(text: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.csv").write_text(text)
+    assert read_statuses(tmp_path / "sweep.csv") == {}
+    assert read_statuses(tmp_path / "none.csv") == {}
+
+
+def test_means_and_spreads_by_hand() -> None:
+    assert mean_and_spread([1.0, 2.0, 4.0]) == pytest.approx((7 / 3, np.sqrt((16 / 9 + 1 / 9 + 25 / 9) / 2)))
+    mean, spread = mean_and_spread([5.0])
+    assert mean == 5.0
+    assert np.isnan(spread)
+    assert np.isnan(mean_and_spread([])).all()
+
+
+def test_points_gather_the_finished_seeds_of_each_value() -> None:
+    rows = [
+        row(0.4, latent_dim=16, seed=0, seconds=None),
+        row(0.1, latent_dim=2, seed=0, seconds=3.0),
+        row(0.2, latent_dim=16, seed=1, compression_ratio=1.0),
+        row(9.9, latent_dim=2, seed=1, status="failed"),
+        row(9.9, latent_dim=4, seed=1, status="interrupted"),
+    ]
+    two, sixteen = points_of(rows, ["latent_dim"])
+    assert (two.values, sixteen.values) == ((2,), (16,))
+    assert (two.errors, sixteen.errors) == ([0.1], [0.4, 0.2])
+    assert (two.seconds, sixteen.seconds) == ([3.0], [10.0])
+    assert not two.pca_is_exact
+    assert (two.pca, two.mean_image, two.parameters) == (0.05, 0.07, 322)
+
+
+def test_values_that_are_no_numbers_keep_their_order_and_their_text() -> None:
+    rows = [
+        row(0.1, a=[2], b=True),
+        row(0.1, a=[2], b=False),
+        row(0.1, a=None, b=True),
+        row(0.3, a=[2], b=True, seed=1),
+    ]
+    points = points_of(rows, ["a", "b"])
+    assert [point.values for point in points] == [("[2]", "true"), ("[2]", "false"), ("null", "true")]
+    assert points[0].errors == [0.1, 0.3]
+
+
+def test_the_table_has_means_and_deviations_and_says_what_is_missing() -> None:
+    errors = [0.0301, 0.0322, 0.0289]
+    rows = [row(error, seed=seed, probe_full_latent=0.8 + seed / 100) for seed, error in enumerate(errors)]
+    rows += [row(0.01, latent_dim=64, compression_ratio=1.0, parameters=8320, mean_image_test_mse_per_pixel=0.07)]
+    rows += [row(0.0, latent_dim=64, seed=1, status="failed")]
+    text = printed(rows, ["latent_dim"])
+    assert f"{np.mean(errors):.5f} ± {np.std(errors, ddof=1):.5f}" in text
+    assert "0.8100 ± 0.0100" in text
+    for words in ("exact", "1 of 2", "8,320", "0.05000", "10.0", "mean image 0.07000 at every point"):
+        assert words in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert "different data" not in text
+
+
+def test_columns_of_nothing_are_left_out() -> None:
+    text = printed([row(0.1, seconds=None)], ["latent_dim"])
+    assert "seconds" not in text
+    assert "probe" not in text
+    assert "±" not in text
+    assert "0.07000" in text  # the mean image, beside a single point
+
+
+def test_errors_on_different_data_are_remarked_on() -> None:
+    assert "different data" in printed([row(0.1), row(0.1, latent_dim=3, data_hash="b")], ["latent_dim"])
+
+
+def test_the_verdict_on_pca() -> None:
+    rows = [
+        row(0.04, latent_dim=2, seed=0),
+        row(0.058, latent_dim=2, seed=1),  # 0.049 on average
+        row(0.04, latent_dim=16),
+        row(0.0512, latent_dim=32),
+        row(0.05004, latent_dim=48),
+        row(0.001, latent_dim=64, compression_ratio=1.0, pca_test_mse_per_pixel=1e-15),
+    ]
+    assert verdict(points_of(rows, ["latent_dim"]), ["latent_dim"]) == (
+        "beats PCA of the same width: latent_dim 2, 16; "
+        "does not: latent_dim 32 (0.051 against 0.05), 48 (0.05004 against 0.05)\n"
+        "as wide as the input or wider, where PCA is exact and no bar: latent_dim 64"
+    )
+
+
+def test_the_verdict_where_none_or_all_beat_it() -> None:
+    rows = [row(0.06, lr=0.1, act="relu"), row(0.07, lr=0.1, act="none")]
+    assert verdict(points_of(rows, ["lr", "act"]), ["lr", "act"]) == (
+        "does not beat PCA of the same width: lr=0.1 act=relu (0.06 against 0.05), lr=0.1 act=none (0.07 against 0.05)"
+    )
+    assert verdict(points_of([row(0.01), row(0.02, seed=1)], []), []) == "beats PCA of the same width: this model"
