@@ -112,11 +112,15 @@ def _spread(first: int, last: int, count: int, spacing: str) -> set[int]:
         return set(range(first, last + 1))
     if spacing == "linear" or count == 2:
         return {round(float(step)) for step in np.linspace(first, last, count)}
-    for points in range(max(count - 1, 2), 50 * count):
+    points = max(count - 1, 2)
+    while points < 50 * count:
         found = {first} | {round(float(step)) for step in np.geomspace(max(first, 1), last, points)}
         if len(found) >= count:
-            return found
-    return found
+            break
+        points += max(1, points // 100)  # one by one, a large count would take minutes
+    ordered = sorted(found)
+    kept = np.linspace(0, len(ordered) - 1, min(count, len(ordered)))
+    return {ordered[round(float(place))] for place in kept}
 
 
 @dataclass

@@ -104,6 +104,8 @@ def _of_unknown_option(message: str, options: Iterable[str]) -> str | None:
         name = match[1].rpartition(".")[2]
         parent = _find(_given_object(message), name, path) or path.removesuffix(f".{name}")
         known = [f"{parent}.{argument}" for argument in _arguments_of(parent)]
+        if parent == "--model":  # where many look for the learning rate
+            known += [f"--model.optimizer.{argument}" for argument in _arguments_of("--model.optimizer")]
         return f"there is no option {parent}.{name}{_guess(f'{parent}.{name}', known)}"
     return None
 
@@ -136,6 +138,9 @@ def _of_class(message: str) -> str | None:
         misplaced = content.keys() - {"class_path", "init_args", "dict_kwargs"} if isinstance(content, dict) else None
         if misplaced:
             return f"{path}: {', '.join(sorted(misplaced))} must stand under init_args, not beside class_path"
+        if nested := re.search(r"NestedArg\(key='([^']+)'", message):
+            whole = path.removesuffix(f".{nested[1]}")
+            return f"{path} needs a class to belong to: name one with {whole}{_one_of(whole)}"
         return f"{path}: {given} is abstract{_one_of(path)}"
     return None
 
@@ -177,7 +182,7 @@ def _path(message: str) -> str:
 
 
 def _given(message: str) -> str:
-    given = re.findall(r"(?:Got value|Given value): (?!NestedArg)(.+)", message)
+    given = re.findall(r"(?:Got value|Given value): (?!NestedArg)(.*)", message)
     return given[0] if given else "not so"
 
 
@@ -215,7 +220,10 @@ def _one_of(path: str) -> str:
 
 
 def _guess(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    others = [other for other in known if other != name]  # another class may have an option of that name
+    is_option = name.startswith("--") and "." in name
+    same = [other for other in others if is_option and other.rpartition(".")[2] == name.rpartition(".")[2]]
+    close = same or difflib.get_close_matches(name, others, n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 

@@ -36,6 +36,14 @@ def test_count_gives_exactly_so_many_moments_first_and_last_included(spacing, fi
             assert (found[0], found[-1]) == (span[0], span[-1]), (total, count)
 
 
+def test_thousands_of_moments_are_spread_too():
+    run = RunLength(60_000, 100, 8)
+    steps = sorted(Schedule(count=20_000, spacing="log").steps(run))
+    assert (len(steps), steps[0], steps[-1]) == (20_000, 0, 60_000)
+    gaps = np.diff(steps)
+    assert gaps[:9_000].max() < gaps[-1_000:].min()  # denser at the start
+
+
 def test_a_single_moment_is_the_last():
     assert moments(Schedule(count=1), RunLength(40, 10, 8)) == [40]
     assert moments(Schedule(count=1, last=False), RunLength(40, 10, 8)) == [0]

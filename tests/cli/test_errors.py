@@ -81,6 +81,23 @@ MISSPELT = {
         ["train_siz", "mean --trainer.callbacks.train_size?"],
     ),
     "optimizer option": Case([*QUIET, "--model.optimizer.lrr", "3"], ["lrr", "mean --model.optimizer.lr?"]),
+    "learning rate of the model": Case([*QUIET, "--model.lr", "3"], ["--model.lr;", "mean --model.optimizer.lr?"]),
+    "another class's option": Case([*QUIET, "--model.dropout", "0.1"], ["no option --model.dropout"]),
+    "option of no class": Case(
+        ["fit", "--model.latent_dim=2"], ["--model.latent_dim needs a class", "ConvAutoencoder"]
+    ),
+    "number left out": Case([*QUIET, "--trainer.max_epochs="], ["--trainer.max_epochs should be a whole", "it is ''"]),
+    "vectors for a convolution": Case(
+        ["fit", "--model", "conv", "--data", "gaussian"], ["ConvAutoencoder takes images", "is 200", "FullyConnected"]
+    ),
+    "image too small": Case(
+        ["fit", "--model", "deep_conv", "--model.hidden_channels", "[8, 8, 8]"],
+        ["images of 1×8×8", "at least 16 pixels"],
+    ),
+    "dropout of all": Case(["fit", "--model", "deep", "--model.dropout", "1"], ["--model.dropout is 1", "less than 1"]),
+    "epochs for too few layers": Case(
+        ["fit", "--model", "stacked", "--model.pretrain_epochs", "[1, 2]"], ["has 2 numbers for 4 layers"]
+    ),
     "snapshots option": Case([*QUIET, "--snapshots.shedule", "3"], ["shedule", "mean --snapshots.schedule?"]),
     "schedule option": Case([*QUIET, "--images.schedule.cont", "3"], ["cont", "mean --images.schedule.count?"]),
     "own option": Case([*QUIET, "--experimnt", "x"], ["--experimnt", "mean --experiment?"]),
