@@ -1,5 +1,6 @@
 """Figures of the latent space at moments of a run, as files and in TensorBoard, and the codes for its projector."""
 
+import contextlib
 import difflib
 import math
 import shutil
@@ -102,7 +103,7 @@ class Figures(Callback):
             with observing(trainer, pl_module):
                 codes, classes, pictures = _codes_for_projector(gallery, self.projector_samples)
             for writer in self._writers:
-                _forget(writer, trainer.global_step)
+                _forget(writer)
                 writer.add_embedding(codes, classes, pictures, trainer.global_step, "codes")
 
     def _draw(self, trainer: Trainer, module: LightningModule) -> None:
@@ -143,9 +144,12 @@ def _gallery(trainer: Trainer, module: LightningModule) -> Gallery | None:
     return Gallery(module, data)
 
 
-def _forget(writer: SummaryWriter, step: int) -> None:
-    """Remove what an interrupted run gave the projector at this step, over which TensorBoard would complain."""
-    shutil.rmtree(Path(writer.log_dir) / f"{step:05d}" / "codes", ignore_errors=True)
+def _forget(writer: SummaryWriter) -> None:
+    """Remove what an earlier fit into this folder gave the projector, which shows the latest codes only."""
+    for folder in Path(writer.log_dir).glob("[0-9]*/codes"):
+        shutil.rmtree(folder)
+        with contextlib.suppress(OSError):  # something else lies beside it
+            folder.parent.rmdir()
 
 
 def _codes_for_projector(gallery: Gallery, n: int) -> tuple[Tensor, list[str] | None, Tensor | None]:

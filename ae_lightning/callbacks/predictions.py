@@ -36,6 +36,11 @@ class PredictionWriter(BasePredictionWriter):
         if trainer.world_size > 1:
             raise ConfigError("predict writes from one process: set --trainer.devices 1 and --trainer.num_nodes 1")
 
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse to predict nothing, which would leave an earlier file to be taken for the answer."""
+        if _samples(trainer) == 0:
+            raise ConfigError("there is nothing to predict: --trainer.limit_predict_batches is 0")
+
     def write_on_batch_end(
         self,
         trainer: Trainer,

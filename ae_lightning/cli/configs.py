@@ -67,6 +67,9 @@ def _resolve(option: str, value: str) -> str:
     for name in (value.removesuffix(".yaml"), f"{option.lstrip('-')}/{value}".removesuffix(".yaml")):
         if name in known:
             return str(known[name])
+    if option == "--trainer":  # which is no class that the parser could know
+        near = _near(f"trainer/{value}", [name for name in known if name.startswith("trainer/")])
+        raise ConfigError(f"--trainer {value}: there is no such file, and no packaged part of that name{near}")
     if option in CONFIG_OPTIONS:
         raise ConfigError(
             f"--config {value}: there is no such file, and no packaged config of that name{_nearest(value)}"
@@ -75,18 +78,21 @@ def _resolve(option: str, value: str) -> str:
 
 
 def _nearest(value: str) -> str:
-    experiments = [name for name in packaged() if "/" not in name]
-    close = difflib.get_close_matches(Path(value).stem, experiments, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"{hint} (`ae-lightning configs` lists them all)" if experiments else hint
+    return _near(Path(value).stem, [name for name in packaged() if "/" not in name])
+
+
+def _near(value: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0].rpartition('/')[2]}?" if close else ""
+    return f"{hint} (`ae-lightning configs` lists them all)" if names else hint
 
 
 def main(arguments: list[str]) -> int:
     """Print the packaged configs with a line each."""
-    import argparse
+    from ae_lightning.cli.arguments import CommandParser
 
-    parser = argparse.ArgumentParser(
-        prog="ae-lightning configs",
+    parser = CommandParser(
+        "configs",
         description="List the packaged configs. Use one by name (--config overcomplete_mnist), a part by its option "
         "(--model overcomplete). For a file of your own: ae-lightning fit --config NAME --print_config > mine.yaml",
     )

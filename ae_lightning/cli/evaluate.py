@@ -1,6 +1,5 @@
 """`ae-lightning evaluate`: a run's final numbers beside those of simple baselines."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ae_lightning.cli.arguments import CommandParser
+
 
 def main(arguments: list[str]) -> int:
     """Evaluate a run or checkpoint, print the numbers and write `metrics.json` into the run's folder."""
-    parser = argparse.ArgumentParser(
-        prog="ae-lightning evaluate",
+    parser = CommandParser(
+        "evaluate",
         description="Measure a trained autoencoder on its validation and test sets, beside the mean image and PCA of "
         "the same width, and write metrics.json into the run's folder.",
     )

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ae_lightning.cli.arguments import CommandParser
 from ae_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ae-lightning latent",
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "latent",
         description="Draw the latent space of a trained autoencoder: reconstructions, a scatter of the codes and\n"
         "the encoder's layers always, and what else is asked for.",
         epilog=_EXAMPLE,

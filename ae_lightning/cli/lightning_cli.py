@@ -55,6 +55,8 @@ CALLBACKS: dict[str, type[Callback]] = {
 }
 """Callbacks of every fit that have options of their own, `--<key>.…`."""
 
+_NO_CHECKPOINT = "predict needs a trained model: name a checkpoint with --ckpt_path"
+
 
 class AutoencoderCLI(LightningCLI):
     """LightningCLI in subclass mode over `Autoencoder` and `AutoencoderDataModule`.
@@ -207,7 +209,7 @@ class AutoencoderCLI(LightningCLI):
     def _predictions_file(self) -> Path:
         path = self._get(self.config, "ckpt_path")
         if not path:
-            raise ConfigError("predict needs a trained model: name a checkpoint with --ckpt_path")
+            raise ConfigError(_NO_CHECKPOINT)
         return (run_folder.run_of(Path(path)) or Path(path).parent) / "predictions" / f"{Path(path).stem}.safetensors"
 
     def _choose_folder(self, root: Path) -> Path:
@@ -288,6 +290,9 @@ def main(arguments: list[str]) -> int:
 
 def prepare(arguments: list[str]) -> list[str]:
     """Arguments as `AutoencoderCLI` takes them; refuses configs that are missing or not YAML."""
+    names_checkpoint = any(argument.partition("=")[0] == "--ckpt_path" for argument in arguments)
+    if arguments[:1] == ["predict"] and not names_checkpoint and not {"-h", "--help"} & {*arguments}:
+        raise ConfigError(_NO_CHECKPOINT)
     variants()  # importing them makes their short names known to the parser
     quiet_lightning()
     arguments = with_run_config(resolve_names(arguments))

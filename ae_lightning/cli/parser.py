@@ -155,7 +155,9 @@ def _of_value(message: str) -> str | None:
     if expected:
         return f"{path} should be {' or '.join(expected)}, but it is {given!r}"
     if match := re.search(r"(?:Expected a dot import path string|Unexpected import path format): (.+)", message):
-        return f"{path}: there is no class {match[1]}{_guess(match[1], _class_names(path)) or _one_of(path)}"
+        parts = [part.partition("/")[2] for part in packaged() if part.startswith(f"{path.lstrip('-')}/")]
+        guess = _guess(match[1], [*_class_names(path), *parts]) or _one_of(path)
+        return f"{path}: there is no class {match[1]}{' and no packaged part of that name' if parts else ''}{guess}"
     if match := re.search(r"Not a valid subclass of (.+)", message):
         return f"{path}: {given} is no {match[1].rstrip('.')}"
     return None

@@ -3,8 +3,9 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ae_lightning.cli.arguments import CommandParser, unknown_of
 from ae_lightning.cli.configs import config_files, resolve_names
 from ae_lightning.cli.sweep_grid import parse_grid, parse_seeds, refuse_options, short_names
 from ae_lightning.errors import ConfigError
@@ -22,7 +23,7 @@ Keys of the grid are spelled as options of fit, and further --grid options make 
 quotes belong to a value (--grid 'model.hidden_dims=[128],[512,256],[]'); parts go by their names (--grid
 model=overcomplete,fully_connected). Every other option is one of fit's and goes to every run.
 
-A mistake in any of this is told before the first run starts. Results are in one folder,
+What fit's parser would refuse is told before the first run starts. Results are in one folder,
 lightning_logs/<config>_sweep_<keys>/ or the one named with -o:
 
   latent_dim=16,seed=0/version_0/   a run's folder as fit writes it, and beside it what it printed, fit.log
@@ -37,18 +38,16 @@ for a mistake, 130 after Ctrl-C.
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise ConfigError(message)
-
-
 def main(arguments: list[str]) -> int:
     """Run a sweep; 0 when all its runs are finished, 1 when some failed, 130 after Ctrl-C."""
-    ours, options = _parser().parse_known_args(_joined(arguments))
+    parser = _parser()
+    ours, options = parser.parse_known_args(_joined(arguments))
     grid, seeds = parse_grid(ours.grid), [] if ours.seeds is None else parse_seeds(ours.seeds)
     jobs = _jobs(ours.jobs)
     if not grid and not seeds:
-        raise ConfigError("a sweep needs something to vary: --grid key=a,b or --seeds 0,1,2")
+        raise ConfigError(
+            unknown_of(parser, options) or "a sweep needs something to vary: --grid key=a,b or --seeds 0,1,2"
+        )
     refuse_options(options, bool(seeds))
     options = resolve_names(options)
 
@@ -79,14 +78,13 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="ae-lightning sweep",
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "sweep",
         usage="ae-lightning sweep --config NAME --grid KEY=A,B [--grid …] [--seeds 0,1] [--jobs N] [-o DIR] [options "
         "of fit]",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--grid", action="append", default=[], metavar="KEY=A,B,…", help="a setting and its values")
     parser.add_argument("--seeds", metavar="0,1,…", help="seeds of every point; by default the config's own")

@@ -157,7 +157,7 @@ def _with_spread(values: Sequence[float], form: str) -> str:
 
 
 def verdict(points: Sequence[SweepPoint], keys: Sequence[str]) -> str:
-    """Say of each point whether its mean error beats PCA of the same width."""
+    """Say of each point whether its mean error beats PCA of the same width, and whether it beats the mean image."""
     better, worse, exact = [], [], []
     for point in points:
         mean = mean_and_spread(point.errors)[0]
@@ -176,6 +176,8 @@ def verdict(points: Sequence[SweepPoint], keys: Sequence[str]) -> str:
     sentences = ["; ".join(parts)] if parts else []
     if exact:
         sentences.append(f"as wide as the input or wider, where PCA is exact and no bar: {head}{', '.join(exact)}")
+    if useless := [_name(point, keys) for point in points if mean_and_spread(point.errors)[0] >= point.mean_image]:
+        sentences.append(f"no better than the mean image: {head}{', '.join(useless)}")
     return "\n".join(sentences)
 
 

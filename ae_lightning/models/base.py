@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from ae_lightning.errors import ConfigError, TrainingError
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.models.checkpoint import stamp_identity
-from ae_lightning.models.checks import check_range, require_no_batch_norm
+from ae_lightning.models.checks import check_range, explained_batch_norm, require_clippable
 from ae_lightning.models.epoch_means import EpochMeans
 from ae_lightning.nn.evaluation_mode import evaluation_mode
 
@@ -102,6 +102,12 @@ class Autoencoder(LightningModule, ABC):
         """Coefficients of the terms; a term that is not named has weight 1."""
         return {}
 
+    def warmed_up(self, weight: float, steps: int) -> float:
+        """A coefficient that rises linearly from 0 over so many optimizer steps; outside a fit it is whole."""
+        if steps < 1 or not (self._trainer is not None and self.trainer.training):
+            return weight
+        return weight * min(1.0, self.trainer.global_step / steps)
+
     def trained_parameters(self) -> Iterable[nn.Parameter]:
         """What the optimizer holds; all parameters unless overridden."""
         return self.parameters()
@@ -159,6 +165,8 @@ class Autoencoder(LightningModule, ABC):
             optimizer = self.build_optimizer(self.trained_parameters())
         except (TypeError, ValueError) as error:
             raise ConfigError(f"--model.optimizer cannot be built with these settings: {error}") from error
+        if self._trainer is not None:
+            require_clippable(optimizer, self.trainer.precision, self.trainer.gradient_clip_val)
         if self.build_lr_scheduler is None:
             return optimizer
         scheduler = self.build_lr_scheduler(optimizer)
@@ -195,12 +203,11 @@ class Autoencoder(LightningModule, ABC):
         copies = self.instances or 1
         return {name: value.detach() / copies for name, value in losses.items()}
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Objective of one batch; logs it every `log_every_n_steps` optimizer steps."""
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Objective of one batch, logged every `log_every_n_steps` optimizer steps, and the code for callbacks."""
         x = batch[0]
-        if len(x) == 1:
-            require_no_batch_norm(self)
-        losses, _ = self.loss(x)
+        with explained_batch_norm(len(x)):
+            losses, output = self.loss(x)
         if x.device.type == "cpu":  # elsewhere it would wait for the device at each step
             self._check_finite(losses)
         values = self.per_instance(losses)
@@ -211,7 +218,7 @@ class Autoencoder(LightningModule, ABC):
         if self._logs_this_step():
             self._check_finite(self._epoch_means.sums)
             self._log_train(values)
-        return losses["loss"]
+        return {"loss": losses["loss"], "z": output.z.detach()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Log the mean of the objective and its terms over the validation set; callbacks get the output."""

@@ -1,6 +1,10 @@
 """Checks that refuse a model, or data, with one sentence."""
 
-from torch import Tensor, nn
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.losses.reconstruction import ReconstructionLossName
@@ -41,6 +45,17 @@ def require_images(input_shape: tuple[int, ...], smallest_side: int, variant: st
         )
 
 
+def require_not_negative(**numbers: float) -> None:
+    """Check that numbers, given by the name of their option, are not below zero.
+
+    Raises:
+        ConfigError: One is, or is not a number.
+    """
+    for name, number in numbers.items():
+        if not number >= 0:
+            raise ConfigError(f"--model.{name} is {number:g}; it must be at least 0")
+
+
 def require_fraction(**parts: float) -> None:
     """Check that parts of a whole, given by the name of their option, lie in [0, 1).
 
@@ -52,16 +67,45 @@ def require_fraction(**parts: float) -> None:
             raise ConfigError(f"--model.{name} is {part:g}; it must be at least 0 and less than 1")
 
 
-def require_no_batch_norm(module: nn.Module) -> None:
-    """Check that a module can be trained on a batch of one sample, which has no spread to normalize by.
+def require_probability(**probabilities: float) -> None:
+    """Check that probabilities, given by the name of their option, lie in [0, 1].
 
     Raises:
-        ConfigError: It normalizes over the batch.
+        ConfigError: One does not.
     """
-    if any(isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)) for part in module.modules()):
+    for name, probability in probabilities.items():
+        if not 0 <= probability <= 1:
+            raise ConfigError(f"--model.{name} is {probability:g}; it must lie between 0 and 1")
+
+
+@contextlib.contextmanager
+def explained_batch_norm(batch: int) -> Iterator[None]:
+    """Say what helps where batch normalization meets a batch that has no spread to normalize by.
+
+    Raises:
+        ConfigError: Values were to be normalized over a single one.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if batch > 1 or "more than 1 value per channel" not in str(error):
+            raise
         raise ConfigError(
-            f"{type(module).__name__} normalizes over the batch and cannot be trained on a batch of a single sample: "
-            "leave out the last, smaller batch of an epoch with --data.drop_last true, or change --data.batch_size"
+            "batch normalization cannot be trained on a batch of a single sample: leave out the last, smaller batch of "
+            "an epoch with --data.drop_last true, or change --data.batch_size"
+        ) from error
+
+
+def require_clippable(optimizer: torch.optim.Optimizer, precision: str | int, clip: float | None) -> None:
+    """Check that gradients can be clipped, which a fused optimizer in 16-mixed precision would still have scaled.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    if clip and precision == "16-mixed" and getattr(optimizer, "_step_supports_amp_scaling", False):
+        raise ConfigError(
+            "--trainer.gradient_clip_val with --trainer.precision 16-mixed needs an optimizer that is not fused: set "
+            "--model.optimizer.fused false"
         )
 
 

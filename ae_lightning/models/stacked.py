@@ -29,7 +29,8 @@ class StackedAutoencoder(FullyConnectedAutoencoder):
 
     In training, `train/loss` is the loss of the present phase, logged under the phase's name too (`train/layer_1`).
     `val/loss` is always that of the whole stack, so that it can be compared between phases and the best checkpoint is
-    the best autoencoder; `val/layer_k` is the phase's own.
+    the best autoencoder; `val/layer_k` is the phase's own. Early stopping waits for
+    fine-tuning.
 
     Source: Hinton and Salakhutdinov (2006), and Bengio et al. (2007), "Greedy layer-wise training of deep networks".
 
@@ -105,7 +106,11 @@ class StackedAutoencoder(FullyConnectedAutoencoder):
         self._fitting = stage == "fit"
         self._phase = self._phase_number(0)
         strategy = self.trainer.strategy
-        if isinstance(strategy, DDPStrategy) and not strategy._ddp_kwargs.get("find_unused_parameters"):
+        if (
+            self._fitting
+            and isinstance(strategy, DDPStrategy)
+            and not strategy._ddp_kwargs.get("find_unused_parameters")
+        ):
             raise ConfigError(
                 "StackedAutoencoder trains a part of its parameters at a time, which several processes must be told: "
                 "set --trainer.strategy ddp_find_unused_parameters_true"
@@ -125,10 +130,15 @@ class StackedAutoencoder(FullyConnectedAutoencoder):
 
     def on_train_epoch_start(self) -> None:
         """Go on to the next phase when its first epoch comes, with a new optimizer."""
+        self._hold_early_stopping()
         number = self._phase_number(self.current_epoch)
         if number != self._phase:
             self._phase = number
             self.trainer.strategy.setup_optimizers(self.trainer)
+
+    def on_validation_start(self) -> None:
+        """Let early stopping begin with fine-tuning."""
+        self._hold_early_stopping()
 
     def on_fit_end(self) -> None:
         """Be the whole stack again."""
@@ -143,6 +153,17 @@ class StackedAutoencoder(FullyConnectedAutoencoder):
         """Take back the phase before the optimizer is built that the checkpoint's state fits."""
         super().on_load_checkpoint(checkpoint)
         self._phase = checkpoint["autoencoder"]["phase"]
+
+    def _hold_early_stopping(self) -> None:
+        """Make every validation before fine-tuning look like the first one to early stopping.
+
+        It would end the run in the phase where the whole stack, which is not trained yet, gets no better.
+        """
+        if self.phase in (None, FINE_TUNING):
+            return
+        for callback in self.trainer.early_stopping_callbacks:
+            callback.wait_count = 0
+            callback.best_score = torch.tensor(torch.inf if callback.monitor_op == torch.lt else -torch.inf)
 
     def _phase_number(self, epoch: int) -> int:
         return bisect_right(list(accumulate(self.pretrain_epochs)), epoch)

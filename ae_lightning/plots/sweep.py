@@ -236,14 +236,16 @@ def _draw_mean_image(
 ) -> list[Line2D]:
     low, high = ax.get_ylim()
     errors = sorted({axis.at(point): point.mean_image for point in points}.items())
-    highest = max(error for _, error in errors)
+    lowest, highest = (pick(error for _, error in errors) for pick in (min, max))
     label = "mean image"
-    if ax.get_yscale() == "log" and highest <= high * max(1.6, (high / low) ** 0.4):
-        ax.set_ylim(low, max(high, highest * 1.15))
+    room = max(1.6, (high / low) ** 0.4) if ax.get_yscale() == "log" else None
+    if room is not None and low / room <= lowest and highest <= high * room:
+        ax.set_ylim(min(low, lowest / 1.15), max(high, highest * 1.15))
         _label_log(ax, *ax.get_ylim())
         _draw_reference(ax, errors, axis, "gray", "-", 0.9)
     else:
-        label += f" {highest:.3g}, above" if len({error for _, error in errors}) == 1 else ", above"
+        where = "above" if highest > high else "below"
+        label += f" {highest:.3g}, {where}" if len({error for _, error in errors}) == 1 else f", {where}"
     return [Line2D([], [], color="gray", linewidth=0.9, label=label)]
 
 

@@ -60,10 +60,12 @@ def as_images(vectors: Any, image_shape: tuple[int, ...]) -> Array:
 def viewable_shape(sample_shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape in which samples can be shown: their own if it is a picture's or a vector's, else one flat vector.
 
-    Pictures are (h, w), or (c, h, w) with one channel or three.
+    Pictures are (h, w), or (c, h, w) with one channel or three; other channels are shown below each other.
     """
-    is_picture = len(sample_shape) == 3 and sample_shape[0] in (1, 3)
-    return sample_shape if is_picture or len(sample_shape) < 3 else (math.prod(sample_shape),)
+    if len(sample_shape) == 3:
+        channels, height, width = sample_shape
+        return sample_shape if channels in (1, 3) else (channels * height, width)
+    return sample_shape if len(sample_shape) < 3 else (math.prod(sample_shape),)
 
 
 def to_rgb_gray(images: Any, value_range: tuple[float, float] | None = None) -> Array:

@@ -173,3 +173,24 @@ def test_one_epoch_of_the_fully_connected_experiment(ae: Callable[..., Any], tmp
     run = Run.load(the_only_run(tmp_path))
     assert run.series("val/loss")[1][-1] < 0.02
     assert run.results["latents"]["active"] == 20
+
+
+@pytest.mark.mnist
+@pytest.mark.usefixtures("mnist_if_needed")
+@pytest.mark.parametrize(
+    ("name", "options", "bound"),
+    [
+        ("conv_mnist", [], 0.0040),
+        ("deep_conv_mnist", ["--trainer.max_epochs", "1"], 0.0075),
+        ("deep_mnist", ["--trainer.max_epochs", "3"], 0.035),
+        ("simple_mnist", [], 0.012),
+        # PCA of 32 components has 0.0168.
+        ("stacked_mnist", ["--model.pretrain_epochs", "1", "--trainer.max_epochs", "7"], 0.0168),
+    ],
+)
+def test_an_architecture_learns_mnist_as_it_is_known_to(
+    name: str, options: list[str], bound: float, ae: Callable[..., Any], tmp_path: Path
+) -> None:
+    assert ae("fit", "--config", name, *options).code == 0
+    results = Run.load(the_only_run(tmp_path)).results
+    assert results["errors"]["test"]["autoencoder"]["mse_per_pixel"] <= bound

@@ -182,6 +182,8 @@ def test_the_verdict_on_pca() -> None:
 def test_the_verdict_where_none_or_all_beat_it() -> None:
     rows = [row(0.06, lr=0.1, act="relu"), row(0.07, lr=0.1, act="none")]
     assert verdict(points_of(rows, ["lr", "act"]), ["lr", "act"]) == (
-        "does not beat PCA of the same width: lr=0.1 act=relu (0.06 against 0.05), lr=0.1 act=none (0.07 against 0.05)"
+        "does not beat PCA of the same width: lr=0.1 act=relu (0.06 against 0.05), "
+        "lr=0.1 act=none (0.07 against 0.05)\n"
+        "no better than the mean image: lr=0.1 act=none"
     )
     assert verdict(points_of([row(0.01), row(0.02, seed=1)], []), []) == "beats PCA of the same width: this model"

@@ -7,6 +7,7 @@ import yaml
 from torch import nn
 
 from ae_lightning.cli.configs import packaged
+from ae_lightning.data.digits import DigitsDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.convolutional import ConvAutoencoder, DeepConvAutoencoder
 
@@ -81,6 +82,13 @@ def test_the_options_choose_the_layers(downsampling, upsampling):
     assert kinds.count(nn.Upsample) == (3 if upsampling == "bilinear" else 0)
     strides = {part.stride for part in model.encoder.modules() if isinstance(part, nn.Conv2d)}
     assert strides == ({(1, 1)} if downsampling == "pool" else {(2, 2)})
+
+
+def test_one_image_is_a_batch_where_its_pixels_have_a_spread(make_trainer):
+    alone = DigitsDataModule(batch_size=1)
+    model = DeepConvAutoencoder((1, 8, 8))
+    make_trainer(max_steps=1).fit(model, alone)
+    assert model.images_seen == 1
 
 
 def test_without_batch_normalization_there_is_none():

@@ -6,6 +6,7 @@ from torch import nn
 from ae_lightning.cli.configs import packaged
 from ae_lightning.data.digits import DigitsDataModule
 from ae_lightning.errors import ConfigError
+from ae_lightning.models.checks import require_clippable
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 
 
@@ -74,6 +75,16 @@ def test_a_batch_of_one_sample_is_refused_where_the_batch_is_normalized(make_tra
     with pytest.raises(ConfigError, match=r"with --data.drop_last true, or change --data.batch_size"):
         make_trainer().fit(FullyConnectedAutoencoder((1, 8, 8), 2, (4,), batch_norm=True), one_too_many)
     make_trainer().fit(FullyConnectedAutoencoder((1, 8, 8), 2, (4,)), one_too_many)
+
+
+def test_clipping_in_half_precision_asks_for_an_optimizer_that_is_not_fused():
+    fused = torch.optim.Adam([nn.Parameter(torch.ones(1))], fused=True)
+    plain = torch.optim.Adam([nn.Parameter(torch.ones(1))], fused=False)
+    with pytest.raises(ConfigError, match=r"set --model.optimizer.fused false"):
+        require_clippable(fused, "16-mixed", 1.0)
+    require_clippable(plain, "16-mixed", 1.0)
+    require_clippable(fused, "16-mixed", None)
+    require_clippable(fused, "bf16-mixed", 1.0)
 
 
 def test_without_hidden_layers_and_activations_it_is_linear():

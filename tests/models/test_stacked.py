@@ -6,6 +6,7 @@ import warnings
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import EarlyStopping
 from torch import nn
 
 from ae_lightning.data.digits import DigitsDataModule
@@ -229,3 +230,16 @@ def test_several_processes_need_a_strategy_that_knows_of_unused_parameters(make_
     trainer = make_trainer(strategy="ddp", devices=1)
     with pytest.raises(ConfigError, match=r"set --trainer.strategy ddp_find_unused_parameters_true"):
         trainer.fit(small(), data)
+
+
+def test_early_stopping_waits_for_fine_tuning(make_trainer, data):
+    watch = Watch()
+    # Nothing is ever good enough: without waiting, the run would end in its first phase.
+    stop = EarlyStopping("val/loss", patience=2, min_delta=100.0)
+    make_trainer(watch, stop, max_epochs=40).fit(small(pretrain_epochs=3), data)
+    assert watch.phases[:9] == ["layer_1"] * 3 + ["layer_2"] * 3 + ["layer_3"] * 3
+    assert watch.phases[9:] == ["fine_tuning"] * 3  # a first value, and two that are no better
+
+
+def test_a_trained_stack_is_tested_under_any_strategy(make_trainer, data):
+    make_trainer(strategy="ddp", devices=1).test(small(), data, verbose=False)

@@ -122,6 +122,13 @@ def test_the_mean_image_is_drawn_where_it_does_not_squeeze_the_rest(mean_image, 
     assert label == ("mean image" if is_drawn else "mean image 0.7, above")
 
 
+def test_a_mean_image_that_beats_every_run_is_seen():
+    near, far = (sweep_figure([p._replace(mean_image=m) for p in LATENTS], ["latent_dim"]) for m in (0.0008, 1e-6))
+    low, high = near.axes[0].get_ylim()
+    assert low < 0.0008 < high
+    assert [text.get_text() for text in far.legends[0].get_texts()][-1] == "mean image 1e-06, below"
+
+
 def test_time_and_parameters_have_panels_of_their_own():
     _, seconds, parameters = drawn(sweep_figure(LATENTS, ["latent_dim"])).axes
     np.testing.assert_allclose(parameters.lines[0].get_xydata(), [[2, 300], [16, 2000], [128, 16000]])

@@ -131,9 +131,11 @@ def test_shapes_that_cannot_be_shown_are_refused(call, message):
         ((3, 4, 4), (3, 4, 4)),
         ((8, 8), (8, 8)),
         ((20,), (20,)),
-        ((5, 4, 4), (80,)),
+        ((5, 4, 4), (20, 4)),  # its channels below each other
         ((2, 1, 3, 4), (24,)),
     ],
 )
-def test_samples_that_are_no_pictures_are_shown_as_vectors(sample: tuple[int, ...], shown: tuple[int, ...]) -> None:
+def test_samples_that_are_no_pictures_are_shown_as_one_channel_or_vectors(
+    sample: tuple[int, ...], shown: tuple[int, ...]
+) -> None:
     assert viewable_shape(sample) == shown
