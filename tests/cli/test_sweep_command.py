@@ -512,7 +512,7 @@ MISTAKES = {
     "zero jobs": ([*WIDTHS, "--jobs", "0"], ["--jobs is the number of runs at a time", "'0'"]),
     "jobs that are no number": ([*WIDTHS, "--jobs", "many"], ["--jobs", "'many'"]),
     "wrong option of fit": ([*WIDTHS, "--trainer.max_epoks", "3"], ["mean --trainer.max_epochs?"]),
-    "option without its value": ([*WIDTHS, "-o"], ["-o", "expected one argument"]),
+    "option without its value": ([*WIDTHS, "-o"], ["-o", "-o needs one value"]),
     "missing data": ([*WIDTHS, "--data", "ArraysDataModule"], ["--data.train must be given"]),
     "checkpoint": ([*WIDTHS, "--ckpt_path", "x.ckpt"], ["--ckpt_path is not for a sweep", "begins anew"]),
     "experiment": ([*WIDTHS, "--experiment", "x"], ["--experiment is not for a sweep", "-o"]),
