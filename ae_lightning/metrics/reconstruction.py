@@ -1,4 +1,4 @@
-"""Reconstruction error of a whole evaluated set, in the three units people quote."""
+"""Reconstruction error of a whole evaluated set, in the units people quote."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torchmetrics import Metric
 
 
 class ReconstructionError(Metric):
-    """Squared error per pixel and per image, and the fraction of variance unexplained.
+    """Squared error per pixel and per image, and the fractions of variance unexplained and explained.
 
     ``compute`` answers a dictionary of scalars, each a float64 tensor:
 
@@ -18,7 +18,10 @@ class ReconstructionError(Metric):
     - ``mse_per_image``: squared error, sum over the pixels of an image, mean over images;
     - ``fvu``: Σ‖x − x̂‖² / Σ‖x − x̄‖², where x̄ is the mean of the evaluated set, per pixel. It is 0 for a
       perfect reconstruction and 1 for always answering the mean image; NaN or infinite where the set does not
-      vary.
+      vary;
+    - ``explained_variance``: 1 − ``fvu``, which the literature on sparse autoencoders calls so. It is
+      ``sklearn.metrics.r2_score`` and ``torchmetrics.R2Score`` with ``multioutput="variance_weighted"``, and not
+      their ``explained_variance_score`` and ``ExplainedVariance``, which do not count a constant error.
 
     Sums are accumulated in float64, so that the numbers do not depend on how the set is cut into batches.
 
@@ -66,15 +69,17 @@ class ReconstructionError(Metric):
         self.images = self.images + len(x)
 
     def compute(self) -> dict[str, Tensor]:
-        """Answer the three numbers; every process must have seen at least one batch."""
+        """Answer the numbers; every process must have seen at least one batch."""
         per_image = self.squared_error / self.images
         variation = self.square_sum - self.pixel_sum.square().sum() / self.images
         # What rounding leaves of a set that does not vary is no variance.
         variation = torch.where(variation <= 1e-13 * self.square_sum, 0.0, variation)
+        fvu = self.squared_error / variation
         return {
             "mse_per_pixel": per_image / self.pixel_sum.numel(),
             "mse_per_image": per_image,
-            "fvu": self.squared_error / variation,
+            "fvu": fvu,
+            "explained_variance": 1 - fvu,
         }
 
 

@@ -1,12 +1,13 @@
-"""Sparsity of latent codes: how many latents fire, how often, and how many never do.
+"""Sparsity of latent codes: how many latents fire, how often, how many never do, and how large the values are.
 
 A latent *fires* on a sample when its value is greater than zero: the field's definition, meant for rectified
 codes (ReLU, TopK, JumpReLU). With ``two_sided`` it fires when its value is not zero, which is the question to
 ask of a code that may be negative; a dense linear code then fires always. A NaN never fires.
 
 Codes have shape (..., batch, latent): the batch is dimension -2 and leading dimensions are instances. Counts
-are kept as int64 on the device of the codes and are read only by ``compute``, so that an update costs no
-synchronization.
+are kept as int64 and sums as float64 on the device of the codes, and are read only by ``compute``, so that an
+update costs no synchronization and the numbers do not depend on how the set is cut into batches. Every process
+of a distributed run must have seen at least one batch before ``compute``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+
+from ae_lightning.losses.sparsity import Reduction, hoyer_sparsity
 
 
 def fired(z: Tensor, *, two_sided: bool = False) -> Tensor:
@@ -44,9 +47,7 @@ def firing_counts(z: Tensor, *, two_sided: bool = False) -> Tensor:
     Raises:
         ValueError: If ``z`` has fewer than two dimensions.
     """
-    if z.ndim < 2:
-        raise ValueError(f"codes must have shape (..., batch, latent), but theirs is {tuple(z.shape)}")
-    return fired(z, two_sided=two_sided).sum(dim=-2)
+    return fired(_checked(z), two_sided=two_sided).sum(dim=-2)
 
 
 class _FiringMetric(Metric):
@@ -73,8 +74,6 @@ class _FiringMetric(Metric):
 class FiringDensity(_FiringMetric):
     """Fraction of samples on which each latent fired, shape (..., latent), in [0, 1].
 
-    Every process of a distributed run must have seen at least one batch before ``compute``.
-
     Args:
         two_sided: Count negative values as well.
         **kwargs: Arguments of ``torchmetrics.Metric``.
@@ -89,8 +88,6 @@ class FiringDensity(_FiringMetric):
 
 class DeadFraction(_FiringMetric):
     """Fraction of latents that never fired, a scalar in [0, 1]; over instances the mean.
-
-    Every process of a distributed run must have seen at least one batch before ``compute``.
 
     Args:
         two_sided: Count negative values as well.
@@ -107,8 +104,6 @@ class DeadFraction(_FiringMetric):
 class L0(_FiringMetric):
     """Mean number of latents that fire per sample, a scalar in [0, latent]; over instances the mean.
 
-    Every process of a distributed run must have seen at least one batch before ``compute``.
-
     Args:
         two_sided: Count negative values as well.
         **kwargs: Arguments of ``torchmetrics.Metric``.
@@ -120,3 +115,137 @@ class L0(_FiringMetric):
         """Answer the mean count, NaN before the first sample."""
         density = self.firings / self.samples
         return density.sum(dim=-1).mean() if density.ndim else density
+
+
+class _MeanOverSamples(Metric):
+    """Means over samples; the subclasses say of what."""
+
+    is_differentiable = False
+    full_state_update = False
+    total: Tensor
+    samples: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # The first update broadcasts the scalar where a value per latent is kept.
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("samples", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def compute(self) -> Tensor:
+        """Answer the mean in float64, NaN before the first sample."""
+        return self.total / self.samples
+
+
+class L1(_MeanOverSamples):
+    """L1 norm of the code, mean over samples, a scalar in the units of the code; over instances the mean.
+
+    It is ``losses.sparsity.l1`` of the whole evaluated set, but for instances, over which the loss is summed.
+
+    Args:
+        reduction: Over latents: ``sum`` is the norm, ``mean`` is the norm divided by the number of latents.
+        **kwargs: Arguments of ``torchmetrics.Metric``.
+
+    Raises:
+        ValueError: If ``reduction`` is unknown.
+    """
+
+    higher_is_better = False
+
+    def __init__(self, reduction: Reduction = "sum", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if reduction not in ("sum", "mean"):
+            raise ValueError(f"unknown reduction {reduction!r}; known are sum, mean")
+        self.reduction = reduction
+
+    def update(self, z: Tensor) -> None:
+        """Add a batch of codes of shape (..., batch, latent)."""
+        per_latent = _checked(z).detach().abs().sum(dim=-2, dtype=torch.float64)
+        norms = per_latent.sum(dim=-1) if self.reduction == "sum" else per_latent.mean(dim=-1)
+        self.total = self.total + norms.mean()
+        self.samples = self.samples + z.shape[-2]
+
+
+class HoyerSparsity(_MeanOverSamples):
+    """Hoyer's measure, mean over samples, a scalar in [0, 1]: 1 is one active latent; over instances the mean.
+
+    A sample whose code is zero counts with 0, see ``losses.sparsity.hoyer_sparsity``.
+
+    Args:
+        **kwargs: Arguments of ``torchmetrics.Metric``.
+    """
+
+    higher_is_better = True
+
+    def update(self, z: Tensor) -> None:
+        """Add a batch of codes of shape (..., batch, latent)."""
+        measures = hoyer_sparsity(_checked(z).detach())
+        self.total = self.total + measures.sum(dim=-1, dtype=torch.float64).mean()
+        self.samples = self.samples + z.shape[-2]
+
+
+class MeanActivation(_MeanOverSamples):
+    """Mean of each latent over samples, shape (..., latent), in the units of the code.
+
+    Args:
+        rectified: Take the mean of ReLU(z), which is the rate that the penalty ``kl`` draws to its target; for
+            codes that may be negative.
+        **kwargs: Arguments of ``torchmetrics.Metric``.
+    """
+
+    higher_is_better = None
+
+    def __init__(self, *, rectified: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rectified = rectified
+
+    def update(self, z: Tensor) -> None:
+        """Add a batch of codes of shape (..., batch, latent)."""
+        z = _checked(z).detach()
+        values = z.relu() if self.rectified else z
+        self.total = self.total + values.sum(dim=-2, dtype=torch.float64)
+        self.samples = self.samples + z.shape[-2]
+
+
+class NearZeroFraction(Metric):
+    """Fraction of the code's values within ``threshold`` of zero, a scalar in [0, 1]; over instances the mean.
+
+    The question to ask of a code without rectification, whose values are small but never zero. A NaN is not near.
+
+    Args:
+        threshold: Largest magnitude that counts as near zero, in the units of the code; 0 counts exact zeros.
+        **kwargs: Arguments of ``torchmetrics.Metric``.
+
+    Raises:
+        ValueError: If ``threshold`` is negative.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    near: Tensor
+    values: Tensor
+
+    def __init__(self, threshold: float = 1e-3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not threshold >= 0:
+            raise ValueError(f"the threshold must not be negative, but it is {threshold}")
+        self.threshold = threshold
+        self.add_state("near", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("values", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, z: Tensor) -> None:
+        """Count in a batch of codes of shape (..., batch, latent)."""
+        # Beside a tensor of half precision the threshold would be rounded to it.
+        magnitudes = _checked(z).detach().abs().to(torch.promote_types(z.dtype, torch.float32))
+        self.near = self.near + (magnitudes <= self.threshold).sum()
+        self.values = self.values + z.numel()
+
+    def compute(self) -> Tensor:
+        """Answer the fraction, NaN before the first sample."""
+        return self.near / self.values
+
+
+def _checked(z: Tensor) -> Tensor:
+    if z.ndim < 2:
+        raise ValueError(f"codes must have shape (..., batch, latent), but theirs is {tuple(z.shape)}")
+    return z

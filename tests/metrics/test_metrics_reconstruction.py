@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
-from sklearn.metrics import r2_score
-from torchmetrics import ExplainedVariance, MeanSquaredError
+from sklearn.metrics import explained_variance_score, r2_score
+from torchmetrics import ExplainedVariance, MeanSquaredError, R2Score
 
 from ae_lightning.metrics.reconstruction import ReconstructionError
 
@@ -24,7 +24,9 @@ def _compute(*batches: tuple[torch.Tensor, torch.Tensor]) -> dict[str, float]:
 def test_by_hand():
     x = torch.tensor([[0.0, 2.0], [4.0, 2.0]])  # mean (2, 2), variation 4 + 4
     x_hat = torch.tensor([[1.0, 2.0], [4.0, 5.0]])  # squared errors 1, 0, 0, 9
-    assert _compute((x, x_hat)) == pytest.approx({"mse_per_pixel": 10 / 4, "mse_per_image": 10 / 2, "fvu": 10 / 8})
+    assert _compute((x, x_hat)) == pytest.approx(
+        {"mse_per_pixel": 10 / 4, "mse_per_image": 10 / 2, "fvu": 10 / 8, "explained_variance": -2 / 8}
+    )
 
 
 def test_against_torchmetrics_and_scikit_learn():
@@ -34,6 +36,19 @@ def test_against_torchmetrics_and_scikit_learn():
     assert numbers["mse_per_image"] == pytest.approx(12 * numbers["mse_per_pixel"])
     explained = r2_score(x.flatten(1).numpy(), x_hat.flatten(1).numpy(), multioutput="variance_weighted")
     assert numbers["fvu"] == pytest.approx(1 - explained, rel=1e-4)
+    assert numbers["explained_variance"] == pytest.approx(explained, rel=1e-5)
+    r2 = R2Score(multioutput="variance_weighted")(x_hat.flatten(1), x.flatten(1)).item()
+    assert numbers["explained_variance"] == pytest.approx(r2, rel=1e-4)
+
+
+def test_a_constant_error_is_not_explained_variance():
+    x, _ = _images()
+    forgiving = explained_variance_score(
+        x.flatten(1).numpy(), x.flatten(1).numpy() + 1, multioutput="variance_weighted"
+    )
+    assert forgiving == pytest.approx(1)
+    # Each pixel is off by 1, and the variance is far less than 1.
+    assert _compute((x, x + 1))["explained_variance"] < -1
 
 
 def test_against_explained_variance_where_the_error_has_no_mean():
@@ -45,8 +60,10 @@ def test_against_explained_variance_where_the_error_has_no_mean():
 
 def test_perfect_and_mean_image_are_zero_and_one():
     x, _ = _images()
-    assert _compute((x, x)) == {"mse_per_pixel": 0.0, "mse_per_image": 0.0, "fvu": 0.0}
-    assert _compute((x, x.mean(dim=0).expand_as(x)))["fvu"] == pytest.approx(1, abs=1e-6)
+    assert _compute((x, x)) == {"mse_per_pixel": 0.0, "mse_per_image": 0.0, "fvu": 0.0, "explained_variance": 1.0}
+    mean_image = _compute((x, x.mean(dim=0).expand_as(x)))
+    assert mean_image["fvu"] == pytest.approx(1, abs=1e-6)
+    assert mean_image["explained_variance"] == pytest.approx(0, abs=1e-6)
 
 
 def test_batches_of_any_size_and_merged_halves_are_the_whole():
@@ -64,7 +81,8 @@ def test_instances_are_averaged():
     x, x_hat = _images()
     both = _compute((x, torch.stack([x_hat, x])))
     alone = _compute((x, x_hat))
-    assert both == pytest.approx({name: value / 2 for name, value in alone.items()})
+    perfect = _compute((x, x))
+    assert both == pytest.approx({name: (value + perfect[name]) / 2 for name, value in alone.items()})
 
 
 def test_an_offset_does_not_drown_the_variance():

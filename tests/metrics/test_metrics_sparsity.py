@@ -3,7 +3,17 @@ import math
 import pytest
 import torch
 
-from ae_lightning.metrics.sparsity import L0, DeadFraction, FiringDensity, fired, firing_counts
+from ae_lightning.metrics.sparsity import (
+    L0,
+    L1,
+    DeadFraction,
+    FiringDensity,
+    HoyerSparsity,
+    MeanActivation,
+    NearZeroFraction,
+    fired,
+    firing_counts,
+)
 
 # Latent 0 fires three times, latent 1 once, latent 2 never, latent 3 is negative twice.
 Z = torch.tensor([[1.0, 0.0, 0.0, -1.0], [2.0, 0.5, 0.0, 0.0], [3.0, 0.0, 0.0, -2.0], [0.0, 0.0, 0.0, 0.0]])
@@ -36,9 +46,14 @@ def test_by_hand(metric, one_sided, two_sided):
         assert instance.compute().tolist() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("metric", [FiringDensity, L0, DeadFraction])
+METRICS = [FiringDensity, L0, DeadFraction, L1, HoyerSparsity, MeanActivation, NearZeroFraction]
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_two_halves_merged_are_the_whole(metric):
     z = torch.randn(3, 40, 6, generator=torch.Generator().manual_seed(0)) - 1.5
+    # Some exact zeros, and halves that differ.
+    z[:, :9] = z[:, :9].relu()
     whole, first, second = metric(), metric(), metric()
     whole.update(z)
     # Uneven halves: a mean of means would differ.
@@ -66,20 +81,118 @@ def test_a_latent_is_dead_only_if_no_batch_woke_it():
 
 
 def test_reset_forgets_the_counts_and_the_width():
-    metric = L0()
-    metric.update(Z)
-    metric.reset()
-    metric.update(torch.ones(2, 7))
-    assert metric.compute().item() == 7.0
+    for metric, expected in ((L0(), 7.0), (L1(), 7.0), (MeanActivation(), [1.0] * 7), (NearZeroFraction(), 0.0)):
+        metric.update(Z)
+        metric.reset()
+        metric.update(torch.ones(2, 7))
+        assert metric.compute().tolist() == expected
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
-def test_nothing_seen_is_not_a_number():
-    assert math.isnan(L0().compute())
-    assert math.isnan(FiringDensity().compute())
-    assert math.isnan(DeadFraction().compute())
+@pytest.mark.parametrize("metric", METRICS)
+def test_nothing_seen_is_not_a_number(metric):
+    assert math.isnan(metric().compute())
 
 
-def test_codes_without_a_batch_are_refused():
+@pytest.mark.parametrize("metric", METRICS)
+def test_codes_without_a_batch_are_refused(metric):
     with pytest.raises(ValueError, match="batch, latent"):
-        L0().update(torch.ones(3))
+        metric().update(torch.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        # Norms 2, 2.5, 5 and 0.
+        (L1(), 9.5 / 4),
+        (L1("mean"), 9.5 / 16),
+        # 10 of 16 values are zero; 0.5 is within 0.999 of it, 1 and −1 are at 1.
+        (NearZeroFraction(), 10 / 16),
+        (NearZeroFraction(threshold=0), 10 / 16),
+        (NearZeroFraction(threshold=0.999), 11 / 16),
+        (NearZeroFraction(threshold=1), 13 / 16),
+        (MeanActivation(), [6 / 4, 0.5 / 4, 0.0, -3 / 4]),
+        (MeanActivation(rectified=True), [6 / 4, 0.5 / 4, 0.0, 0.0]),
+        # √4 − ‖z‖₁/‖z‖₂: 2 − 2/√2, 2 − 2.5/√4.25, 2 − 5/√13, and 0 for the code of zeros; √4 − 1 is 1.
+        (HoyerSparsity(), (6 - 2 / math.sqrt(2) - 2.5 / math.sqrt(4.25) - 5 / math.sqrt(13)) / 4),
+    ],
+)
+def test_values_by_hand_in_one_batch_and_in_uneven_ones(metric, expected):
+    metric.update(Z)
+    assert metric.compute().tolist() == pytest.approx(expected)
+    metric.reset()
+    for batch in Z.split([1, 3]):
+        metric.update(batch)
+    assert metric.compute().tolist() == pytest.approx(expected)
+
+
+def test_l1_is_the_torch_norm():
+    z = torch.randn(50, 9, generator=torch.Generator().manual_seed(0))
+    metric = L1()
+    metric.update(z)
+    assert metric.compute().item() == pytest.approx(torch.linalg.vector_norm(z.double(), ord=1, dim=1).mean().item())
+
+
+@pytest.mark.parametrize("metric", [L1, HoyerSparsity, NearZeroFraction])
+def test_instances_share_the_mean_of_what_each_has_alone(metric):
+    z = torch.stack([Z, torch.ones_like(Z), 3 * Z.flip(0)])
+    together, alone = metric(), []
+    together.update(z)
+    for one in z:
+        alone.append(metric())
+        alone[-1].update(one)
+    assert together.compute().item() == pytest.approx(sum(m.compute().item() for m in alone) / 3)
+
+
+def test_instances_have_a_mean_activation_each():
+    metric = MeanActivation()
+    metric.update(torch.stack([Z, torch.ones_like(Z)]))
+    assert metric.compute().tolist() == [[1.5, 0.125, 0.0, -0.75], [1.0] * 4]
+
+
+def test_a_batch_gives_its_own_value_when_called():
+    metric = MeanActivation()
+    assert metric(Z[:2]).tolist() == [1.5, 0.25, 0.0, -0.5]
+    assert metric(Z[2:]).tolist() == [1.5, 0.0, 0.0, -1.0]
+    assert metric.compute().tolist() == [1.5, 0.125, 0.0, -0.75]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_not_summed_in_half_precision(dtype):
+    # 3,000 ones: bfloat16 counts to 256, float16 to 2,048.
+    z = torch.ones(3000, 3000, dtype=dtype)
+    for metric, expected in ((L1(), 3000.0), (MeanActivation(), [1.0] * 3000), (HoyerSparsity(), 0.0)):
+        metric.update(z)
+        assert metric.compute().tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_long_evaluation_does_not_swallow_small_batches():
+    metric = MeanActivation()
+    metric.update(torch.full((1, 1), 1e8))
+    for _ in range(100):
+        # In float32 1e8 + 1 is 1e8.
+        metric.update(torch.ones(1, 1))
+    assert metric.compute().item() == pytest.approx((1e8 + 100) / 101, rel=1e-12)
+
+
+def test_the_threshold_is_not_rounded_to_the_precision_of_the_codes():
+    # The bfloat16 nearest to 0.003 is larger than it.
+    z = torch.tensor([[0.003]], dtype=torch.bfloat16)
+    assert z.item() > 0.003
+    metric = NearZeroFraction(0.003)
+    metric.update(z)
+    assert metric.compute().item() == 0
+
+
+def test_not_a_number_is_seen():
+    z = torch.tensor([[math.nan, 1.0]])
+    for metric in (L1(), HoyerSparsity(), MeanActivation()):
+        metric.update(z)
+        assert metric.compute().isnan().any()
+
+
+def test_arguments_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="unknown reduction 'max'; known are sum, mean"):
+        L1("max")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="threshold must not be negative, but it is -1"):
+        NearZeroFraction(-1)
