@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.models.shallow import ShallowAutoencoder, dictionary_for
 from ae_lightning.nn.activations import ActivationName, activation_range
 from ae_lightning.nn.activations import activation as make_activation
 
@@ -33,7 +33,7 @@ class OvercompleteAutoencoder(ShallowAutoencoder):
         instances: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(input_shape, latent_dim, activation, instances, **kwargs)
+        super().__init__(input_shape, dictionary_for(input_shape, latent_dim, activation, instances), **kwargs)
         self.output_activation_name: ActivationName = output_activation
         self.output_activation = make_activation(output_activation)
 

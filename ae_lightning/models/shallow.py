@@ -1,13 +1,26 @@
 """What every shallow autoencoder shares: one linear encoder and one linear decoder."""
 
+import math
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checks import require_positive
 from ae_lightning.nn.activations import ActivationName
 from ae_lightning.nn.dictionary import Dictionary
+
+
+def dictionary_for(
+    input_shape: tuple[int, ...], latent_dim: int, activation: ActivationName, instances: int | None, **options: Any
+) -> Dictionary:
+    """The dictionary of a shallow variant for samples of a shape, which it sees flat.
+
+    Raises:
+        ConfigError: The number of latents or of instances is not at least 1.
+    """
+    require_positive(latent_dim=latent_dim, instances=instances)
+    return Dictionary(math.prod(input_shape), latent_dim, activation, instances, **options)
 
 
 class ShallowAutoencoder(Autoencoder):
@@ -17,26 +30,15 @@ class ShallowAutoencoder(Autoencoder):
 
     Args:
         input_shape: Shape of one sample; it is flattened inside and restored in the reconstruction.
-        latent_dim: Number of latents.
-        activation: Activation of the code.
-        instances: Independent copies trained side by side on the same data, or None for a single one.
+        dictionary: The weights, as `dictionary_for` makes them.
         **kwargs: Arguments of `Autoencoder`.
     """
 
-    def __init__(
-        self,
-        input_shape: tuple[int, ...],
-        latent_dim: int = 1024,
-        activation: ActivationName = "relu",
-        instances: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        require_positive(latent_dim=latent_dim, instances=instances)
+    def __init__(self, input_shape: tuple[int, ...], dictionary: Dictionary, **kwargs: Any) -> None:
         super().__init__(input_shape, **kwargs)
-        self.latent_dim = latent_dim
-        self.instances = instances
-        self.activation_name: ActivationName = activation
-        self.dictionary = Dictionary(self.input_size, latent_dim, activation, instances)
+        self.dictionary = dictionary
+        self.latent_dim = dictionary.latent_dim
+        self.instances = dictionary.instances
 
     @property
     def encoder_vectors(self) -> Tensor:
@@ -51,7 +53,12 @@ class ShallowAutoencoder(Autoencoder):
     @property
     def fires_above_zero(self) -> bool:
         """Whether a latent that does not fire is exactly zero, as with ReLU; a sigmoid only comes close."""
-        return self.activation_name == "relu"
+        return self.dictionary.activation_name == "relu"
+
+    @property
+    def latent_axes(self) -> dict[nn.Parameter, int]:
+        """Parameters that have one entry for each latent, and the axis of latents, counted from the end."""
+        return self.dictionary.latent_axes
 
     def flatten(self, x: Tensor) -> Tensor:
         """Vectors from samples: (…, batch, *input_shape) to (…, batch, input)."""

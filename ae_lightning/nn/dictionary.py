@@ -1,12 +1,21 @@
 """The shallow pair of one linear encoder and one linear decoder that every dictionary learner shares."""
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ae_lightning.nn.activations import ActivationName, activation
+
+DictionaryInit = Literal["linear", "kaiming", "transpose"]
+"""How weights start.
+
+`linear`: weights and biases uniform within ±1/√fan_in, as `torch.nn.Linear` has them. `kaiming`: weights uniform
+within ±√(6/fan_in) (He et al. 2015), biases zero. `transpose`: decoder rows are random directions of norm 1, the
+encoder is the decoder transposed, biases zero, so that every latent starts by reading what it writes.
+"""
 
 
 class Dictionary(nn.Module):
@@ -15,18 +24,21 @@ class Dictionary(nn.Module):
     With `instances` the weights carry a leading dimension and a whole population is computed by the same
     matrix products; x may then be (batch, input), shared by all, or (instances, batch, input).
 
-    Weights start as `torch.nn.Linear` starts them: uniform within ±1/√fan_in.
-
     Args:
         input_dim: Width of the input.
         latent_dim: Number of latents.
         activation_name: Activation of the code.
         instances: Number of independent copies, or None for a single one without the extra dimension.
+        tied: Whether the decoder is the encoder transposed; then there is no parameter W_dec (it is None).
+        centered: Whether the encoder reads x − b_dec instead of x.
+        init: How weights start.
 
     Shapes:
         W_enc (…, input, latent), b_enc (…, latent), W_dec (…, latent, input), b_dec (…, input), where … is
         nothing or (instances,).
     """
+
+    W_dec: nn.Parameter | None
 
     def __init__(
         self,
@@ -34,31 +46,55 @@ class Dictionary(nn.Module):
         latent_dim: int,
         activation_name: ActivationName = "relu",
         instances: int | None = None,
+        tied: bool = False,
+        centered: bool = False,
+        init: DictionaryInit = "linear",
     ) -> None:
         super().__init__()
         lead = () if instances is None else (instances,)
+        self.latent_dim = latent_dim
+        self.instances = instances
+        self.activation_name: ActivationName = activation_name
+        self.centered = centered
+        self.init: DictionaryInit = init
         self.W_enc = nn.Parameter(torch.empty(*lead, input_dim, latent_dim))
         self.b_enc = nn.Parameter(torch.empty(*lead, latent_dim))
-        self.W_dec = nn.Parameter(torch.empty(*lead, latent_dim, input_dim))
+        self.register_parameter("W_dec", None if tied else nn.Parameter(torch.empty(*lead, latent_dim, input_dim)))
         self.b_dec = nn.Parameter(torch.empty(*lead, input_dim))
         self.activation = activation(activation_name)
         self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw all weights and biases anew from uniform(−1/√fan_in, 1/√fan_in)."""
-        for weight, bias in ((self.W_enc, self.b_enc), (self.W_dec, self.b_dec)):
-            bound = 1 / math.sqrt(weight.shape[-2])
-            weight.uniform_(-bound, bound)
-            bias.uniform_(-bound, bound)
+        """Draw all weights and biases anew, as `init` says."""
+        if self.init == "transpose":
+            self.decoder_vectors.normal_()
+            self.decoder_vectors.div_(self.decoder_vectors.norm(dim=-1, keepdim=True))
+            self.encoder_vectors.copy_(self.decoder_vectors)
+            self.b_enc.zero_()
+            self.b_dec.zero_()
+            return
+        latent_dim, input_dim = self.encoder_vectors.shape[-2:]
+        for weight, bias, fan_in in ((self.W_enc, self.b_enc, input_dim), (self.W_dec, self.b_dec, latent_dim)):
+            bound = math.sqrt((6 if self.init == "kaiming" else 1) / fan_in)
+            if weight is not None:
+                weight.uniform_(-bound, bound)
+            bias.uniform_(-bound, bound) if self.init == "linear" else bias.zero_()
+
+    def pre_activations(self, x: Tensor) -> Tensor:
+        """What the activation is applied to: x (…, batch, input) to (…, batch, latent)."""
+        bias: Tensor = self.b_enc
+        if self.centered:  # (x − b_dec) W_enc without a copy of x, and without a gradient for each sample's b_dec
+            bias = bias - (self.b_dec.unsqueeze(-2) @ self.W_enc).squeeze(-2)
+        return _affine(x, self.W_enc, bias)
 
     def encode(self, x: Tensor) -> Tensor:
         """Code of x: (…, batch, input) to (…, batch, latent)."""
-        return self.activation(_affine(x, self.W_enc, self.b_enc))
+        return self.activation(self.pre_activations(x))
 
     def decode(self, z: Tensor) -> Tensor:
         """Reconstruction from codes: (…, batch, latent) to (…, batch, input)."""
-        return _affine(z, self.W_dec, self.b_dec)
+        return _affine(z, self.decoder_vectors, self.b_dec)
 
     @property
     def encoder_vectors(self) -> Tensor:
@@ -68,7 +104,13 @@ class Dictionary(nn.Module):
     @property
     def decoder_vectors(self) -> Tensor:
         """A view (…, latent, input) of the decoder: row i is what latent i writes."""
-        return self.W_dec
+        return self.W_enc.mT if self.W_dec is None else self.W_dec
+
+    @property
+    def latent_axes(self) -> dict[nn.Parameter, int]:
+        """The axis, counted from the end, along which each parameter has one entry for each latent."""
+        axes: dict[nn.Parameter, int] = {self.W_enc: -1, self.b_enc: -1}
+        return axes if self.W_dec is None else axes | {self.W_dec: -2}
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -128,3 +128,60 @@ def test_reset_parameters_draws_anew():
     d.reset_parameters()
     for old, new in zip(before, d.parameters(), strict=True):
         assert not torch.equal(old, new)
+
+
+# --- tied, centered, and other starts --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("instances", [None, 3])
+def test_a_tied_decoder_is_the_encoder_transposed_with_gradients_of_both_uses(instances):
+    torch.manual_seed(0)
+    d = Dictionary(INPUT, LATENT, "relu", instances, tied=True)
+    assert {name for name, _ in d.named_parameters()} == {"W_enc", "b_enc", "b_dec"}
+    x = torch.randn(BATCH, INPUT)
+    d.decode(d.encode(x)).square().sum().backward()
+    encoder = d.W_enc.detach().clone().requires_grad_()
+    decoder = d.W_enc.detach().mT.clone().requires_grad_()
+    z = torch.relu(x @ encoder + d.b_enc.detach().unsqueeze(-2))
+    (z @ decoder + d.b_dec.detach().unsqueeze(-2)).square().sum().backward()
+    torch.testing.assert_close(d.W_enc.grad, encoder.grad + decoder.grad.mT)
+
+
+@pytest.mark.parametrize("instances", [None, 3])
+def test_a_centered_encoder_reads_the_input_without_the_decoder_s_bias(instances):
+    torch.manual_seed(0)
+    d = Dictionary(INPUT, LATENT, "none", instances, centered=True)
+    x = torch.randn(BATCH, INPUT)
+    truth = (x - d.b_dec.unsqueeze(-2)) @ d.W_enc + d.b_enc.unsqueeze(-2)
+    torch.testing.assert_close(d.pre_activations(x), truth)
+    weights = torch.randn_like(truth)
+    found = torch.autograd.grad((d.pre_activations(x) * weights).sum(), [d.b_dec, d.W_enc])
+    torch.testing.assert_close(found, torch.autograd.grad((truth * weights).sum(), [d.b_dec, d.W_enc]))
+
+
+def test_kaiming_weights_keep_the_scale_of_a_rectified_signal():
+    torch.manual_seed(0)
+    d = Dictionary(300, 500, init="kaiming")
+    assert float(d.W_enc.detach().std()) == pytest.approx(math.sqrt(2 / 300), rel=0.02)  # He et al. (2015)
+    assert float(d.W_dec.detach().std()) == pytest.approx(math.sqrt(2 / 500), rel=0.02)
+    assert not d.b_enc.any()
+    assert not d.b_dec.any()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("instances", [None, 2])
+def test_a_latent_may_start_by_reading_what_it_writes(tied, instances):
+    d = Dictionary(INPUT, LATENT, instances=instances, tied=tied, init="transpose")
+    assert torch.equal(d.encoder_vectors, d.decoder_vectors)
+    torch.testing.assert_close(d.decoder_vectors.norm(dim=-1), torch.ones(*d.b_enc.shape))  # rows, not columns
+    assert not d.b_enc.any()
+
+
+def test_parameters_say_which_axis_counts_latents():
+    d = Dictionary(INPUT, LATENT, instances=2)
+    assert {tuple(p.shape): p.shape[axis] for p, axis in d.latent_axes.items()} == {
+        (2, INPUT, LATENT): LATENT,
+        (2, LATENT): LATENT,
+        (2, LATENT, INPUT): LATENT,
+    }
+    assert len(Dictionary(INPUT, LATENT, tied=True).latent_axes) == 2

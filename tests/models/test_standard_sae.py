@@ -1,0 +1,101 @@
+import pytest
+import torch
+
+from ae_lightning.analysis.centers import geometric_median
+from ae_lightning.data.digits import DigitsDataModule
+from ae_lightning.errors import ConfigError
+from ae_lightning.models.standard_sae import StandardSAE
+
+SHAPE = (1, 8, 8)
+
+
+def small(**options):
+    torch.manual_seed(0)
+    return StandardSAE(SHAPE, 20, **options)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_it_is_the_published_formula(tied):
+    model = small(penalty_weight=0.2, tied=tied)
+    d = model.dictionary
+    with torch.no_grad():
+        d.b_dec.normal_()
+        d.b_enc.normal_()
+    x = torch.rand(7, *SHAPE)
+    flat, w_dec = x.flatten(1), d.W_enc.T if tied else d.W_dec
+    z = torch.relu((flat - d.b_dec) @ d.W_enc + d.b_enc)
+    x_hat = z @ w_dec + d.b_dec
+    losses, output = model.loss(x)
+    torch.testing.assert_close(output.z, z)
+    torch.testing.assert_close(output.x_hat.flatten(1), x_hat)
+    reconstruction = (x_hat - flat).square().sum(1).mean() / 64  # per input dimension
+    penalty = sum(float(row.sum()) for row in z.detach()) / 7  # a sum over latents, a mean over the batch
+    torch.testing.assert_close(losses["reconstruction"], reconstruction)
+    assert float(losses["l1"].detach()) == pytest.approx(penalty, rel=1e-5)
+    assert float(losses["loss"].detach()) == pytest.approx(float(reconstruction.detach()) + 0.2 * penalty, rel=1e-5)
+
+
+def test_each_instance_learns_as_it_would_alone():
+    many = small(instances=3, penalty_weight=0.1)
+    x = torch.rand(9, *SHAPE)
+    many.loss(x)[0]["loss"].backward()
+    for i in range(3):
+        alone = small(penalty_weight=0.1)
+        alone.load_state_dict({name: value[i] for name, value in many.state_dict().items()})
+        alone.loss(x)[0]["loss"].backward()
+        for (name, one), several in zip(alone.named_parameters(), many.parameters(), strict=True):
+            torch.testing.assert_close(several.grad[i], one.grad, msg=name)
+
+
+def test_the_penalty_s_weight_rises_linearly_and_goes_on_after_a_resume(make_trainer, recorder, tmp_path):
+    data = DigitsDataModule(batch_size=256)  # 6 steps an epoch
+    trainer = make_trainer(max_epochs=1, logger=recorder)
+    trainer.fit(small(penalty_weight=0.5, penalty_warmup=10), data)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    make_trainer(max_epochs=2, logger=recorder).fit(
+        small(penalty_weight=0.5, penalty_warmup=10), data, ckpt_path=tmp_path / "a.ckpt", weights_only=True
+    )
+    total, parts = recorder.series("train/loss"), recorder.series("train/reconstruction")
+    l1 = recorder.series("train/l1")
+    weights = [(total[step] - parts[step]) / l1[step] for step in range(1, 13)]
+    expected = [0.5 * min(1, done / 10) for done in range(12)]  # done steps before each
+    assert weights == pytest.approx(expected, abs=1e-4)
+    assert small(penalty_weight=0.5, penalty_warmup=10).loss_weights == {"l1": 0.5}  # outside a fit
+
+
+@pytest.mark.parametrize("center", ["zero", "mean", "geometric_median"])
+def test_the_decoder_s_bias_starts_where_it_was_asked_to(make_trainer, center):
+    data = DigitsDataModule(batch_size=256)
+    model = small(center=center, optimizer=lambda params: torch.optim.SGD(params, lr=0.0))
+    make_trainer(max_steps=1).fit(model, data)
+    x = torch.cat([x for x, _ in data.train_set.batches(100)]).flatten(1)
+    truth = {"zero": torch.zeros(64), "mean": x.mean(0), "geometric_median": geometric_median(x)}
+    torch.testing.assert_close(model.dictionary.b_dec.detach(), truth[center])
+
+
+def test_a_stronger_penalty_gives_sparser_codes_and_larger_errors(make_trainer):
+    errors, active = [], []
+    for weight in (0.0, 0.003):
+        data = DigitsDataModule(batch_size=64)
+        model = small(penalty_weight=weight, init="transpose")
+        make_trainer(max_epochs=10).fit(model, data)
+        x, _ = data.test_set.take(360)
+        with torch.no_grad():
+            x_hat, z = model(x)
+        errors.append(float((x_hat - x).square().mean()))
+        active.append(float((z > 0).float().sum(1).mean()))
+    assert active[1] < 0.8 * active[0]
+    assert errors[1] > errors[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"penalty_weight": -1.0}, "--model.penalty_weight is -1; it must be at least 0"),
+        ({"penalty_warmup": -3}, "--model.penalty_warmup is -3; it must be at least 0"),
+        ({"instances": 0}, "--model.instances is 0; it must be at least 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        small(**options)
