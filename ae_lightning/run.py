@@ -12,6 +12,7 @@ import safetensors.torch
 import yaml
 from torch import Tensor
 
+from ae_lightning.callbacks.resampling import read_resampled
 from ae_lightning.callbacks.snapshots import read_index
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import RunFolderError
@@ -121,6 +122,14 @@ class Run:
     def snapshots(self) -> Snapshots:
         """Weight snapshots by step, those taken up to now."""
         return Snapshots(self.folder / "snapshots")
+
+    @property
+    def resampled(self) -> dict[str, np.ndarray]:
+        """Columns `step`, `instance` and `latent` of what `ResampleDeadLatents` resampled up to now; empty if nothing.
+
+        The instance is 0 in a model without instances.
+        """
+        return read_resampled(self.folder)
 
     @property
     def checkpoint(self) -> Path:

@@ -167,6 +167,22 @@ def test_a_run_without_snapshots(folder: Path, tmp_path: Path) -> None:
         run.snapshots.nearest(3)
 
 
+def test_a_run_in_which_nothing_was_resampled(run: Run) -> None:
+    assert list(run.resampled) == ["step", "instance", "latent"]
+    assert all(column.shape == (0,) and column.dtype == np.int64 for column in run.resampled.values())
+
+
+def test_what_was_resampled_up_to_now(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("{}")
+    run = Run.load(tmp_path)
+    (tmp_path / "resampling.csv").write_text("step,instance,latent\n2500,0,3\n2500,12,0\n5000,0,41\n50")
+    assert {name: column.tolist() for name, column in run.resampled.items()} == {
+        "step": [2500, 2500, 5000],
+        "instance": [0, 12, 0],
+        "latent": [3, 0, 41],
+    }
+
+
 def test_not_a_runs_folder(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="there is no run folder at"):
         Run.load(tmp_path / "nowhere")

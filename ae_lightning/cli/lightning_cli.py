@@ -15,11 +15,13 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import ae_lightning.data  # noqa: F401 - makes the data modules known by their short names
 from ae_lightning import __version__
+from ae_lightning.callbacks.decoder_norm import DecoderNorm  # noqa: F401 - known by its short name
 from ae_lightning.callbacks.figures import Figures  # noqa: F401 - known by its short name
 from ae_lightning.callbacks.images import TensorBoardImages
 from ae_lightning.callbacks.initial_validation import InitialValidation
 from ae_lightning.callbacks.latent_statistics import LatentStatistics
 from ae_lightning.callbacks.predictions import PredictionWriter
+from ae_lightning.callbacks.resampling import ResampleDeadLatents  # noqa: F401 - known by its short name
 from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.callbacks.throughput import Throughput

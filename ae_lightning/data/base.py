@@ -174,6 +174,19 @@ class AutoencoderDataModule(LightningDataModule, ABC):
         """The test batches again: predictions are made for the test set."""
         return self._evaluation_loader(self.test_set)
 
+    def examples(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw training samples at random, without replacement; all of them if there are fewer than n.
+
+        Args:
+            n: How many.
+            generator: What they are drawn with, on the CPU; data that are generated are generated with it.
+
+        Returns:
+            Samples (n, *input_shape) as training batches hold them.
+        """
+        train = self.train_set
+        return train.__getitems__(torch.randperm(len(train), generator=generator)[:n])[0]
+
     def fingerprint(self) -> str:
         """Hash of the training set, for the record of a run; see ``InMemoryDataset.fingerprint``."""
         return self.train_set.fingerprint()

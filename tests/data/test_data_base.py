@@ -1,4 +1,5 @@
 import lightning as L
+import numpy as np
 import pytest
 import torch
 
@@ -202,6 +203,39 @@ def test_shards_come_from_the_trainer(tmp_path):
     data.trainer = SecondOfThree()
     assert rows(data.val_dataloader()) == [1, 4]
     assert len(rows(data.train_dataloader())) == 6
+
+
+def test_examples_are_training_samples_each_at_most_once():
+    data = Numbers()
+    data.setup()
+    global_state = torch.get_rng_state()
+
+    def draw(n: int, seed: int) -> list[float]:
+        x = data.examples(n, torch.Generator().manual_seed(seed))
+        assert x.shape[1:] == data.input_shape
+        return x.flatten().tolist()
+
+    assert len(draw(5, 0)) == 5
+    assert draw(5, 0) == draw(5, 0) != draw(5, 1)
+    assert sorted(draw(20, 0)) == sorted(draw(100, 0)) == list(range(20))  # the training set has no more
+    assert torch.equal(torch.get_rng_state(), global_state)
+    often = np.bincount([int(value) for seed in range(400) for value in draw(5, seed)], minlength=20)
+    assert (abs(often - 100) < 4 * np.sqrt(400 * 0.25 * 0.75)).all(), often
+
+
+def test_examples_are_normalized_as_batches_are():
+    class Scaled(Numbers):
+        def make_sets(self):
+            x = torch.arange(20, dtype=torch.uint8)[:, None]
+            rows = torch.tensor([3, 7, 11])
+            part = InMemoryDataset(x, indices=rows, scale=0.5, shift=1.0)
+            return part, part, part
+
+    data = Scaled()
+    data.setup()
+    x = data.examples(10, torch.Generator().manual_seed(0))
+    assert x.dtype == torch.float32
+    assert sorted(x.flatten().tolist()) == [2.5, 4.5, 6.5]
 
 
 def test_fingerprint_is_that_of_the_training_set():

@@ -1,0 +1,112 @@
+"""Decoder rows of norm 1, so that a sparsity penalty cannot be evaded by small codes and long rows."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ae_lightning.errors import ConfigError
+from ae_lightning.models.shallow import ShallowAutoencoder
+
+
+class DecoderNorm(Callback):
+    """Divide what each latent writes, its decoder row, by its Euclidean norm: when a fit starts and after each step.
+
+    Rows are those of `decoder_vectors` (…, latent, input) of a shallow variant, with or without instances. With tied
+    weights they are the encoder's rows too, which so keep norm 1 as well. Of a deep variant that has them the rows of
+    `basis_vectors()` are divided, in each layer of the decoder. A row of zeros stays as it is.
+
+    List it in `trainer.callbacks` before `ResampleDeadLatents` and whatever else looks at weights after a step. On
+    the command line snapshots, pictures and checkpoints come after the listed callbacks by themselves.
+
+    Args:
+        project_gradient: Whether to remove, before each step, the part of a row's gradient that is parallel to the
+            row, which would only change its norm. It is done before gradients are clipped. With tied weights it is
+            the gradient of both uses of the row. For variants with a dictionary only.
+
+    Source: Bricken et al. (2023), "Towards Monosemanticity".
+    """
+
+    def __init__(self, project_gradient: bool = False) -> None:
+        self.project_gradient = project_gradient
+        self._last_step = 0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse what has no rows to divide, and strategies that tear rows apart."""
+        if stage != "fit":
+            return
+        refuse_split_weights(trainer, type(self).__name__)
+        shallow = isinstance(pl_module, ShallowAutoencoder)
+        if not shallow and not hasattr(pl_module, "basis_vectors"):
+            raise ConfigError(
+                f"DecoderNorm needs a variant with a dictionary, such as OvercompleteAutoencoder, or with basis "
+                f"vectors, but {type(pl_module).__name__} has neither: take it out of trainer.callbacks"
+            )
+        if self.project_gradient and not shallow:
+            raise ConfigError(
+                f"DecoderNorm: project_gradient needs a variant with a dictionary, but {type(pl_module).__name__} has "
+                "none: set it to false"
+            )
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Divide the rows of a new run, before anything looks at them; those of a resumed one are left as saved."""
+        if trainer.ckpt_path is None:
+            normalize_decoder(pl_module)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the step that a resumed run goes on from."""
+        self._last_step = trainer.global_step
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Remove what would only change the norm of rows."""
+        if self.project_gradient:
+            project_decoder_gradient(pl_module)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Divide the rows if a step was taken; batches whose gradients accumulate change nothing."""
+        if trainer.global_step != self._last_step:
+            self._last_step = trainer.global_step
+            normalize_decoder(pl_module)
+
+
+@torch.no_grad()
+def normalize_decoder(module: LightningModule) -> None:
+    """Divide the decoder's rows by their norm, in place and without waiting for the device."""
+    for rows in _matrices(module):
+        norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+        rows.div_(norm.masked_fill_(norm == 0, 1.0))
+
+
+def _matrices(module: Any) -> list[Tensor]:
+    return [module.decoder_vectors] if isinstance(module, ShallowAutoencoder) else module.basis_vectors()
+
+
+@torch.no_grad()
+def project_decoder_gradient(module: LightningModule) -> None:
+    """Remove from the gradient of each decoder row its component along the row, in place."""
+    assert isinstance(module, ShallowAutoencoder)
+    dictionary, rows = module.dictionary, module.decoder_vectors
+    grad = dictionary.W_enc.grad if dictionary.W_dec is None else dictionary.W_dec.grad
+    if grad is None:
+        return
+    grad = grad.mT if dictionary.W_dec is None else grad
+    square = rows.square().sum(-1, keepdim=True)
+    along = (grad * rows).sum(-1, keepdim=True) / square.masked_fill_(square == 0, 1.0)
+    grad.sub_(along * rows)
+
+
+def refuse_split_weights(trainer: Trainer, callback: str) -> None:
+    """Check that each process holds whole weights, whose rows can be edited.
+
+    Raises:
+        ConfigError: The strategy splits weights, or the optimizer's state, among processes.
+    """
+    strategy: Any = trainer.strategy
+    if isinstance(strategy, (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)):
+        raise ConfigError(
+            f"{callback} edits rows of whole weights, which {type(strategy).__name__} splits among processes: use "
+            "--trainer.strategy ddp"
+        )

@@ -1,0 +1,118 @@
+"""New weights for dead latents: how they are chosen, written, and forgotten by the optimizer."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ae_lightning.models.shallow import ShallowAutoencoder
+
+_CHUNK = 1024  # examples encoded together
+
+
+class NewWeights(NamedTuple):
+    """Rows of the dead latents, (dead, input), in the order of the instances; on the CPU."""
+
+    encoder: Tensor
+    decoder: Tensor
+
+
+def random_weights(input_dim: int, dead: Tensor, scale: float, generator: torch.Generator) -> NewWeights:
+    """Random directions of norm 1 as decoder rows, and `scale` times them as encoder rows."""
+    directions = _unit(torch.randn(int(dead.sum()), input_dim, generator=generator))
+    return NewWeights(scale * directions, directions)
+
+
+def weights_by_loss(
+    module: ShallowAutoencoder, examples: Tensor, dead: Tensor, scale: float, generator: torch.Generator
+) -> NewWeights:
+    """Directions from the decoder's bias to inputs that are reconstructed badly.
+
+    Args:
+        module: In evaluation mode, gradients off.
+        examples: Samples (…, n, *input_shape) to draw from.
+        dead: (…, latent).
+        scale: Norm of the encoder rows, in units of the mean norm of the instance's living encoder rows.
+        generator: Generator on the CPU.
+
+    Source: Bricken et al. (2023), "Towards Monosemanticity", appendix "Neuron resampling".
+    """
+    vectors = module.flatten(examples).float().cpu()
+    parts = examples.split(_CHUNK, dim=vectors.ndim - 2)
+    losses = torch.cat([_squared_errors(module, part.to(module.device)) for part in parts], dim=-1).cpu()
+    by_instance = dead.reshape(-1, dead.shape[-1])
+    losses, bias = (part.reshape(len(by_instance), -1) for part in (losses, module.dictionary.b_dec.float().cpu()))
+    offsets = []
+    for instance, k in enumerate(by_instance.sum(-1).tolist()):
+        if k:
+            own = vectors[instance] if vectors.ndim == 3 else vectors
+            offsets.append(own[draw_by_loss(losses[instance], k, generator)] - bias[instance])
+    directions = _unit(torch.cat(offsets))
+    # An input that is the bias itself has no direction; any other will do.
+    lost = directions.isnan().any(-1)
+    directions[lost] = _unit(torch.randn(int(lost.sum()), directions.shape[-1], generator=generator))
+    lengths = scale * _living_norm(module, dead)[dead].cpu()
+    return NewWeights(lengths[:, None] * directions, directions)
+
+
+def draw_by_loss(losses: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """Draw k samples with probability proportional to the square of their loss.
+
+    Args:
+        losses: (n,), not negative. If all are zero, or one is not finite, every sample is as likely.
+        k: How many to draw: without replacement, since two latents that start equal stay equal, unless there are
+            fewer samples that have a loss.
+        generator: Generator on the CPU.
+
+    Returns:
+        Indices (k,).
+    """
+    weights = losses.double()
+    weights = (weights / weights.max()).square()  # the largest is 1: the squares of small losses do not vanish
+    if not bool(weights.isfinite().all()):
+        weights = torch.ones_like(weights)
+    return torch.multinomial(weights, k, replacement=k > int((weights > 0).sum()), generator=generator)
+
+
+@torch.no_grad()
+def write_latents(module: ShallowAutoencoder, dead: Tensor, new: NewWeights) -> None:
+    """Set the rows of the dead latents (…, latent), and their encoder bias to 0, in place."""
+    encoder, decoder = module.encoder_vectors, module.decoder_vectors
+    encoder[dead] = new.encoder.to(encoder)
+    decoder[dead] = new.decoder.to(decoder)  # after the encoder, which with tied weights is the same
+    module.dictionary.b_enc[dead] = 0.0
+
+
+@torch.no_grad()
+def forget_moments(optimizers: Iterable[Optimizer], axes: dict[nn.Parameter, int], dead: Tensor) -> None:
+    """Zero what optimizers remember of the dead latents; a count of steps is that of a whole parameter and stays.
+
+    Args:
+        optimizers: Any; those that have not stepped yet remember nothing.
+        axes: Parameters, and the axis of latents in each, counted from the end.
+        dead: (…, latent).
+    """
+    for optimizer in optimizers:
+        for parameter, axis in axes.items():
+            for value in optimizer.state.get(parameter, {}).values():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    value.movedim(axis, dead.ndim - 1)[dead] = 0.0
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return rows / rows.norm(dim=-1, keepdim=True)
+
+
+def _squared_errors(module: ShallowAutoencoder, x: Tensor) -> Tensor:
+    """Squared error of each sample, mean over its pixels: x (…, n, *input_shape) to (…, n), or (instances, n)."""
+    return (module.flatten(module(x).x_hat).float() - module.flatten(x).float()).square().mean(-1)
+
+
+def _living_norm(module: ShallowAutoencoder, dead: Tensor) -> Tensor:
+    """Mean norm of the living latents' encoder rows in each instance, 1 where none lives, as (…, latent)."""
+    norms = module.encoder_vectors.float().norm(dim=-1)
+    living = (~dead).sum(-1, keepdim=True)
+    mean = norms.masked_fill(dead, 0.0).sum(-1, keepdim=True) / living
+    return torch.where(living > 0, mean, torch.ones_like(mean)).expand_as(norms)

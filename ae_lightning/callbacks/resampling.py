@@ -1,0 +1,267 @@
+"""Resampling of dead latents: those that never fire get new weights, from which they can learn again."""
+
+import math
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import Strategy
+from torch import Tensor
+
+from ae_lightning.callbacks.decoder_norm import refuse_split_weights
+from ae_lightning.callbacks.new_latents import (
+    NewWeights,
+    forget_moments,
+    random_weights,
+    weights_by_loss,
+    write_latents,
+)
+from ae_lightning.callbacks.observing import log_now, observing
+from ae_lightning.callbacks.schedule import RunLength
+from ae_lightning.data.base import AutoencoderDataModule
+from ae_lightning.data.loader import seeded_generator
+from ae_lightning.errors import ConfigError, Notice
+from ae_lightning.files import write_text
+from ae_lightning.loggers import read_rows
+from ae_lightning.models.shallow import ShallowAutoencoder
+
+TABLE_NAME = "resampling.csv"
+
+_COLUMNS = ("step", "instance", "latent")
+_SCALES = {"simple": 0.5, "anthropic": 0.2}
+
+
+class ResampleDeadLatents(Callback):
+    """Give new weights, every so many optimizer steps, to the latents that did not fire once in the steps before.
+
+    A latent fires where its value is above zero. It is dead if it did so for no sample, on no process, in the last
+    `window` steps. Its decoder row, its encoder row and its encoder bias are set anew, each instance for itself:
+
+    - `simple`: the decoder row is a random direction of norm 1, the encoder row `scale` times that.
+    - `anthropic`: inputs are drawn from the training set with probability proportional to the square of their squared
+      error, no input twice where there are enough. The decoder row is the direction from the decoder's bias to the
+      input, of norm 1; the encoder row is that times `scale` times the mean norm of the living latents' encoder rows
+      (1 where none lives).
+
+    The encoder bias becomes 0, and the optimizer forgets its moments of these weights and no others. With tied weights
+    the row of both is the decoder's, of norm 1. List it after `DecoderNorm`.
+
+    `resampling/latents` is how many, all instances together; `resampling.csv` in the run's folder says which. What is
+    drawn follows from (`seed`, step) and the weights, and leaves the global random numbers alone; a run that is
+    interrupted in the middle of a window goes on as one that was not.
+
+    Args:
+        every: Optimizer steps between two moments.
+        window: Steps before each moment in which firing is counted, at most `every`.
+        method: How new weights are chosen.
+        scale: Length of the new encoder rows, as said above; null is 0.5 for simple and 0.2 for anthropic.
+        examples: Training samples from which anthropic draws.
+        seed: Seed of the draws.
+        stop_after: Last step at which to resample. With null it is `every` steps before the planned end of the run, so
+            that the last ones have time to learn; a run without a planned end goes on forever.
+
+    Raises:
+        ConfigError: A number is out of range, or the window longer than the interval.
+
+    Source: Bricken et al. (2023), "Towards Monosemanticity", appendix "Neuron resampling", for anthropic.
+    """
+
+    _window_start: int | None
+    _counts: Tensor | None
+    _last_step: int
+    _last_moment: float
+    _strategy: Strategy | None
+    _folder: Path | None
+
+    def __init__(
+        self,
+        every: int = 2500,
+        window: int = 500,
+        method: Literal["simple", "anthropic"] = "anthropic",
+        scale: float | None = None,
+        examples: int = 8192,
+        seed: int = 0,
+        stop_after: int | None = None,
+    ) -> None:
+        for name, number in (("every", every), ("window", window), ("examples", examples), ("stop_after", stop_after)):
+            if number is not None and number < 1:
+                raise ConfigError(f"ResampleDeadLatents: {name} is {number}; it must be at least 1")
+        if window > every:
+            raise ConfigError(
+                f"ResampleDeadLatents: a window of {window} steps is longer than the {every} steps between two "
+                "moments: lower window or raise every"
+            )
+        if method not in _SCALES:
+            raise ConfigError(f"ResampleDeadLatents: method is {method!r}; it can be simple or anthropic")
+        if scale is not None and not 0 < scale < math.inf:
+            raise ConfigError(f"ResampleDeadLatents: scale is {scale:g}; it must be above 0 and finite")
+        if seed < 0:
+            raise ConfigError(f"ResampleDeadLatents: seed is {seed}; it must not be negative")
+        self.every = every
+        self.window = window
+        self.method = method
+        self.scale = _SCALES[method] if scale is None else scale
+        self.examples = examples
+        self.seed = seed
+        self.stop_after = stop_after
+        self._forget()
+
+    @property
+    def state_key(self) -> str:
+        """Counts are of use to the same windows only."""
+        return self._generate_state_key(every=self.every, window=self.window)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse models whose latents cannot be resampled; forget an earlier fit (a checkpoint is loaded later)."""
+        if stage != "fit":
+            return
+        self._forget()
+        refuse_split_weights(trainer, "ResampleDeadLatents")
+        _require_rectified_dictionary(pl_module)
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if self.method == "anthropic" and not isinstance(data, AutoencoderDataModule):
+            raise ConfigError(
+                "ResampleDeadLatents draws training samples from a data module of ours, but the fit has none: give it "
+                "one, or choose the method simple"
+            )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find the last moment and the table; take up the counts of an interrupted run."""
+        self._last_step = trainer.global_step
+        self._strategy = trainer.strategy
+        self._last_moment = self._find_last_moment(trainer)
+        if self._counts is not None:
+            # Each process takes the sum over all: whether it is zero is all that is asked of it.
+            self._counts = self._counts.to(pl_module.device)
+        folder = trainer.log_dir  # to be asked on all processes at once
+        if folder is not None and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._folder = Path(folder)
+            _drop_later_than(self._folder, trainer.global_step)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
+        """Count, in a window; at its end, resample."""
+        step = trainer.global_step
+        stepped = step != self._last_step
+        # A batch whose gradients accumulate belongs to the step to come.
+        self._count(outputs["z"], step if stepped else step + 1)
+        self._last_step = step
+        if stepped and step % self.every == 0:
+            if self._counts is not None:  # a whole window was seen
+                self._resample(trainer, pl_module)
+            self._window_start, self._counts = None, None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts of the present window, all processes together, and the step that it began with."""
+        return {"window_start": self._window_start, "counts": None if self._counts is None else self._sum().cpu()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the counts of the interrupted run."""
+        self._window_start, self._counts = state_dict["window_start"], state_dict["counts"]
+
+    # --- counting ------------------------------------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        self._window_start, self._counts = None, None
+        self._last_step, self._last_moment = 0, math.inf
+        self._strategy, self._folder = None, None
+
+    def _find_last_moment(self, trainer: Trainer) -> float:
+        total = RunLength.of(trainer).total_steps
+        last = total - self.every if self.stop_after is None else self.stop_after
+        if last < self.every and trainer.is_global_zero:
+            warnings.warn(
+                f"ResampleDeadLatents does nothing in this run of {total:g} steps: its first moment is step "
+                f"{self.every}, and none may come after step {max(last, 0):g}; lower every, or set stop_after",
+                Notice,
+                stacklevel=2,
+            )
+        return last
+
+    def _count(self, z: Tensor, step: int) -> None:
+        """Add how often each latent fires in z (…, batch, latent) to the counts, if the step lies in a window."""
+        end = math.ceil(step / self.every) * self.every
+        start = end - self.window + 1
+        if step < start or end > self._last_moment:
+            return
+        if step == start and self._window_start != start:
+            self._window_start, self._counts = start, None
+        if self._window_start != start:  # the run was taken up here without the counts of the steps before
+            return
+        # Ones and zeros in z's own type are summed several times as fast as booleans.
+        fired = torch.gt(z, 0, out=torch.empty_like(z)).sum(-2, dtype=torch.float32)
+        self._counts = fired if self._counts is None else self._counts.add_(fired)
+
+    def _sum(self) -> Tensor:
+        assert self._counts is not None
+        counts = self._counts.clone()  # it is summed in place
+        return counts if self._strategy is None else torch.as_tensor(self._strategy.reduce(counts, reduce_op="sum"))
+
+    # --- resampling ----------------------------------------------------------------------------------------------
+
+    def _resample(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, ShallowAutoencoder)
+        dead = self._sum() == 0
+        many = int(dead.sum())
+        if many:
+            # Only one process decides: rounding may differ among devices, and a draw turns on a hair.
+            new: Any = self._new_weights(trainer, module, dead) if trainer.is_global_zero else None
+            write_latents(module, dead, trainer.strategy.broadcast(new))
+            forget_moments(trainer.optimizers, module.latent_axes, dead)
+            if self._folder is not None:
+                _append(self._folder, trainer.global_step, dead)
+        log_now(trainer, {"resampling/latents": float(many)})
+
+    def _new_weights(self, trainer: Trainer, module: ShallowAutoencoder, dead: Tensor) -> NewWeights:
+        generator = seeded_generator(self.seed, trainer.global_step)
+        if self.method == "simple":
+            return random_weights(module.input_size, dead, self.scale, generator)
+        examples = trainer.datamodule.examples(self.examples, generator)  # type: ignore[attr-defined]
+        with observing(trainer, module):
+            return weights_by_loss(module, examples, dead, self.scale, generator)
+
+
+def _require_rectified_dictionary(module: LightningModule) -> None:
+    name = type(module).__name__
+    if not isinstance(module, ShallowAutoencoder):
+        raise ConfigError(
+            f"ResampleDeadLatents needs a variant with a dictionary, such as OvercompleteAutoencoder, but {name} has "
+            "none: take it out of trainer.callbacks"
+        )
+    if not module.fires_above_zero:
+        raise ConfigError(
+            f"ResampleDeadLatents needs a code that is zero where a latent does not fire, as with ReLU, but that of "
+            f"{name} is not: set --model.activation relu, or take it out of trainer.callbacks"
+        )
+
+
+# --- the table of what was resampled -----------------------------------------------------------------------------
+
+
+def read_resampled(folder: Path) -> dict[str, np.ndarray]:
+    """Columns step, instance and latent of a run's `resampling.csv`, whole numbers; empty where nothing was resampled.
+
+    The instance of a model without instances is 0.
+    """
+    rows = read_rows(folder / TABLE_NAME)
+    return {name: np.array([int(row[name]) for row in rows], dtype=np.int64) for name in _COLUMNS}
+
+
+def _append(folder: Path, step: int, dead: Tensor) -> None:
+    places = dead.reshape(-1, dead.shape[-1]).nonzero().tolist()
+    old = np.stack(list(read_resampled(folder).values()), axis=1).tolist()
+    _write(folder, [*old, *([step, *place] for place in places)])
+
+
+def _drop_later_than(folder: Path, step: int) -> None:
+    """Remove the rows of steps that a resumed run walks through again."""
+    rows = np.stack(list(read_resampled(folder).values()), axis=1)
+    if (rows[:, 0] > step).any():
+        _write(folder, rows[rows[:, 0] <= step].tolist())
+
+
+def _write(folder: Path, rows: list[list[int]]) -> None:
+    lines = (",".join(map(str, row)) for row in rows)
+    write_text(folder / TABLE_NAME, "\n".join([",".join(_COLUMNS), *lines]) + "\n")
