@@ -1,5 +1,6 @@
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ from ae_lightning.data.digits import DigitsDataModule
 def _one_thread() -> None:
     # What is computed here is tiny; threads that wait for each other make it ten times as slow on a busy machine.
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_heard() -> Iterator[None]:
+    # Lightning goes on ignoring Ctrl-C after the first one, and a process that was started under nohup ignores it too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

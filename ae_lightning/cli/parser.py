@@ -217,8 +217,8 @@ def _nearest_part(name: str) -> str:
 
 
 def _one_of(path: str) -> str:
-    known = _class_names(path)
-    return f"; there are {', '.join(known)}" if len(known) <= 12 else ""
+    known = sorted({kind.__name__ for kind in _concrete(path) if kind.__module__.startswith("ae_lightning.")})
+    return f"; there are {', '.join(known)}" if 0 < len(known) <= 12 else ""
 
 
 def _guess(name: str, known: Iterable[str]) -> str:

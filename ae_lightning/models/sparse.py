@@ -39,8 +39,8 @@ class SparseAutoencoder(Autoencoder):
     narrow code. In training its weight may rise from 0; a loss in evaluation always has the full weight, so that
     `val/loss` can be compared between epochs, and the best checkpoint is the best by the objective that is meant.
 
-    A penalty on size, such as l1, can be evaded by small codes and large decoder weights; `unit_norm`, or the callback
-    `DecoderNorm`, closes that way.
+    A penalty on size, such as l1, can be met by small codes and a decoder that makes up for them with large weights,
+    without a single latent falling silent; `unit_norm`, or the callback `DecoderNorm`, takes most of that way from it.
 
     Args:
         input_shape: Shape of one sample, such as (1, 28, 28). The command line takes it from the data.
@@ -62,8 +62,8 @@ class SparseAutoencoder(Autoencoder):
         batch_norm: Whether hidden layers normalize their activations over the batch.
         geometric_weight: Weight of the term `geometric`, by which the decoder keeps the shape of the space of codes;
             it is computed in training only.
-        checkpoint_gradients: Whether to keep less for the backward pass and compute it again there: less memory, a
-            third more time, the same gradients.
+        checkpoint_gradients: Whether to keep less for the backward pass and compute it again there: less memory, the
+            work of one more forward pass, the same gradients.
         output_activation: Activation of the reconstruction; sigmoid asks for pixels within [0, 1].
         **kwargs: Arguments of `Autoencoder`.
     """

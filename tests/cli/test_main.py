@@ -34,7 +34,7 @@ def test_the_package_runs_as_a_module_and_a_mistake_shows_no_traceback(tmp_path:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
-        "ae-lightning: error: --model: there is no class OvercompletAutoencoder; "
+        "ae-lightning: error: --model: there is no class OvercompletAutoencoder and no packaged part of that name; "
         "did you mean OvercompleteAutoencoder?\n"
     )
     assert list(tmp_path.iterdir()) == []

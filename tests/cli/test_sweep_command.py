@@ -368,7 +368,8 @@ def test_ctrl_c_reaches_all_runs_once_and_the_rest_is_not_begun(fake: Callable[.
     press_when_ready(tmp_path, [2, 3], 1)
     code, out, _ = fake("1,2,3,4", "--jobs", "2", behavior={2: "hang", 3: "hang"})
     assert code == 130
-    assert [call["name"][:12] for call in calls(tmp_path) if call.get("stopped")] == ["latent_dim=2", "latent_dim=3"]
+    stopped = sorted(call["name"][:12] for call in calls(tmp_path) if call.get("stopped"))
+    assert stopped == ["latent_dim=2", "latent_dim=3"]
     assert statuses(tmp_path) == {"1": "finished", "2": "interrupted", "3": "interrupted"}
     assert "3 runs left to do" in out
     assert (tmp_path / "mine" / "sweep.png").is_file()
