@@ -5,7 +5,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +17,7 @@ from ae_lightning.errors import ConfigError, TrainingError
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.models.checkpoint import stamp_identity
 from ae_lightning.models.checks import check_range, explained_batch_norm, require_clippable
+from ae_lightning.models.constructor import outermost_constructor
 from ae_lightning.models.epoch_means import EpochMeans
 from ae_lightning.nn.evaluation_mode import evaluation_mode
 
@@ -57,7 +57,7 @@ class Autoencoder(LightningModule, ABC):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(frame=_outermost_constructor(inspect.currentframe()), logger=False)
+        self.save_hyperparameters(frame=outermost_constructor(inspect.currentframe()), logger=False)
         for name in ("optimizer", "lr_scheduler"):
             if callable(self.hparams.get(name)):  # of a Python caller; Lightning would warn of it at every fit
                 del self.hparams[name]
@@ -309,16 +309,3 @@ class Autoencoder(LightningModule, ABC):
             f"{broken[-1]}; lower --model.optimizer.lr or clip gradients with --trainer.gradient_clip_val 1 "
             f"(last good checkpoint: {saved})"
         )
-
-
-def _outermost_constructor(frame: FrameType | None) -> FrameType | None:
-    """Frame of the `__init__` that the caller called: with its arguments, and no others, the model is built again.
-
-    Lightning would add those that a variant's constructor chooses itself and hands on to its parent's.
-    """
-    assert frame is not None
-    while (outer := frame.f_back) is not None and "__class__" in outer.f_locals:
-        if outer.f_code.co_name != "__init__" or outer.f_locals.get("self") is not frame.f_locals["self"]:
-            break
-        frame = outer
-    return frame
