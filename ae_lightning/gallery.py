@@ -51,7 +51,8 @@ class Gallery:
     """The figures of one model and its data, made when asked for.
 
     Samples are named by their index in the test set. What is drawn or spanned follows the codes of the first 10,000
-    training samples, which are encoded once. With instances the first one is shown. The model may train on: it is
+    training samples, which are encoded once. With instances the first one is shown, on its own samples where each has
+    some. The model may train on: it is
     used in evaluation mode without gradients and left as it was, and no global random number is drawn.
 
     Args:
@@ -65,6 +66,16 @@ class Gallery:
         self.data = data
         self._coder = single(model)
 
+    @cached_property
+    def train_set(self) -> InMemoryDataset:
+        """The training samples of the instance that is shown."""
+        return _of_first_instance(self.data, self.data.train_set)
+
+    @cached_property
+    def test_set(self) -> InMemoryDataset:
+        """The test samples of the instance that is shown."""
+        return _of_first_instance(self.data, self.data.test_set)
+
     def fitting(self) -> dict[str, Callable[[], Figure]]:
         """The figures that this variant and these data allow, by name, each with choices that suit most.
 
@@ -72,12 +83,12 @@ class Gallery:
         of one class and b of another, so that what is decoded should be of b's class.
         """
         figures: dict[str, Callable[[], Figure]] = {"reconstructions": self.reconstructions}
-        count = len(self.data.test_set)
+        count = len(self.test_set)
         if count >= 2:
             figures["interpolation"] = lambda: self.interpolation(self._pairs())
         if count >= 3:
             figures["arithmetic"] = lambda: self.arithmetic(*self._triple())
-        if len(self.data.train_set) >= 2:
+        if len(self.train_set) >= 2:
             figures |= {"samples": self.samples, "grid": self.grid, "scatter": self.scatter}
         if self._has_layers():
             figures["layers"] = self.layers
@@ -85,7 +96,7 @@ class Gallery:
 
     def reconstructions(self, n: int = _RECONSTRUCTIONS) -> Figure:
         """The first n test samples, their reconstructions, and the error."""
-        x = self.data.test_set.take(n)[0]
+        x = self.test_set.take(n)[0]
         with evaluation_mode(self.model):
             x_hat = self._coder.decode(self._coder.encode(self._for_model(x)))
         shape = viewable_shape(self.model.input_shape)
@@ -146,7 +157,7 @@ class Gallery:
 
         The components are those of the training codes, as in the grid.
         """
-        codes, y = encode_dataset(self._coder, self._first(self.data.test_set, MOST_CODES))
+        codes, y = encode_dataset(self._coder, self._first(self.test_set, MOST_CODES))
         labels = y if self.data.num_classes is not None else None
         title = f"codes of {len(codes):,} test samples"
         return code_scatter(self._plane.coordinates(codes), labels, self._plane.axis_labels, title)
@@ -163,9 +174,9 @@ class Gallery:
         if not self._has_layers():
             raise ConfigError(f"{type(self.model).__name__} has no hidden layers to show")
         if self._has_maps():
-            maps = [(name, value[0]) for name, value in self._outputs(self.data.test_set.take(1)[0]) if value.ndim == 4]
+            maps = [(name, value[0]) for name, value in self._outputs(self.test_set.take(1)[0]) if value.ndim == 4]
             return feature_maps([value for _, value in maps], [name for name, _ in maps], title="test sample #0")
-        x, y = self.data.test_set.take(_ACTIVATION_ROWS)
+        x, y = self.test_set.take(_ACTIVATION_ROWS)
         title = f"first {len(x)} test samples"
         if self.data.num_classes is not None:
             x = x[y.argsort(stable=True)]
@@ -179,10 +190,10 @@ class Gallery:
         Raises:
             ConfigError: There is none of this index.
         """
-        count = len(self.data.test_set)
+        count = len(self.test_set)
         if not 0 <= index < count:
             raise ConfigError(f"sample {index} is not in the test set, which has {count} (0 to {count - 1})")
-        return self.data.test_set[index][0]
+        return self.test_set[index][0]
 
     # --- details -----------------------------------------------------------------------------------------------
 
@@ -193,7 +204,7 @@ class Gallery:
 
     @cached_property
     def _training_codes(self) -> Tensor:
-        return encode_dataset(self._coder, self._first(self.data.train_set, MOST_CODES))[0]
+        return encode_dataset(self._coder, self._first(self.train_set, MOST_CODES))[0]
 
     @cached_property
     def _plane(self) -> Plane:
@@ -235,7 +246,7 @@ class Gallery:
         """The first test sample of each class; without classes, or of only one, the first samples."""
         classes = self._classes()
         firsts = [classes.index(name) for name in sorted(set(classes))]
-        return firsts if len(firsts) > 1 else list(range(min(2 * _STRIPS, len(self.data.test_set))))
+        return firsts if len(firsts) > 1 else list(range(min(2 * _STRIPS, len(self.test_set))))
 
     def _triple(self) -> tuple[int, int, int]:
         """Test samples a, b, c with a and c of one class and b of another, where there are such."""
@@ -250,4 +261,8 @@ class Gallery:
         """Classes of the first test samples, enough of them to meet each class; empty where there are none."""
         if self.data.num_classes is None:
             return []
-        return self.data.test_set.take(100 * self.data.num_classes)[1].tolist()
+        return self.test_set.take(100 * self.data.num_classes)[1].tolist()
+
+
+def _of_first_instance(data: AutoencoderDataModule, dataset: InMemoryDataset) -> InMemoryDataset:
+    return dataset if data.instances is None else dataset.instance(0)

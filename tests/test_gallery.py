@@ -12,6 +12,8 @@ from sklearn.decomposition import PCA
 from ae_lightning.data.arrays import ArraysDataModule
 from ae_lightning.data.digits import DigitsDataModule
 from ae_lightning.data.gaussian import GaussianDataModule
+from ae_lightning.data.in_memory import InMemoryDataset
+from ae_lightning.data.sparse_features import SparseFeaturesDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.gallery import Gallery
 from ae_lightning.models.convolutional import ConvAutoencoder, DeepConvAutoencoder
@@ -258,15 +260,31 @@ def test_the_chosen_samples_are_of_different_classes(digits, gallery):
 def test_of_instances_the_first_is_shown(digits):
     torch.manual_seed(0)
     population, one = OvercompleteAutoencoder((1, 8, 8), 20, instances=3), OvercompleteAutoencoder((1, 8, 8), 20)
-    with torch.no_grad():
-        for single, many in zip(one.parameters(), population.parameters(), strict=True):
-            single.copy_(many[0])
-    first, other = Gallery(population, digits).fitting(), Gallery(one, digits).fitting()
+    assert_the_first_is_shown(population, digits, one, digits)
+
+
+def assert_the_first_is_shown(population, data, one, its_data) -> None:
+    """The figures are those of a single model with the first one's weights, on data of its own."""
+    one.load_state_dict({name: value[0] for name, value in population.state_dict().items()})
+    first, other = Gallery(population, data).fitting(), Gallery(one, its_data).fitting()
     assert list(first) == list(other) == ALL_BUT_LAYERS
     for name, draw in first.items():
         # Batched and single products differ in the last bit, which may turn a gray by one.
         difference = np.abs(pixels(draw()).astype(int) - pixels(other[name]()))
         assert (difference > 2).mean() < 0.001, name
+
+
+def test_where_each_instance_has_samples_of_its_own_the_first_is_shown_on_its_own():
+    torch.manual_seed(0)
+    own = SparseFeaturesDataModule(6, [[0.9], [0.1], [0.5]], instances=3, num_val=20, num_test=30)
+    alone = SparseFeaturesDataModule(6, num_val=20, num_test=30)
+    own.setup()
+    alone.setup()
+    parts = (own.train_set, own.val_set, own.test_set)
+    alone._sets = tuple(InMemoryDataset(part.take(len(part))[0][:, 0].clone()) for part in parts)
+    population, one = OvercompleteAutoencoder((6,), 4, instances=3), OvercompleteAutoencoder((6,), 4)
+    assert torch.equal(Gallery(population, own).sample(7), own.test_set[7][0][0])
+    assert_the_first_is_shown(population, own, one, alone)
 
 
 def test_the_model_is_left_as_it_was(digits):

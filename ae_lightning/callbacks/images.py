@@ -73,8 +73,9 @@ class TensorBoardImages(Callback):
         x, _ = data.val_set.take(self.samples)
         with observing(trainer, module):
             x_hat = module(x.to(module.device)).x_hat.float().cpu()
+            x = module.like_output(x)
         if module.instances is not None:
-            x_hat = x_hat[0]
+            x, x_hat = x[0] if x.ndim == x_hat.ndim else x, x_hat[0]
         shape = viewable_shape(module.input_shape)
         bounded = all(map(math.isfinite, data.value_range))
         return reconstruction_tile(

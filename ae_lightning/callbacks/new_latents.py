@@ -32,7 +32,7 @@ def weights_by_loss(
 
     Args:
         module: In evaluation mode, gradients off.
-        examples: Samples (…, n, *input_shape) to draw from.
+        examples: Samples (n, *input_shape) to draw from, or (n, instances, *input_shape), each instance's own.
         dead: (…, latent).
         scale: Norm of the encoder rows, in units of the mean norm of the instance's living encoder rows.
         generator: Generator on the CPU.
@@ -40,7 +40,7 @@ def weights_by_loss(
     Source: Bricken et al. (2023), "Towards Monosemanticity", appendix "Neuron resampling".
     """
     vectors = module.flatten(examples).float().cpu()
-    parts = examples.split(_CHUNK, dim=vectors.ndim - 2)
+    parts = examples.split(_CHUNK)
     losses = torch.cat([_squared_errors(module, part.to(module.device)) for part in parts], dim=-1).cpu()
     by_instance = dead.reshape(-1, dead.shape[-1])
     losses, bias = (part.reshape(len(by_instance), -1) for part in (losses, module.dictionary.b_dec.float().cpu()))
@@ -82,7 +82,8 @@ def write_latents(module: ShallowAutoencoder, dead: Tensor, new: NewWeights) -> 
     encoder, decoder = module.encoder_vectors, module.decoder_vectors
     encoder[dead] = new.encoder.to(encoder)
     decoder[dead] = new.decoder.to(decoder)  # after the encoder, which with tied weights is the same
-    module.dictionary.b_enc[dead] = 0.0
+    if module.dictionary.b_enc is not None:
+        module.dictionary.b_enc[dead] = 0.0
 
 
 @torch.no_grad()
@@ -106,8 +107,9 @@ def _unit(rows: Tensor) -> Tensor:
 
 
 def _squared_errors(module: ShallowAutoencoder, x: Tensor) -> Tensor:
-    """Squared error of each sample, mean over its pixels: x (…, n, *input_shape) to (…, n), or (instances, n)."""
-    return (module.flatten(module(x).x_hat).float() - module.flatten(x).float()).square().mean(-1)
+    """Squared error of each sample, mean over its pixels: x as `examples` to (n,), or (instances, n)."""
+    differences = module(x).x_hat.float() - module.like_output(x).float()
+    return differences.square().flatten(-len(module.input_shape)).mean(-1)
 
 
 def _living_norm(module: ShallowAutoencoder, dead: Tensor) -> Tensor:

@@ -20,8 +20,9 @@ class AutoencoderDataModule(LightningDataModule, ABC):
     """Training, validation and test sets that yield batches ``(x, y)``.
 
     A subclass answers ``input_shape``, ``value_range`` and ``num_classes`` without loading anything, and
-    makes the sets in ``make_sets``. ``x`` is float32, (batch, *input_shape); ``y`` is a class label
-    (batch,) int64, a vector of true features (batch, k), or empty (batch, 0).
+    makes the sets in ``make_sets``. ``x`` is float32, (batch, *input_shape), or with samples of each instance's
+    own (batch, instances, *input_shape); ``y`` is a class label (batch,) int64, a vector of true features
+    (batch, …, k), or empty (batch, 0).
 
     The split follows ``seed``; the order of training follows ``seed_everything`` (through the environment
     variable PL_GLOBAL_SEED, as in Lightning's own sampler), so that another run sees the same split in
@@ -81,6 +82,16 @@ class AutoencoderDataModule(LightningDataModule, ABC):
     @abstractmethod
     def make_sets(self) -> Sets:
         """Load or generate the training, validation and test sets."""
+
+    @property
+    def instances(self) -> int | None:
+        """Instances that have samples of their own, x (batch, instances, *input_shape); None where all share them."""
+        return None
+
+    @property
+    def feature_directions(self) -> Tensor | None:
+        """The directions that samples are sums of, where they are known, (features, input), after ``setup``."""
+        return None
 
     @property
     def title(self) -> str:
@@ -154,7 +165,7 @@ class AutoencoderDataModule(LightningDataModule, ABC):
             self.batch_size,
             # Overfitting means the same batches again and again; Lightning unshuffles its own loaders only.
             shuffle=not overfit,
-            seed=int(os.environ.get("PL_GLOBAL_SEED", 0)),
+            seed=run_seed(),
             drop_last=self.drop_last,
             rank=rank,
             world_size=world_size,
@@ -202,6 +213,11 @@ class AutoencoderDataModule(LightningDataModule, ABC):
         if self._sets is None:
             raise DataError(f"{type(self).__name__} has no data yet; call its setup() before asking for a set.")
         return self._sets[number]
+
+
+def run_seed() -> int:
+    """The seed of the run, as `seed_everything` left it for all processes."""
+    return int(os.environ.get("PL_GLOBAL_SEED", 0))
 
 
 def check_fraction(option: str, value: float) -> None:

@@ -108,6 +108,12 @@ class InMemoryDataset(Dataset[Batch]):
         """The first n samples (fewer if the set is smaller) as one batch."""
         return self.__getitems__(torch.arange(min(n, len(self)), device=self.device))
 
+    def instance(self, index: int) -> InMemoryDataset:
+        """The samples of one instance, of a set whose x is (rows, instances, …); y may be (rows, instances, k) too."""
+        x, y = self.raw(torch.arange(len(self), device=self.device))
+        own = y[:, index] if y is not None and y.ndim > 2 else y
+        return InMemoryDataset(x[:, index], own, scale=self.scale, shift=self.shift)
+
     def fingerprint(self) -> str:
         """A hash of the set, the same for equal rows wherever they live: 16 hexadecimal digits of a SHA-256.
 

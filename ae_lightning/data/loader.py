@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,14 +14,38 @@ from ae_lightning.data.in_memory import Batch, InMemoryDataset
 from ae_lightning.errors import ConfigError, DataError
 
 
-def seeded_generator(*seeds: int) -> torch.Generator:
-    """A generator whose stream depends on all the numbers and their order, and not on any global state."""
+def seeded_generator(*seeds: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator whose stream depends on all the numbers and their order, and not on any global state.
+
+    Zeros at the end do not count: (3, 0) is (3,).
+    """
     # Adding the numbers instead would make run 1 repeat run 0 one epoch late.
     mixed = np.random.SeedSequence(seeds).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(mixed[0]))
+    return torch.Generator(device).manual_seed(int(mixed[0]))
 
 
-class EpochOrder:
+class EpochCount:
+    """Which epoch it is: the one that Lightning tells, or counted on from a checkpoint's."""
+
+    def __init__(self) -> None:
+        self._told = 0
+        self._offset = 0
+
+    @property
+    def epoch(self) -> int:
+        """The present epoch."""
+        return self._told + self._offset
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; Lightning calls this before each one."""
+        self._told = epoch
+
+    def resume_at(self, epoch: int) -> None:
+        """Take what ``set_epoch`` said last to mean ``epoch``, and count on from there."""
+        self._offset = epoch - self._told
+
+
+class EpochOrder(EpochCount):
     """The order in which one process sees the rows of a set: a pure function of (seed, epoch).
 
     The rows are shuffled first and then dealt out, ``order[rank::world_size]``, so that the processes'
@@ -39,27 +64,13 @@ class EpochOrder:
     def __init__(
         self, size: int, *, shuffle: bool, seed: int, rank: int = 0, world_size: int = 1, even: bool = False
     ) -> None:
+        super().__init__()
         self.size = size - size % world_size if even else size
         self.shuffle = shuffle
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
         self._rows = size
-        self._told = 0
-        self._offset = 0
-
-    @property
-    def epoch(self) -> int:
-        """The epoch whose order this is."""
-        return self._told + self._offset
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; Lightning calls this before each one."""
-        self._told = epoch
-
-    def resume_at(self, epoch: int) -> None:
-        """Take what ``set_epoch`` said last to mean ``epoch``, and count on from there."""
-        self._offset = epoch - self._told
 
     def __len__(self) -> int:
         return len(range(self.rank, self.size, self.world_size))
@@ -80,88 +91,51 @@ class DataOrder(EpochOrder, SequentialSampler):
     """The order of the data; Lightning takes only a ``SequentialSampler`` for an unshuffled one."""
 
 
-class BatchLoader:
-    """The batches of an in-memory set, as a sized iterable in place of ``torch.utils.data.DataLoader``.
+class ResumableLoader(ABC):
+    """Batches that are a function of (epoch, number) and can be taken up again in the middle of an epoch.
 
-    Lightning takes any sized iterable. This one has four properties that the ordinary loader lacks: the
-    order is a pure function of (seed, epoch), whatever else draws random numbers; an epoch can be taken up
-    in its middle (``state_dict`` and ``load_state_dict``, which Lightning saves and restores); it works
-    where the data are already on the device; and it shards itself over processes without padding evaluation
-    sets.
+    Lightning takes any sized iterable, saves its state and restores it (``state_dict``, ``load_state_dict``).
 
     After a state was loaded the loader counts epochs from that state. Lightning counts one epoch too many
-    when a run that stopped at ``max_steps`` is resumed, and the order would differ from an uninterrupted
+    when a run that stopped at ``max_steps`` is resumed, and the batches would differ from an uninterrupted
     run's.
 
     Args:
-        dataset: The samples.
+        sampler: Counts the epochs; Lightning looks for it here.
         batch_size: Samples a batch, per process.
-        shuffle: Whether to shuffle, anew in each epoch.
-        seed: Seed of the order, non-negative.
-        drop_last: Whether to leave out the last batch of an epoch if it is smaller than ``batch_size``.
-        rank: This process.
-        world_size: Number of processes.
-        even_shards: Whether all processes get equally many samples (up to ``world_size - 1`` are left out),
-            without which training on several would hang. A shuffled loader always does so.
         limit: How much of an epoch is used, as ``Trainer(limit_train_batches)`` has it: a number of
             batches, or a fraction of them. The loader still offers all of them; it needs to know when an
             epoch is over.
-
-    Raises:
-        ConfigError: If ``batch_size`` is not positive.
-        DataError: If the set has no batch for this process.
     """
 
     # Lightning looks at this attribute of everything that has a sampler.
     batch_sampler = None
 
-    def __init__(
-        self,
-        dataset: InMemoryDataset,
-        batch_size: int,
-        *,
-        shuffle: bool = False,
-        seed: int = 0,
-        drop_last: bool = False,
-        rank: int = 0,
-        world_size: int = 1,
-        even_shards: bool = False,
-        limit: int | float = 1.0,
-    ) -> None:
+    def __init__(self, sampler: EpochCount, batch_size: int, limit: int | float = 1.0) -> None:
         if batch_size < 1:
             raise ConfigError(f"A batch of {batch_size} samples is not possible; give --data.batch_size at least 1.")
-        self.dataset = dataset
+        self.sampler = sampler
         self.batch_size = batch_size
-        self.drop_last = drop_last
         self.limit = limit
-        order = EpochOrder if shuffle else DataOrder
-        self.sampler = order(
-            len(dataset),
-            shuffle=shuffle,
-            seed=seed,
-            rank=rank,
-            world_size=world_size,
-            even=shuffle or even_shards,
-        )
-        if len(self) == 0:
-            raise DataError(self._too_small())
         self._epoch = self._batches = 0  # batches given in the epoch that was iterated last
         self._resuming = False
 
+    @abstractmethod
     def __len__(self) -> int:
         """Batches per epoch of this process."""
-        whole, rest = divmod(len(self.sampler), self.batch_size)
-        return whole if self.drop_last or rest == 0 else whole + 1
+
+    @abstractmethod
+    def batches(self, first: int) -> Iterator[Batch]:
+        """The batches of the sampler's epoch from the one numbered ``first`` on; they leave the state alone."""
 
     def __iter__(self) -> Iterator[Batch]:
         # A generator, so that nothing happens before the first batch is asked for: Lightning makes the
         # iterator first, and only then says which epoch it is.
         first = self._first_batch()
         epoch = self.sampler.epoch
-        order = self.sampler.indices().to(self.dataset.device)
-        for number in range(first, len(self)):
+        for number, batch in enumerate(self.batches(first), start=first):
             self._epoch, self._batches = epoch, number + 1
-            yield self.dataset.__getitems__(order[number * self.batch_size : (number + 1) * self.batch_size])
+            yield batch
 
     def state_dict(self) -> dict[str, int]:
         """Where the next batch is: ``epoch``, and ``batches`` of it that were given already."""
@@ -185,6 +159,71 @@ class BatchLoader:
     def _epoch_length(self) -> int:
         limit = self.limit if isinstance(self.limit, int) else int(len(self) * self.limit)
         return max(1, min(limit, len(self)))
+
+
+class BatchLoader(ResumableLoader):
+    """The batches of an in-memory set, as a sized iterable in place of ``torch.utils.data.DataLoader``.
+
+    It has four properties that the ordinary loader lacks: the order is a pure function of (seed, epoch),
+    whatever else draws random numbers; an epoch can be taken up in its middle; it works where the data are
+    already on the device; and it shards itself over processes without padding evaluation sets.
+
+    Args:
+        dataset: The samples.
+        batch_size: Samples a batch, per process.
+        shuffle: Whether to shuffle, anew in each epoch.
+        seed: Seed of the order, non-negative.
+        drop_last: Whether to leave out the last batch of an epoch if it is smaller than ``batch_size``.
+        rank: This process.
+        world_size: Number of processes.
+        even_shards: Whether all processes get equally many samples (up to ``world_size - 1`` are left out),
+            without which training on several would hang. A shuffled loader always does so.
+        limit: As ``ResumableLoader`` has it.
+
+    Raises:
+        ConfigError: If ``batch_size`` is not positive.
+        DataError: If the set has no batch for this process.
+    """
+
+    sampler: EpochOrder
+
+    def __init__(
+        self,
+        dataset: InMemoryDataset,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+        even_shards: bool = False,
+        limit: int | float = 1.0,
+    ) -> None:
+        kind = EpochOrder if shuffle else DataOrder
+        order = kind(
+            len(dataset),
+            shuffle=shuffle,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+            even=shuffle or even_shards,
+        )
+        super().__init__(order, batch_size, limit)
+        self.dataset = dataset
+        self.drop_last = drop_last
+        if len(self) == 0:
+            raise DataError(self._too_small())
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.sampler), self.batch_size)
+        return whole if self.drop_last or rest == 0 else whole + 1
+
+    def batches(self, first: int) -> Iterator[Batch]:
+        """The batches of the sampler's epoch from the one numbered ``first`` on."""
+        order = self.sampler.indices().to(self.dataset.device)
+        for number in range(first, len(self)):
+            yield self.dataset.__getitems__(order[number * self.batch_size : (number + 1) * self.batch_size])
 
     def _too_small(self) -> str:
         samples, processes = len(self.dataset), self.sampler.world_size

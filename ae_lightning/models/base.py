@@ -13,20 +13,32 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from ae_lightning.errors import ConfigError, TrainingError
+from ae_lightning.errors import ConfigError
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.models.checkpoint import stamp_identity
-from ae_lightning.models.checks import check_range, explained_batch_norm, require_clippable
+from ae_lightning.models.checks import (
+    check_finite,
+    check_range,
+    check_shape,
+    explained_batch_norm,
+    require_clippable,
+)
 from ae_lightning.models.constructor import outermost_constructor
 from ae_lightning.models.epoch_means import EpochMeans
 from ae_lightning.nn.evaluation_mode import evaluation_mode
 
 Batch = tuple[Tensor, Tensor]
-"""(x, y): images or vectors (batch, *input_shape), and labels, true features, or an empty tensor."""
+"""(x, y): samples (batch, *input_shape), and labels, true features, or an empty tensor.
+
+Where each instance of a population has samples of its own, x is (batch, instances, *input_shape).
+"""
 
 
 class AutoencoderOutput(NamedTuple):
-    """What a forward pass gives: the reconstruction, shaped as x, and the code."""
+    """What a forward pass gives: the reconstruction, shaped as x, and the code; of several instances these come first.
+
+    x_hat (batch, *input_shape) and z (batch, …), or x_hat (instances, batch, *input_shape) and z (instances, batch, …).
+    """
 
     x_hat: Tensor
     z: Tensor
@@ -66,7 +78,7 @@ class Autoencoder(LightningModule, ABC):
         self.build_optimizer: Callable[..., Any] = optimizer
         self.build_lr_scheduler: Callable[..., Any] | None = lr_scheduler
         self.images_seen = 0
-        self._range_checked = False
+        self._data_checked = False
         self._epoch_means = EpochMeans()
         self._rng_state: Tensor | None = None
 
@@ -95,6 +107,7 @@ class Autoencoder(LightningModule, ABC):
 
     def loss_terms(self, x: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
         """Unweighted scalar terms of the loss by name; summed over instances, mean over everything else."""
+        x = self.like_output(x)
         return {"reconstruction": reconstruction_loss(self.reconstruction_loss, output.x_hat, x, self.instances)}
 
     @property
@@ -122,6 +135,13 @@ class Autoencoder(LightningModule, ABC):
         """Encode and decode x (batch, *input_shape)."""
         z = self.encode(x)
         return AutoencoderOutput(self.decode(z), z)
+
+    def like_output(self, x: Tensor) -> Tensor:
+        """Samples as they are compared with x̂: (batch, *input_shape), shared by all instances, as they are.
+
+        Samples of each instance's own, (batch, instances, *input_shape), become (instances, batch, *input_shape).
+        """
+        return x.movedim(1, 0) if x.ndim > len(self.input_shape) + 1 else x
 
     @property
     def input_size(self) -> int:
@@ -189,13 +209,14 @@ class Autoencoder(LightningModule, ABC):
         return {"loss": torch.stack(weighted).sum() if len(weighted) > 1 else weighted[0], **terms}, output
 
     def check_data(self, x: Tensor) -> None:
-        """Check, on the first batch that is seen, that the output can reach the values of the data.
+        """Check, on the first batch that is seen, that the data have the model's shape and values it can reach.
 
         Raises:
-            ConfigError: It cannot, or the loss is not defined for them.
+            ConfigError: They have not, or the loss is not defined for them.
         """
-        if not self._range_checked:
-            self._range_checked = True
+        if not self._data_checked:
+            check_shape(x, self.input_shape, self.instances, type(self).__name__)
+            self._data_checked = True
             check_range(x, self.output_range, self.reconstruction_loss, type(self).__name__)
 
     def per_instance(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -209,14 +230,14 @@ class Autoencoder(LightningModule, ABC):
         with explained_batch_norm(len(x)):
             losses, output = self.loss(x)
         if x.device.type == "cpu":  # elsewhere it would wait for the device at each step
-            self._check_finite(losses)
+            check_finite(losses, self.trainer)
         values = self.per_instance(losses)
         if batch_idx == 0:  # not so in the rest of an epoch that was interrupted
             self._epoch_means.reset()
         self._epoch_means.add(values, len(x))
         self.images_seen += len(x) * self.trainer.world_size
         if self._logs_this_step():
-            self._check_finite(self._epoch_means.sums)
+            check_finite(self._epoch_means.sums, self.trainer)
             self._log_train(values)
         return {"loss": losses["loss"], "z": output.z.detach()}
 
@@ -252,7 +273,7 @@ class Autoencoder(LightningModule, ABC):
         self.log_dict(self._step(), sync_dist=True)
         loss = self.trainer.callback_metrics.get("val/loss")
         if loss is not None:
-            self._check_finite({"val/loss": loss})
+            check_finite({"val/loss": loss}, self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a resumed run needs: the class, the means of the epoch so far, the random numbers' state."""
@@ -297,15 +318,3 @@ class Autoencoder(LightningModule, ABC):
         # Lightning numbers rows by the index of the last step; ours count optimizer steps completed, so that a
         # row and a snapshot of the same moment carry the same number. float64 holds every step exactly.
         return {"step": torch.tensor(self.trainer.global_step + ahead, dtype=torch.float64)}
-
-    def _check_finite(self, losses: Mapping[str, Tensor]) -> None:
-        broken = [f"{name} is {float(value.detach())}" for name, value in losses.items() if not torch.isfinite(value)]
-        if not broken:
-            return
-        paths = [getattr(callback, "last_model_path", "") for callback in self.trainer.checkpoint_callbacks]
-        saved = next(filter(None, paths), "none was saved yet")
-        raise TrainingError(
-            f"the loss is no longer finite at step {self.trainer.global_step} of epoch {self.trainer.current_epoch}: "
-            f"{broken[-1]}; lower --model.optimizer.lr or clip gradients with --trainer.gradient_clip_val 1 "
-            f"(last good checkpoint: {saved})"
-        )

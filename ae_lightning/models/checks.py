@@ -1,12 +1,13 @@
 """Checks that refuse a model, or data, with one sentence."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
+from lightning.pytorch import Trainer
 from torch import Tensor
 
-from ae_lightning.errors import ConfigError
+from ae_lightning.errors import ConfigError, TrainingError
 from ae_lightning.losses.reconstruction import ReconstructionLossName
 
 
@@ -32,7 +33,7 @@ def require_images(input_shape: tuple[int, ...], smallest_side: int, variant: st
     Raises:
         ConfigError: They are vectors, or smaller.
     """
-    shape = "×".join(map(str, input_shape))
+    shape = _by(input_shape)
     if len(input_shape) != 3:
         raise ConfigError(
             f"{variant} takes images (channels, height, width), but a sample of these data is {shape}: give arrays "
@@ -109,6 +110,34 @@ def require_clippable(optimizer: torch.optim.Optimizer, precision: str | int, cl
         )
 
 
+def check_shape(x: Tensor, input_shape: tuple[int, ...], instances: int | None, variant: str) -> None:
+    """Check that a batch has the shape of samples that a variant was made for.
+
+    Args:
+        x: (batch, *input_shape), or (batch, instances, *input_shape) where each instance has samples of its own.
+        input_shape: Shape of one sample.
+        instances: Copies that the variant trains side by side, None for a single one.
+        variant: Name of its class, for the message.
+
+    Raises:
+        ConfigError: It has another.
+    """
+    lead, shape = x.shape[1 : x.ndim - len(input_shape)], x.shape[x.ndim - len(input_shape) :]
+    if tuple(shape) != input_shape or len(lead) > 1:
+        own = _by(x.shape[1:])
+        raise ConfigError(f"a sample of these data is {own}, but {variant} was made for {_by(input_shape)}")
+    if lead and lead[0] != instances:
+        own = "a single one" if instances is None else f"{instances} instances"
+        raise ConfigError(
+            f"these data have samples of their own for each of {lead[0]} instances, but {variant} has {own}: set "
+            f"--model.instances {lead[0]} (of shallow variants), or change --data.instances"
+        )
+
+
+def _by(shape: Iterable[int]) -> str:
+    return "×".join(map(str, shape)) or "a single number"
+
+
 def check_range(
     x: Tensor, output_range: tuple[float, float], reconstruction_loss: ReconstructionLossName, variant: str
 ) -> None:
@@ -139,3 +168,21 @@ def check_range(
             f"the {what} covers [{low:g}, {high:g}], but the first batch spans [{least:.4g}, {most:.4g}]: set "
             "--data.normalize unit, or choose --model.output_activation none with --model.reconstruction_loss mse"
         )
+
+
+def check_finite(losses: Mapping[str, Tensor], trainer: Trainer) -> None:
+    """Check that no loss, by name, has become infinite or not a number in the present step of a fit.
+
+    Raises:
+        TrainingError: One has; the message names the last checkpoint before.
+    """
+    broken = [f"{name} is {float(value.detach())}" for name, value in losses.items() if not torch.isfinite(value)]
+    if not broken:
+        return
+    paths = [getattr(callback, "last_model_path", "") for callback in trainer.checkpoint_callbacks]
+    saved = next(filter(None, paths), "none was saved yet")
+    raise TrainingError(
+        f"the loss is no longer finite at step {trainer.global_step} of epoch {trainer.current_epoch}: "
+        f"{broken[-1]}; lower --model.optimizer.lr or clip gradients with --trainer.gradient_clip_val 1 "
+        f"(last good checkpoint: {saved})"
+    )

@@ -1,8 +1,10 @@
 """What every shallow autoencoder shares: one linear encoder and one linear decoder."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ae_lightning.models.base import Autoencoder
@@ -61,18 +63,58 @@ class ShallowAutoencoder(Autoencoder):
         return self.dictionary.latent_axes
 
     def flatten(self, x: Tensor) -> Tensor:
-        """Vectors from samples: (…, batch, *input_shape) to (…, batch, input)."""
-        return x.flatten(x.ndim - len(self.input_shape))
+        """Vectors from samples: (batch, *input_shape) to (batch, input).
+
+        Samples of each instance's own, (batch, instances, *input_shape), become (instances, batch, input).
+        """
+        return self.like_output(x).flatten(x.ndim - len(self.input_shape))
 
     def unflatten(self, vectors: Tensor) -> Tensor:
         """Samples from vectors: (…, batch, input) to (…, batch, *input_shape)."""
         return vectors.unflatten(-1, self.input_shape)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """The weights as rows of latents, (…, latent, input), and the biases."""
-        return {
-            "encoder_vectors": self.encoder_vectors.detach(),
-            "encoder_bias": self.dictionary.b_enc.detach(),
-            "decoder_vectors": self.decoder_vectors.detach(),
-            "decoder_bias": self.dictionary.b_dec.detach(),
+        """The weights as rows of latents, (…, latent, input), and the biases that there are."""
+        parts = {
+            "encoder_vectors": self.encoder_vectors,
+            "encoder_bias": self.dictionary.b_enc,
+            "decoder_vectors": self.decoder_vectors,
+            "decoder_bias": self.dictionary.b_dec,
         }
+        return {name: part.detach() for name, part in parts.items() if part is not None}
+
+    @torch.no_grad()
+    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        """Write a snapshot into the weights and biases: the inverse of `snapshot`.
+
+        Args:
+            snapshot: What `snapshot` gave for a model of the same shape, on any device.
+
+        Raises:
+            ValueError: Names or shapes are other ones, or the weights are tied and those of the snapshot were not;
+                nothing is written then.
+        """
+        parts = self.snapshot()
+        has, needs = _shapes(snapshot), _shapes(parts)
+        if has != needs:
+            raise ValueError(f"the snapshot holds {_listed(has)}, but {type(self).__name__} has {_listed(needs)}")
+        if self.dictionary.W_dec is None and not _same(snapshot["encoder_vectors"], snapshot["decoder_vectors"]):
+            raise ValueError(
+                f"the snapshot has an encoder and a decoder of its own, but the weights of this {type(self).__name__} "
+                "are tied"
+            )
+        for name, part in parts.items():
+            part.copy_(snapshot[name])
+
+
+def _shapes(parts: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(part.shape) for name, part in parts.items()}
+
+
+def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items())) or "nothing"
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same numbers, NaN included."""
+    return torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)

@@ -11,6 +11,8 @@ from ae_lightning.callbacks.images import TensorBoardImages
 from ae_lightning.callbacks.schedule import Schedule
 from ae_lightning.data.arrays import ArraysDataModule
 from ae_lightning.data.gaussian import GaussianDataModule
+from ae_lightning.data.in_memory import InMemoryDataset
+from ae_lightning.data.sparse_features import SparseFeaturesDataModule
 from ae_lightning.loggers import run_loggers
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
@@ -156,3 +158,22 @@ def test_drawing_leaves_no_trace_in_training(make_trainer, digits, folder):
         make_trainer(*callbacks, logger=run_loggers(folder)).fit(model, digits)
         states.append([*model.state_dict().values(), torch.get_rng_state()])
     assert all(torch.equal(without, with_images) for without, with_images in zip(*states, strict=True))
+
+
+def test_where_each_instance_has_samples_of_its_own_the_first_is_shown_on_its_own(make_trainer, folder, tmp_path):
+    torch.manual_seed(0)
+    once = TensorBoardImages(Schedule(last=False), samples=3)
+    own = SparseFeaturesDataModule(features=6, probability=0.5, instances=2, steps_per_epoch=1, num_val=20)
+    own.setup()
+    population, single = OvercompleteAutoencoder((6,), 7, instances=2), OvercompleteAutoencoder((6,), 7)
+    with torch.no_grad():
+        for one, many in zip(single.parameters(), population.parameters(), strict=True):
+            one.copy_(many[0])
+    found = fit(population, own, folder, make_trainer, once)
+    # The samples of the first instance as ordinary data, all of them in the validation set and in their order.
+    alone = SparseFeaturesDataModule(features=6, probability=0.5, steps_per_epoch=1, num_val=20)
+    alone.setup()
+    alone._sets = (alone.train_set, InMemoryDataset(own.val_set.take(20)[0][:, 0]), alone.test_set)
+    other = fit(single, alone, tmp_path / "b" / "version_0", make_trainer, TensorBoardImages(once.clock.schedule, 3))
+    for tag in (*WEIGHTS, RECONSTRUCTIONS):
+        assert np.array_equal(decode(found[tag][0]), decode(other[tag][0])), tag

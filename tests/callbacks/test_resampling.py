@@ -373,7 +373,7 @@ def test_each_instance_draws_what_it_reconstructs_badly(own_samples):
         d.b_dec.copy_(b_dec)
         for instance in range(2):
             d.W_enc[instance, instance, 0] = d.W_dec[instance, 0, instance] = 1
-        examples = torch.stack([x, x.flip(0) * 2]) if own_samples else x
+        examples = torch.stack([x, x.flip(0) * 2], dim=1) if own_samples else x
         dead = torch.tensor([[False, True], [False, True]])
         new = weights_by_loss(model, examples, dead, 0.5, torch.Generator().manual_seed(0))
     for row, bad, size in zip(new.decoder, ([0.0, 1.0], [1.0, 0.0]), (5, 10 if own_samples else 5), strict=True):

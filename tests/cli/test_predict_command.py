@@ -19,6 +19,7 @@ from ae_lightning.callbacks.predictions import PredictionWriter
 from ae_lightning.data.base import Sets
 from ae_lightning.data.gaussian import GaussianDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
+from ae_lightning.data.toy_activations import ToyActivationsDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
@@ -159,6 +160,30 @@ def test_vectors_of_true_features_are_labels(make_trainer: Callable[..., Any], t
     assert labels.dtype == np.float32
     assert labels.shape == (40, 2)
     np.testing.assert_allclose(labels.sum(1), data.test_set.take(40)[0][:, 0].numpy(), rtol=1e-6)
+
+
+def test_each_instance_is_measured_on_samples_of_its_own(make_trainer: Callable[..., Any], tmp_path: Path) -> None:
+    data = ToyActivationsDataModule(
+        toy_steps=5, root=str(tmp_path), probability=0.4, instances=3, num_test=50, eval_batch_size=20
+    )
+    model = OvercompleteAutoencoder((2,), 4, instances=3)
+    path = tmp_path / "a.safetensors"
+    make_trainer(PredictionWriter(path, "none")).predict(model, data, return_predictions=False)
+    found = load_file(path)
+    assert {name: tensor.shape for name, tensor in found.items()} == {
+        **{"codes": (3, 50, 4), "reconstructions": (3, 50, 2), "errors": (3, 50), "labels": (50, 3, 5)}
+    }
+    x, features = (part.numpy() for part in data.test_set.take(50))  # (50, 3, 2), and the features behind them
+    assert np.array_equal(found["labels"], features)
+    for i in range(3):
+        one = OvercompleteAutoencoder((2,), 4)
+        one.load_state_dict({name: value[i] for name, value in model.state_dict().items()})
+        with torch.no_grad():
+            output = one(torch.from_numpy(x[:, i]))
+        np.testing.assert_allclose(found["codes"][i], output.z, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found["reconstructions"][i], output.x_hat, rtol=1e-4, atol=1e-6)
+        by_hand = ((found["reconstructions"][i] - x[:, i]) ** 2).mean(1)
+        np.testing.assert_allclose(found["errors"][i], by_hand, rtol=1e-5, atol=1e-9)
 
 
 def test_a_limit_leaves_no_rows_of_nothing(ae: Callable[..., Any], run: Path) -> None:

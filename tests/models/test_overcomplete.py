@@ -94,8 +94,10 @@ def test_fires_above_zero_tells_whether_resting_latents_are_exactly_zero(activat
     assert model.fires_above_zero == rests_at_zero == (activation == "relu")
 
 
-def test_flatten_and_unflatten_keep_leading_dimensions():
-    model = OvercompleteAutoencoder((2, 3, 4), 5)
-    x = torch.randn(7, 6, 2, 3, 4)
-    assert model.flatten(x).shape == (7, 6, 24)
-    assert torch.equal(model.unflatten(model.flatten(x)), x)
+def test_flatten_and_unflatten_put_instances_first():
+    model = OvercompleteAutoencoder((2, 3, 4), 5, instances=6)
+    shared, own = torch.randn(7, 2, 3, 4), torch.randn(7, 6, 2, 3, 4)
+    assert torch.equal(model.unflatten(model.flatten(shared)), shared)
+    assert model.flatten(own).shape == (6, 7, 24)
+    assert torch.equal(model.flatten(own)[4, 2], own[2, 4].flatten())
+    assert torch.equal(model.unflatten(model.flatten(own)), own.transpose(0, 1))
