@@ -12,12 +12,12 @@ import ae_lightning
 
 PACKAGE = Path(ae_lightning.__file__).parent
 LEVELS = [
-    {"errors", "files", "safetensors_writer"},
+    {"errors", "files", "per_feature", "safetensors_writer"},
     {"nn", "losses", "metrics", "analysis"},
     {"models", "data", "plots", "loggers"},
     {"gallery"},
     {"callbacks"},
-    {"run", "evaluation", "explorer"},
+    {"run", "evaluation", "explorer", "report"},
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

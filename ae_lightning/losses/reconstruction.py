@@ -16,29 +16,35 @@ ReconstructionLossName = Literal["mse", "bce", "mae"]
 """Mean squared error, binary cross-entropy (in nats), mean absolute error."""
 
 
-def mse(x_hat: Tensor, x: Tensor) -> Tensor:
-    """Mean squared error per pixel."""
-    return F.mse_loss(x_hat, x)
+def mse(x_hat: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean squared error per pixel, each pixel's multiplied by its weight (broadcastable to x) if there is one."""
+    return F.mse_loss(x_hat, x) if weight is None else (F.mse_loss(x_hat, x, reduction="none") * weight).mean()
 
 
-def mae(x_hat: Tensor, x: Tensor) -> Tensor:
-    """Mean absolute error per pixel."""
-    return F.l1_loss(x_hat, x)
+def mae(x_hat: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean absolute error per pixel, weighted as in `mse`."""
+    return F.l1_loss(x_hat, x) if weight is None else (F.l1_loss(x_hat, x, reduction="none") * weight).mean()
 
 
-def bce(x_hat: Tensor, x: Tensor) -> Tensor:
-    """Binary cross-entropy per pixel in nats; both arguments are probabilities in [0, 1].
+def bce(x_hat: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy per pixel in nats, weighted as in `mse`; both arguments are probabilities in [0, 1].
 
     Its minimum is not zero: a grey target x costs its own entropy −x ln x − (1−x) ln(1−x). Logarithms are cut off
     at −100, as in `torch.nn.functional.binary_cross_entropy`.
     """
-    return F.binary_cross_entropy(x_hat, x)
+    return F.binary_cross_entropy(x_hat, x, weight)
 
 
-_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse, "bce": bce, "mae": mae}
+_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {"mse": mse, "bce": bce, "mae": mae}
 
 
-def reconstruction_loss(name: ReconstructionLossName, x_hat: Tensor, x: Tensor, instances: int | None = None) -> Tensor:
+def reconstruction_loss(
+    name: ReconstructionLossName,
+    x_hat: Tensor,
+    x: Tensor,
+    instances: int | None = None,
+    weight: Tensor | None = None,
+) -> Tensor:
     """Return the loss called `name`, computed in float32 or wider.
 
     Args:
@@ -46,6 +52,7 @@ def reconstruction_loss(name: ReconstructionLossName, x_hat: Tensor, x: Tensor, 
         x_hat: Reconstruction (batch, …), or (instances, batch, …).
         x: Target of the same shape; without the leading dimension it is shared by all instances.
         instances: Size of the leading dimension, or None where there is none.
+        weight: Factors of the pixels' losses, broadcastable to x_hat; the mean is not divided by their sum.
 
     Returns:
         A scalar: mean over batch and pixels, sum over instances.
@@ -58,5 +65,5 @@ def reconstruction_loss(name: ReconstructionLossName, x_hat: Tensor, x: Tensor, 
     # Half-precision differences of nearly equal numbers are mostly rounding, and CUDA's autocast refuses bce there.
     x_hat = x_hat if x_hat.element_size() >= 4 else x_hat.float()
     x = x.to(x_hat.dtype)
-    mean = _LOSSES[name](x_hat, x.expand_as(x_hat))
+    mean = _LOSSES[name](x_hat, x.expand_as(x_hat), weight)
     return mean if instances is None else instances * mean

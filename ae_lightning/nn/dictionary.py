@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from ae_lightning.nn.activations import ActivationName, activation
 
-DictionaryInit = Literal["linear", "kaiming", "transpose"]
+DictionaryInit = Literal["linear", "kaiming", "xavier", "transpose"]
 """How weights start.
 
 `linear`: weights and biases uniform within ±1/√fan_in, as `torch.nn.Linear` has them. `kaiming`: weights uniform
-within ±√(6/fan_in) (He et al. 2015), biases zero. `transpose`: decoder rows are random directions of norm 1, the
+within ±√(6/fan_in) (He et al. 2015), biases zero. `xavier`: weights N(0, 2/(fan_in + fan_out)) (Glorot and Bengio
+2010), biases zero, each instance for itself. `transpose`: decoder rows are random directions of norm 1, the
 encoder is the decoder transposed, biases zero, so that every latent starts by reading what it writes.
 """
 
@@ -31,6 +32,7 @@ class Dictionary(nn.Module):
         instances: Number of independent copies, or None for a single one without the extra dimension.
         tied: Whether the decoder is the encoder transposed; then there is no parameter W_dec (it is None).
         centered: Whether the encoder reads x − b_dec instead of x.
+        encoder_bias: Whether the encoder has a bias; without one there is no parameter b_enc (it is None).
         init: How weights start.
 
     Shapes:
@@ -39,6 +41,7 @@ class Dictionary(nn.Module):
     """
 
     W_dec: nn.Parameter | None
+    b_enc: nn.Parameter | None
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Dictionary(nn.Module):
         instances: int | None = None,
         tied: bool = False,
         centered: bool = False,
+        encoder_bias: bool = True,
         init: DictionaryInit = "linear",
     ) -> None:
         super().__init__()
@@ -58,7 +62,7 @@ class Dictionary(nn.Module):
         self.centered = centered
         self.init: DictionaryInit = init
         self.W_enc = nn.Parameter(torch.empty(*lead, input_dim, latent_dim))
-        self.b_enc = nn.Parameter(torch.empty(*lead, latent_dim))
+        self.register_parameter("b_enc", nn.Parameter(torch.empty(*lead, latent_dim)) if encoder_bias else None)
         self.register_parameter("W_dec", None if tied else nn.Parameter(torch.empty(*lead, latent_dim, input_dim)))
         self.b_dec = nn.Parameter(torch.empty(*lead, input_dim))
         self.activation = activation(activation_name)
@@ -67,25 +71,30 @@ class Dictionary(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw all weights and biases anew, as `init` says."""
+        input_dim, latent_dim = self.W_enc.shape[-2:]
         if self.init == "transpose":
             self.decoder_vectors.normal_()
             self.decoder_vectors.div_(self.decoder_vectors.norm(dim=-1, keepdim=True))
             self.encoder_vectors.copy_(self.decoder_vectors)
-            self.b_enc.zero_()
-            self.b_dec.zero_()
-            return
-        latent_dim, input_dim = self.encoder_vectors.shape[-2:]
         for weight, bias, fan_in in ((self.W_enc, self.b_enc, input_dim), (self.W_dec, self.b_dec, latent_dim)):
-            bound = math.sqrt((6 if self.init == "kaiming" else 1) / fan_in)
             if weight is not None:
-                weight.uniform_(-bound, bound)
-            bias.uniform_(-bound, bound) if self.init == "linear" else bias.zero_()
+                self._draw(weight, fan_in)
+            if bias is not None:
+                bias.uniform_(-(fan_in**-0.5), fan_in**-0.5) if self.init == "linear" else bias.zero_()
+
+    def _draw(self, weight: Tensor, fan_in: int) -> None:
+        if self.init == "xavier":  # torch's own takes a leading dimension for a part of the fans
+            weight.normal_(std=math.sqrt(2 / sum(weight.shape[-2:])))
+        elif self.init != "transpose":
+            bound = math.sqrt((6 if self.init == "kaiming" else 1) / fan_in)
+            weight.uniform_(-bound, bound)
 
     def pre_activations(self, x: Tensor) -> Tensor:
         """What the activation is applied to: x (…, batch, input) to (…, batch, latent)."""
-        bias: Tensor = self.b_enc
+        bias: Tensor | None = self.b_enc
         if self.centered:  # (x − b_dec) W_enc without a copy of x, and without a gradient for each sample's b_dec
-            bias = bias - (self.b_dec.unsqueeze(-2) @ self.W_enc).squeeze(-2)
+            center = (self.b_dec.unsqueeze(-2) @ self.W_enc).squeeze(-2)
+            bias = -center if bias is None else bias - center
         return _affine(x, self.W_enc, bias)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -109,13 +118,15 @@ class Dictionary(nn.Module):
     @property
     def latent_axes(self) -> dict[nn.Parameter, int]:
         """The axis, counted from the end, along which each parameter has one entry for each latent."""
-        axes: dict[nn.Parameter, int] = {self.W_enc: -1, self.b_enc: -1}
-        return axes if self.W_dec is None else axes | {self.W_dec: -2}
+        axes = {self.W_enc: -1, self.b_enc: -1, self.W_dec: -2}
+        return {parameter: axis for parameter, axis in axes.items() if parameter is not None}
 
 
-def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Compute x W + b over optional instances, under autocast in the precision that `torch.nn.Linear` has."""
     if weight.ndim == 2:  # one product that adds the bias as it goes, a tenth of the time saved
         return F.linear(x, weight.mT, bias)
+    if x.ndim == 3 and bias is not None:
+        return torch.baddbmm(bias.unsqueeze(-2), x, weight)
     product = x @ weight
-    return product + bias.unsqueeze(-2).to(product.dtype)
+    return product if bias is None else product + bias.unsqueeze(-2).to(product.dtype)

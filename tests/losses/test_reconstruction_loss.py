@@ -88,3 +88,50 @@ def test_a_prediction_of_another_shape_is_refused_and_not_broadcast(shape):
 def test_an_unknown_name_is_refused_with_those_that_are_known():
     with pytest.raises(ValueError, match=r"unknown reconstruction loss 'huber'; known are mse, bce, mae"):
         reconstruction_loss("huber", X_HAT, X)  # type: ignore[arg-type]
+
+
+# --- weighted pixels -------------------------------------------------------------------------------------------------
+
+WEIGHT = torch.tensor([2.0, 0.5])
+WEIGHTED_BY_HAND = {
+    "mse": (2 * 0.25 + 0 + 2 * 0.0625 + 0.5 * 0.0625) / 4,
+    "mae": (2 * 0.5 + 0 + 2 * 0.25 + 0.5 * 0.25) / 4,
+    "bce": (2 * LN2 + 0 + 2 * (LN2 + 0.5 * math.log(4 / 3)) + 0.5 * LN2) / 4,
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_each_pixel_is_multiplied_by_its_weight_and_the_mean_not_divided_by_it(name):
+    assert float(reconstruction_loss(name, X_HAT, X, weight=WEIGHT)) == pytest.approx(WEIGHTED_BY_HAND[name], rel=1e-6)
+    function = {"mse": mse, "mae": mae, "bce": bce}[name]
+    assert float(function(X_HAT, X, WEIGHT)) == pytest.approx(WEIGHTED_BY_HAND[name], rel=1e-6)
+    unweighted = reconstruction_loss(name, X_HAT, X, weight=torch.ones(2))
+    assert float(unweighted) == pytest.approx(BY_HAND[name], rel=1e-6)
+    assert float(reconstruction_loss(name, X_HAT, X, weight=torch.zeros(2))) == 0
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.parametrize("shape", [(7,), (1, 7), (5, 1, 7)], ids=str)
+def test_weights_may_be_shared_by_instances_or_their_own(name, shape):
+    torch.manual_seed(0)
+    x = torch.rand(4, 7)
+    x_hat = torch.rand(5, 4, 7, requires_grad=True)
+    weight = torch.rand(shape) * 3
+    together = reconstruction_loss(name, x_hat, x, 5, weight)
+    error = {
+        "mse": lambda p, t: (p - t) ** 2,
+        "mae": lambda p, t: (p - t).abs(),
+        "bce": lambda p, t: -t * p.log() - (1 - t) * (1 - p).log(),
+    }[name]
+    alone = [(error(one, x) * weight.expand(5, 1, 7)[i]).mean() for i, one in enumerate(x_hat)]
+    torch.testing.assert_close(together, torch.stack(alone).sum())
+    (gradient,) = torch.autograd.grad(together, x_hat, retain_graph=True)
+    torch.testing.assert_close(gradient, torch.autograd.grad(torch.stack(alone).sum(), x_hat)[0])
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_weighted_losses_of_half_precision_are_computed_in_float32(name):
+    x_hat = X_HAT.to(torch.bfloat16)  # exact
+    found = reconstruction_loss(name, x_hat, X, weight=WEIGHT)
+    assert found.dtype == torch.float32
+    assert float(found) == pytest.approx(WEIGHTED_BY_HAND[name], rel=1e-6)

@@ -185,3 +185,33 @@ def test_parameters_say_which_axis_counts_latents():
         (2, LATENT, INPUT): LATENT,
     }
     assert len(Dictionary(INPUT, LATENT, tied=True).latent_axes) == 2
+
+
+@pytest.mark.parametrize("instances", [None, 3])
+@pytest.mark.parametrize("centered", [False, True])
+def test_an_encoder_may_do_without_a_bias(centered, instances):
+    torch.manual_seed(0)
+    d = Dictionary(INPUT, LATENT, "relu", instances, centered=centered, encoder_bias=False)
+    assert {name for name, _ in d.named_parameters()} == {"W_enc", "W_dec", "b_dec"}
+    assert d.b_enc is None
+    for x in (torch.randn(BATCH, INPUT), torch.randn(*d.b_dec.shape[:-1], BATCH, INPUT)):
+        read = x - d.b_dec.unsqueeze(-2) if centered else x
+        truth = torch.einsum("...bi,...il->...bl", read.expand(*d.b_dec.shape[:-1], BATCH, INPUT), d.W_enc)
+        torch.testing.assert_close(d.pre_activations(x), truth)
+        torch.testing.assert_close(d.encode(x), truth.relu())
+    assert sorted(parameter.shape[axis] for parameter, axis in d.latent_axes.items()) == [LATENT, LATENT]
+    d.reset_parameters()
+    assert d.b_enc is None
+
+
+@pytest.mark.parametrize("instances", [None, 4])
+def test_xavier_weights_are_normal_with_a_variance_between_that_of_both_widths(instances):
+    torch.manual_seed(0)
+    d = Dictionary(300, 50, instances=instances, init="xavier")
+    truth = math.sqrt(2 / (300 + 50))  # Glorot and Bengio (2010)
+    for weight in (d.W_enc, d.W_dec):
+        for one in weight.detach().reshape(-1, 300 * 50):
+            assert float(one.std()) == pytest.approx(truth, rel=4.5 / math.sqrt(2 * 300 * 50))
+            assert float(one.double().pow(4).mean()) == pytest.approx(3 * truth**4, rel=0.15)  # a uniform one has 1.8
+    assert not d.b_enc.any()
+    assert not d.b_dec.any()

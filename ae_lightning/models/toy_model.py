@@ -1,0 +1,86 @@
+"""The toy model of superposition: more features than dimensions, held apart by their sparsity."""
+
+from typing import Any
+
+from torch import Tensor
+
+from ae_lightning.errors import ConfigError
+from ae_lightning.losses.reconstruction import reconstruction_loss
+from ae_lightning.models.base import AutoencoderOutput
+from ae_lightning.models.shallow import ShallowAutoencoder, dictionary_for
+from ae_lightning.nn.activations import ActivationName, activation_range
+from ae_lightning.nn.activations import activation as make_activation
+from ae_lightning.per_feature import PerFeature, per_feature
+
+
+class ToyModel(ShallowAutoencoder):
+    """x̂ = ReLU(Wᵀ W x + b): features x are pressed through a few hidden dimensions, h = W x, and read out again.
+
+    Where features are sparse, more of them than hidden dimensions are kept, as directions that are not orthogonal:
+    superposition. Five features of equal importance in two dimensions become a regular pentagon. In terms of the other
+    shallow variants W is an encoder (…, latent, input) without a bias, and the decoder is the same, transposed.
+
+    The loss is the mean over batch and features of importance × squared error, summed over instances.
+
+    Source: Elhage et al. (2022), "Toy Models of Superposition".
+
+    Args:
+        input_shape: Shape of one sample, (features,). The command line takes it from the data.
+        latent_dim: Number of hidden dimensions.
+        importance: Weight of each feature's error: a number, a list with one for each feature, or a list of lists for
+            each instance.
+        output_activation: Activation of the reconstruction.
+        instances: Independent copies trained side by side, or None for a single one.
+        **kwargs: Arguments of `Autoencoder`.
+    """
+
+    importance: Tensor | None
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        latent_dim: int = 2,
+        importance: PerFeature = 1.0,
+        output_activation: ActivationName = "relu",
+        instances: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        dictionary = dictionary_for(
+            input_shape, latent_dim, "none", instances, tied=True, encoder_bias=False, init="xavier"
+        )
+        super().__init__(input_shape, dictionary, **kwargs)
+        weight = per_feature("--model.importance", importance, self.input_size, instances)
+        if not bool((weight >= 0).all()):
+            raise ConfigError("--model.importance has a number below 0; each must be at least 0")
+        # All equal to 1 is no weight at all, and costs nothing.
+        self.register_buffer("importance", None if bool((weight == 1).all()) else weight, persistent=False)
+        self.output_activation_name: ActivationName = output_activation
+        self.output_activation = make_activation(output_activation)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Hidden state: x (batch, features) to (batch, latent), or (instances, batch, latent)."""
+        return self.dictionary.encode(self.flatten(x))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Features from hidden states: z (…, batch, latent) to (…, batch, features)."""
+        return self.unflatten(self.output_activation(self.dictionary.decode(z)))
+
+    @property
+    def output_range(self) -> tuple[float, float]:
+        """Range of the output activation."""
+        return activation_range(self.output_activation_name)
+
+    @property
+    def feature_directions(self) -> Tensor:
+        """(…, features, latent): row i is the hidden state of feature i alone. Edits write through to the parameter."""
+        return self.encoder_vectors.mT
+
+    def loss_terms(self, x: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
+        """The reconstruction's error, each feature's multiplied by its importance."""
+        weight = (
+            None if self.importance is None else self.unflatten(self.importance).unsqueeze(-1 - len(self.input_shape))
+        )
+        x = self.like_output(x)
+        return {
+            "reconstruction": reconstruction_loss(self.reconstruction_loss, output.x_hat, x, self.instances, weight)
+        }
