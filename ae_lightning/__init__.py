@@ -16,6 +16,8 @@ _HOMES = {
     "DigitsDataModule": "data.digits",
     "GaussianDataModule": "data.gaussian",
     "MNISTDataModule": "data.mnist",
+    "SparseFeaturesDataModule": "data.sparse_features",
+    "ToyActivationsDataModule": "data.toy_activations",
     "DecoderNorm": "callbacks.decoder_norm",
     "Figures": "callbacks.figures",
     "Gallery": "gallery",

@@ -64,7 +64,8 @@ def _resolve(option: str, value: str) -> str:
     if Path(value).is_file():
         return value
     known = packaged()
-    for name in (value.removesuffix(".yaml"), f"{option.lstrip('-')}/{value}".removesuffix(".yaml")):
+    # A part and an experiment may have the same name: the option says which is meant.
+    for name in (f"{option.lstrip('-')}/{value}".removesuffix(".yaml"), value.removesuffix(".yaml")):
         if name in known:
             return str(known[name])
     if option == "--trainer":  # which is no class that the parser could know

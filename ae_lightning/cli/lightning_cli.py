@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 import ae_lightning.data  # noqa: F401 - makes the data modules known by their short names
 from ae_lightning import __version__
 from ae_lightning.callbacks.decoder_norm import DecoderNorm  # noqa: F401 - known by its short name
+from ae_lightning.callbacks.feature_recovery import FeatureRecovery
 from ae_lightning.callbacks.figures import Figures  # noqa: F401 - known by its short name
 from ae_lightning.callbacks.images import TensorBoardImages
 from ae_lightning.callbacks.initial_validation import InitialValidation
@@ -80,7 +81,13 @@ class AutoencoderCLI(LightningCLI):
                 "num_sanity_val_steps": 0,  # InitialValidation runs the whole validation set at that moment
                 "enable_model_summary": False,
                 "max_epochs": 10,  # not the 1000 that Lightning falls back to
-                "callbacks": [InitialValidation(), LatentStatistics(), Throughput(), self._save_on_stop],
+                "callbacks": [
+                    InitialValidation(),
+                    LatentStatistics(),
+                    FeatureRecovery(),
+                    Throughput(),
+                    self._save_on_stop,
+                ],
             },
             seed_everything_default=0,
             parser_class=HelpfulParser,

@@ -1,4 +1,4 @@
-"""Data modules: batches ``(x, y)`` from MNIST and its like, digits, arrays of your own, and Gaussian data."""
+"""Data modules: batches ``(x, y)`` from MNIST and its like, digits, arrays of your own, and toys with a known truth."""
 
 from ae_lightning.data.arrays import ArraysDataModule
 from ae_lightning.data.base import AutoencoderDataModule, split_train_val
@@ -7,6 +7,8 @@ from ae_lightning.data.gaussian import GaussianDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.data.loader import BatchLoader
 from ae_lightning.data.mnist import MNISTDataModule
+from ae_lightning.data.sparse_features import SparseFeaturesDataModule
+from ae_lightning.data.toy_activations import ToyActivationsDataModule
 
 __all__ = [
     "ArraysDataModule",
@@ -16,5 +18,7 @@ __all__ = [
     "GaussianDataModule",
     "InMemoryDataset",
     "MNISTDataModule",
+    "SparseFeaturesDataModule",
+    "ToyActivationsDataModule",
     "split_train_val",
 ]

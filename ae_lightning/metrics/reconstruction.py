@@ -20,8 +20,9 @@ class ReconstructionError(Metric):
       perfect reconstruction and 1 for always answering the mean image; NaN or infinite where the set does not
       vary;
     - ``explained_variance``: 1 − ``fvu``, which the literature on sparse autoencoders calls so. It is
-      ``sklearn.metrics.r2_score`` and ``torchmetrics.R2Score`` with ``multioutput="variance_weighted"``, and not
-      their ``explained_variance_score`` and ``ExplainedVariance``, which do not count a constant error.
+      ``sklearn.metrics.r2_score`` and ``torchmetrics.R2Score`` with ``multioutput="variance_weighted"`` (but that
+      these leave out the error in pixels that never change), and not their ``explained_variance_score`` and
+      ``ExplainedVariance``, which do not count a constant error.
 
     Sums are accumulated in float64, so that the numbers do not depend on how the set is cut into batches.
 

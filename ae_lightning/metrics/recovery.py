@@ -3,7 +3,8 @@
 Learned rows have shape (..., latent, input), as ``encoder_vectors`` and ``decoder_vectors`` have it, and true rows
 (..., feature, input); true rows without instance dimensions are shared by all instances. Only directions count,
 not lengths. A row that is exactly zero (a dead latent whose weights have decayed, or a feature that a toy model
-does not represent) has cosine 0 with everything. All answers are per instance, shape (...).
+does not represent) has cosine 0 with everything. Answers are per instance, shape (...), but for `recovery_scores`,
+which puts them together.
 
 These are functions and not ``torchmetrics.Metric`` classes, since there is nothing to accumulate: they compare
 parameters, which are the same on every batch and on every process.
@@ -137,6 +138,33 @@ def duplicates(learned: Tensor, true: Tensor, threshold: float = 0.95) -> Tensor
     has_one = (best > threshold).long()
     latents_of = has_one.new_zeros(cosines[..., 0, :].shape).scatter_add(-1, feature, has_one)
     return latents_of.where(latents_of > 1, 0).sum(dim=-1)
+
+
+def recovery_scores(learned: Tensor, true: Tensor) -> dict[str, float]:
+    """How well the features are recovered, as numbers for a log or a table; means are over instances.
+
+    Args:
+        learned: Rows of shape (..., latent, input).
+        true: Rows of shape (features, input), shared by all instances.
+
+    Returns:
+        `mcc`, `mmcs`, `fraction_recovered`: means of these functions. `fully_recovered`: fraction of instances that
+        recover all features, and `fully_recovered_instances` their number. `instances`: how many there are, 1 for
+        rows without instances. `duplicates`: mean number of latents that share their feature.
+
+    Raises:
+        ValueError: If the shapes do not fit each other.
+    """
+    complete = fully_recovered(learned, true)
+    return {
+        "mcc": float(mcc(learned, true).mean()),
+        "mmcs": float(mmcs(learned, true).mean()),
+        "fraction_recovered": float(fraction_recovered(learned, true).mean()),
+        "fully_recovered": float(complete.double().mean()),
+        "fully_recovered_instances": float(complete.sum()),
+        "instances": float(complete.numel()),
+        "duplicates": float(duplicates(learned, true).double().mean()),
+    }
 
 
 def _best_per_feature(learned: Tensor, true: Tensor) -> Tensor:

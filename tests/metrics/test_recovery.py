@@ -6,7 +6,15 @@ import pytest
 import torch
 from sklearn.metrics.pairwise import cosine_similarity
 
-from ae_lightning.metrics.recovery import cosine_matrix, duplicates, fraction_recovered, fully_recovered, mcc, mmcs
+from ae_lightning.metrics.recovery import (
+    cosine_matrix,
+    duplicates,
+    fraction_recovered,
+    fully_recovered,
+    mcc,
+    mmcs,
+    recovery_scores,
+)
 
 # Three features along the axes; rows of any length.
 TRUE = torch.diag(torch.tensor([1.0, 2.0, 3.0]))
@@ -204,3 +212,37 @@ def test_shapes_that_do_not_fit_are_refused(score):
 def test_thresholds_that_make_no_sense_are_refused(score, threshold):
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\)"):
         score(LEARNED, TRUE, threshold)
+
+
+def test_scores_of_one_dictionary_by_hand():
+    # The best cosines of the features are 1, 0.6 and 0.8, one to one 1, 0.6 and |−1|.
+    assert recovery_scores(LEARNED, TRUE) == {
+        "mcc": pytest.approx((1 + 0.6 + 1) / 3),
+        "mmcs": pytest.approx((1 + 0.6 + 0.8) / 3),
+        "fraction_recovered": pytest.approx(1 / 3),
+        "fully_recovered": 0,
+        "fully_recovered_instances": 0,
+        "instances": 1,
+        "duplicates": 0,
+    }
+
+
+def test_scores_of_instances_are_means_but_for_counts():
+    twice = torch.cat([TRUE, TRUE[:1]])
+    learned = torch.nn.Parameter(torch.stack([twice, twice, LEARNED, torch.zeros(4, 3)]))
+    scores = recovery_scores(learned, TRUE)
+    assert all(type(score) is float for score in scores.values())
+    assert scores == {
+        "mcc": pytest.approx((1 + 1 + 2.6 / 3 + 0) / 4),
+        "mmcs": pytest.approx((1 + 1 + 0.8 + 0) / 4),
+        "fraction_recovered": pytest.approx((1 + 1 + 1 / 3 + 0) / 4),
+        "fully_recovered": 2 / 4,
+        "fully_recovered_instances": 2,
+        "instances": 4,
+        "duplicates": (2 + 2) / 4,
+    }
+
+
+def test_scores_of_rows_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="must have the same input size"):
+        recovery_scores(torch.ones(4, 3), torch.ones(5, 2))

@@ -1,0 +1,100 @@
+"""Training a toy model as data for another model, once for the same settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ae_lightning.data.generated import GeneratedLoader
+from ae_lightning.data.sparse_features import SparseFeaturesDataModule
+from ae_lightning.errors import CheckpointError, DataError
+from ae_lightning.files import replacing
+from ae_lightning.models.checkpoint import load_autoencoder, stamp_identity
+from ae_lightning.models.toy_model import ToyModel
+from ae_lightning.per_feature import PerFeature
+
+_BATCH_SIZE = 1024
+_LEARNING_RATE = 1e-3
+# The stream of random numbers of a seed, apart from those of the sets and of training batches.
+_STREAM = 4
+# Part of the key: to be raised when the same settings come to give another model.
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ToyTraining:
+    """How a toy model without instances is trained: Adam at 1e-3, batches of 1,024, drawn anew for each step.
+
+    Args:
+        distribution: Of the features, as `SparseFeaturesDataModule.distribution` has it.
+        seed: Seed of the weights and of the samples.
+        hidden_dim: Hidden dimensions.
+        importance: Importance of the features.
+        steps: Optimizer steps.
+        root: Folder in which `toy_models` is.
+    """
+
+    distribution: dict[str, Any]
+    seed: int
+    hidden_dim: int
+    importance: PerFeature
+    steps: int
+    root: Path
+
+    @property
+    def path(self) -> Path:
+        """Where the trained model is kept: a file for each combination of settings."""
+        settings = {**dataclasses.asdict(self), "version": _VERSION}
+        del settings["root"]
+        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        return self.root / "toy_models" / f"{key}.ckpt"
+
+    def model(self) -> ToyModel:
+        """The trained model, from its file if there is one; no random state is touched.
+
+        Raises:
+            CheckpointError: The file is damaged.
+            DataError: It cannot be written.
+        """
+        if not self.path.is_file():
+            self._keep(self.train())
+        try:
+            with torch.random.fork_rng(devices=[]):  # a model is built with random weights before its own are read
+                model = load_autoencoder(self.path)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}; delete it, and the toy model is trained anew") from error
+        assert isinstance(model, ToyModel)
+        return model
+
+    def train(self) -> ToyModel:
+        """Train a model from scratch, on the CPU, so that every machine gets the same; no random state is touched."""
+        data = SparseFeaturesDataModule(**self.distribution)
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.default_generator.manual_seed(self.seed)  # `torch.manual_seed` would seed the GPUs too
+            model = ToyModel(data.input_shape, self.hidden_dim, self.importance)
+        optimizer = torch.optim.Adam(model.parameters(), lr=_LEARNING_RATE, fused=True)
+        with torch.enable_grad():
+            for x, _ in GeneratedLoader(data.draw, _BATCH_SIZE, self.steps, seeds=(self.seed, _STREAM)):
+                optimizer.zero_grad()
+                model.loss(x)[0]["loss"].backward()
+                optimizer.step()
+        return model.eval()
+
+    def _keep(self, model: ToyModel) -> None:
+        checkpoint: dict[str, Any] = {"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams)}
+        stamp_identity(model, checkpoint)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self.path) as temporary:
+                torch.save(checkpoint, temporary)
+        except OSError as error:
+            reason = (error.strerror or "for an unknown reason").lower()
+            raise DataError(
+                f"The trained toy model cannot be kept in {self.path.parent} ({reason}); name a folder that can be "
+                "written with --data.root."
+            ) from error
