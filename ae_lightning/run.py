@@ -20,6 +20,9 @@ from ae_lightning.loggers import read_rows
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import best_checkpoint, load_autoencoder
 
+LATENT_COLUMNS = {"instance": np.int64, "latent": np.int64, "mean_activation": np.float64, "firing_density": np.float64}
+"""Columns of `latents.csv`, and their types."""
+
 
 class Snapshots(Mapping[int, dict[str, Tensor]]):
     """Weight snapshots by optimizer step, each read from its file when asked for.
@@ -148,6 +151,18 @@ class Run:
             return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
         return {}
 
+    @property
+    def latents(self) -> dict[str, np.ndarray]:
+        """Columns `instance`, `latent`, `mean_activation`, `firing_density` of `latents.csv`; empty if there is none.
+
+        A row is a latent of the best checkpoint on the test set: the mean of ReLU(z), and the fraction of samples on
+        which it fires. The instance is 0 in a model without instances.
+
+        Raises:
+            RunFolderError: The file is damaged.
+        """
+        return _read_latents(self.folder / "latents.csv")
+
     @cached_property
     def data(self) -> AutoencoderDataModule:
         """The data module the run was trained on, built anew from the settings and not yet set up."""
@@ -158,3 +173,16 @@ class Run:
         parser = ArgumentParser(exit_on_error=False)
         parser.add_subclass_arguments(AutoencoderDataModule, "data")
         return parser.instantiate_classes(parser.parse_object({"data": self.config["data"]})).data
+
+
+def _read_latents(path: Path) -> dict[str, np.ndarray]:
+    head = ",".join(LATENT_COLUMNS)
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else f"{head}\n"
+        first, *lines, end = text.split("\n")
+        if first != head or end:
+            raise ValueError("it is cut short, or has other columns")
+        rows = np.array([line.split(",") for line in lines], dtype=str).reshape(len(lines), len(LATENT_COLUMNS))
+        return {name: rows[:, i].astype(kind) for i, (name, kind) in enumerate(LATENT_COLUMNS.items())}
+    except ValueError as error:
+        raise RunFolderError(f"{path} is damaged ({error}): write it anew with `ae-lightning evaluate`") from error

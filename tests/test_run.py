@@ -183,6 +183,54 @@ def test_what_was_resampled_up_to_now(tmp_path: Path) -> None:
     }
 
 
+def test_latents_are_the_table_of_the_best_checkpoint(run: Run, folder: Path) -> None:
+    latents = run.latents
+    assert list(latents) == ["instance", "latent", "mean_activation", "firing_density"]
+    assert [column.dtype for column in latents.values()] == [np.int64, np.int64, np.float64, np.float64]
+    assert latents["instance"].tolist() == [0] * 24
+    assert latents["latent"].tolist() == list(range(24))
+    data = run.data
+    data.setup()
+    with torch.no_grad():
+        z = run.model.encode(data.test_set.take(10_000)[0]).double().numpy()
+    np.testing.assert_allclose(latents["mean_activation"], z.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(latents["firing_density"], (z > 0).mean(0), rtol=1e-6)
+
+
+def test_a_run_without_a_table_of_latents(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("{}")
+    latents = Run.load(tmp_path).latents
+    assert list(latents) == ["instance", "latent", "mean_activation", "firing_density"]
+    assert [(column.shape, column.dtype) for column in latents.values()] == [
+        *[((0,), np.int64)] * 2,
+        *[((0,), np.float64)] * 2,
+    ]
+
+
+HEAD = "instance,latent,mean_activation,firing_density\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", HEAD[:-1], "step,loss\n1,2\n", f"{HEAD}0,0,0.5,0.25\n0,1,0.5,0.", f"{HEAD}0,0,0.5\n"),
+        *(f"{HEAD}0,0,0.5,0.25\n0,1,0.5,0.25,7\n", f"{HEAD}0,one,0.5,0.25\n", f"{HEAD}0,0,,0.25\n", f"{HEAD}\n"),
+    ],
+)
+def test_a_damaged_table_of_latents(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text("{}")
+    (tmp_path / "latents.csv").write_text(text)
+    with pytest.raises(RunFolderError, match=r"latents.csv is .*: write it anew with `ae-lightning evaluate`"):
+        _ = Run.load(tmp_path).latents
+
+
+def test_a_table_of_latents_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("{}")
+    (tmp_path / "latents.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RunFolderError, match=r"latents.csv is damaged"):
+        _ = Run.load(tmp_path).latents
+
+
 def test_not_a_runs_folder(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="there is no run folder at"):
         Run.load(tmp_path / "nowhere")

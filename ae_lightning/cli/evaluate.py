@@ -1,6 +1,8 @@
 """`ae-lightning evaluate`: a run's final numbers beside those of simple baselines."""
 
 import json
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +42,13 @@ def print_results(results: dict[str, Any]) -> None:
     """Print the numbers of `ae_lightning.evaluation.evaluate_run` for people to read."""
     print_model(results["model"])
     console = Console(highlight=False)
-    latents = results["latents"]
     console.print(f"{results['data']['description']}")
     console.print(_error_table(results))
-    console.print(
-        f"latents: {latents['active']:.0f} active, {latents['dead']:.0f} dead, L0 {latents['l0']:.1f} per image"
-    )
-    for side in ("encoder", "decoder"):
-        if f"weights/{side}_norm" in results["weights"]:
-            rank, norm = (results["weights"][f"weights/{side}_{what}"] for what in ("effective_rank", "norm"))
-            console.print(f"{side}: effective rank {rank:.1f}, Frobenius norm {norm:.2f}")
+    details = Table.grid(padding=(0, 2))
+    of_code = (_latent_lines(results), _recovery_lines(results["recovery"]), _weight_lines(results["weights"]))
+    for name, words in chain(_error_lines(results), *of_code):
+        details.add_row(name, words)
+    console.print(details)
     if results["probes"]:
         console.print(_probe_table(results["probes"]))
     console.print(f"run: {results['run']}", soft_wrap=True)
@@ -66,15 +65,59 @@ def print_model(model: dict[str, Any]) -> None:
     )
 
 
+def _sample(results: dict[str, Any]) -> str:
+    return "image" if len(results["model"]["input_shape"]) == 3 else "sample"
+
+
+def _error_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    test, validation = (results["errors"][split]["autoencoder"] for split in ("test", "validation"))
+    explained = f"{test['explained_variance']:.2%} of the test set"
+    yield "variance explained", f"{explained}, {validation['explained_variance']:.2%} of the validation set"
+    error = f"{test['mse_per_pixel']:.5f} ± {test['mse_per_pixel_std']:.5f} per pixel"
+    yield "test error", f"{error} (spread over {_sample(results)}s)"
+
+
+def _latent_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    latents, sample = results["latents"], _sample(results)
+    alive = f"{latents['active']:.0f} active, {latents['dead']:.0f} dead"
+    yield "latents", f"{alive}; L0 {latents['l0']:.1f} per {sample}"
+    size = f"L1 {latents['l1']:.3g} per {sample}, Hoyer {latents['hoyer']:.2f}"
+    yield "code", f"{size}, |z| ≤ 0.001 in {latents['near_zero']:.0%}"
+    # The mean of the positive part says little of a code of either sign, unless something is asked of it.
+    if "target" in latents or not latents["negative"]:
+        middle, low, high = (latents["mean_activation"][name] for name in ("median", "min", "max"))
+        yield "mean activation", f"{middle:.3g} in the median latent ({low:.3g} to {high:.3g})"
+    if "target" in latents:
+        near = f"{latents['within_factor_two']:.0%} of latents within a factor of 2"
+        yield "target activation", f"{latents['target']:g}; {near}"
+
+
+def _recovery_lines(scores: dict[str, float]) -> Iterator[tuple[str, str]]:
+    if not scores:
+        return
+    words = f"{scores['fraction_recovered']:.0%} recovered"
+    if scores["instances"] > 1:
+        words += f", all of them in {scores['fully_recovered_instances']:.0f} of {scores['instances']:.0f} instances"
+    yield "true features", words
+    yield "directions", f"MCC {scores['mcc']:.3f}, MMCS {scores['mmcs']:.3f}; duplicates: {scores['duplicates']:.1f}"
+
+
+def _weight_lines(weights: dict[str, float]) -> Iterator[tuple[str, str]]:
+    for side in ("encoder", "decoder"):
+        if f"weights/{side}_norm" in weights:
+            rank, norm = (weights[f"weights/{side}_{what}"] for what in ("effective_rank", "norm"))
+            yield side, f"effective rank {rank:.1f}, Frobenius norm {norm:.2f}"
+
+
 def _error_table(results: dict[str, Any]) -> Table:
     table = Table(title="squared error, in the units of the normalized data", title_justify="left")
     table.add_column("")
     for split in results["errors"]:
         table.add_column(f"{split}\nper pixel", justify="right")
-        table.add_column(f"{split}\nper image", justify="right")
+        table.add_column(f"{split}\nper {_sample(results)}", justify="right")
     labels = {
         "autoencoder": "this autoencoder",
-        "mean_image": "mean image",
+        "mean_image": f"mean {_sample(results)}",
         "pca": f"PCA, {results['pca_components']} components",
     }
     for key, label in labels.items():

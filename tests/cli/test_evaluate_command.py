@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ae_lightning.cli.evaluate import print_results
 from ae_lightning.evaluation import evaluate
 from ae_lightning.run import Run
 
@@ -53,15 +54,70 @@ def test_the_tables(ae: Callable[..., Any], run: Path) -> None:
         "Digits: 1,293 train",
         "PCA, 16 components",
         f"L0 {results['latents']['l0']:.1f}",
+        f"{results['errors']['test']['autoencoder']['explained_variance']:.2%} of the test set",
+        f"± {results['errors']['test']['autoencoder']['mse_per_pixel_std']:.5f} per pixel",
+        f"{results['latents']['mean_activation']['median']:.3g} in the median latent",
     ):
         assert words in out
-    assert "linear probe" not in out  # there was none
+    for words in ("linear probe", "target activation", "true features"):
+        assert words not in out  # there was none
+    assert max(map(len, out.splitlines()[1:-1])) <= 80
 
 
 def test_a_checkpoint_of_the_run(ae: Callable[..., Any], run: Path) -> None:
     code, out, _ = ae("evaluate", run / "checkpoints" / "last.ckpt", "--json")
     assert code == 0
     assert json.loads(out)["checkpoint"] == "last.ckpt"
+    assert (run / "metrics.last.json").is_file()
+    assert (run / "latents.last.csv").read_text().count("\n") == 1 + 16
+    assert not (run / "metrics.json").exists()
+
+
+def test_the_table_of_latents_is_written_anew(ae: Callable[..., Any], trained: Path, run: Path) -> None:
+    (run / "latents.csv").unlink()
+    assert ae("evaluate", run).code == 0
+    assert (run / "latents.csv").read_text() == (trained / "latents.csv").read_text()
+    latents = Run.load(run).latents
+    results = Run.load(run).results["latents"]
+    assert latents["firing_density"].sum() == pytest.approx(results["l0"])
+    assert (latents["firing_density"] == 0).sum() == results["dead"]
+
+
+def printed(results: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
+    """What is printed, in one line with single spaces."""
+    capsys.readouterr()
+    print_results(results)
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_target_and_known_features_have_lines_of_their_own(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = json.loads((trained / "metrics.json").read_text())
+    results["latents"] |= {"negative": 0.3, "target": 0.05, "within_factor_two": 0.875}
+    results["latents"]["mean_activation"] = {"median": 0.06, "min": 0.0, "max": 1.25}
+    results["recovery"] = {
+        **{"mcc": 0.91, "mmcs": 0.82, "fraction_recovered": 0.75, "fully_recovered": 0.5, "duplicates": 1.5},
+        **{"fully_recovered_instances": 2.0, "instances": 4.0},
+    }
+    text = printed(results, capsys)
+    assert "mean activation 0.06 in the median latent (0 to 1.25)" in text
+    assert "target activation 0.05; 88% of latents within a factor of 2" in text
+    assert "true features 75% recovered, all of them in 2 of 4 instances" in text
+    assert "directions MCC 0.910, MMCS 0.820; duplicates: 1.5" in text
+
+
+def test_a_code_of_either_sign_has_no_line_for_its_mean(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = json.loads((trained / "metrics.json").read_text())
+    results["latents"]["negative"] = 0.3
+    assert "mean activation" not in printed(results, capsys)
+
+
+def test_samples_that_are_no_images_are_not_called_so(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = json.loads((trained / "metrics.json").read_text())
+    results["model"]["input_shape"] = [64]
+    results["data"]["description"] = "64 numbers"
+    text = printed(results, capsys)
+    assert "mean sample" in text
+    assert "image" not in text
 
 
 def test_instances(ae: Callable[..., Any], quick: list[str], tmp_path: Path) -> None:

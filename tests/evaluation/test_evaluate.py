@@ -68,13 +68,18 @@ def test_errors_of_the_model(model: Autoencoder, data: DigitsDataModule, results
     for split in ("validation", "test"):
         x = images(data)[split]
         total, count = 0.0, 0
-        for reconstruction in codes_and_reconstructions(model, x)[1]:
+        reconstructions = codes_and_reconstructions(model, x)[1]
+        for reconstruction in reconstructions:
             for image, image_hat in zip(x, reconstruction, strict=True):
                 total += float(((image - image_hat) ** 2).sum())
                 count += 1
         errors = results["errors"][split]["autoencoder"]
         assert errors["mse_per_image"] == pytest.approx(total / count, rel=1e-5)
         assert errors["mse_per_pixel"] == pytest.approx(total / count / 64, rel=1e-5)
+        of_images = ((reconstructions - x) ** 2).mean(-1)
+        assert errors["mse_per_pixel_std"] == pytest.approx(np.mean([one.std() for one in of_images]), rel=1e-4)
+        explained = [1 - ((one - x) ** 2).sum() / (len(x) * x.var(0).sum()) for one in reconstructions]
+        assert errors["explained_variance"] == pytest.approx(np.mean(explained), rel=1e-4)
 
 
 def test_baselines(data: DigitsDataModule, results: dict[str, Any]) -> None:
@@ -89,6 +94,8 @@ def test_baselines(data: DigitsDataModule, results: dict[str, Any]) -> None:
         assert errors["mean_image"]["mse_per_image"] == pytest.approx(64 * mean_image, rel=1e-5)
         assert errors["pca"]["mse_per_pixel"] == pytest.approx(of_pca, rel=1e-4)
         assert errors["pca"]["mse_per_image"] == pytest.approx(64 * of_pca, rel=1e-4)
+        explained = 1 - of_pca * x.size / (len(x) * x.var(0).sum())
+        assert errors["pca"]["explained_variance"] == pytest.approx(explained, rel=1e-4)
     assert results["pca_components"] == LATENTS
 
 
@@ -106,7 +113,7 @@ def test_latents(model: Autoencoder, kind: str, data: DigitsDataModule, results:
     if kind == "one":
         assert latents["dead"] >= 1
     if kind == "fully connected":
-        assert latents == {"active": LATENTS, "dead": 0, "l0": LATENTS}
+        assert (latents["active"], latents["dead"], latents["l0"]) == (LATENTS, 0, LATENTS)
 
 
 def test_weights_of_shallow_models(model: Autoencoder, kind: str, results: dict[str, Any]) -> None:
@@ -125,6 +132,7 @@ def test_the_record(model: Autoencoder, data: DigitsDataModule, results: dict[st
     assert results["model"]["parameters"] == sum(p.numel() for p in model.parameters())
     assert results["model"]["compression_ratio"] == pytest.approx(64 / LATENTS)
     assert results["model"]["is_undercomplete"] is True
+    assert results["recovery"] == {}
     assert results["data"]["class"] == "DigitsDataModule"
     assert results["data"]["hash"] == data.fingerprint()
     assert results["versions"]["torch"] == torch.__version__

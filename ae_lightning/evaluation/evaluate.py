@@ -1,0 +1,129 @@
+"""A model, or a run, measured as a whole."""
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import ae_lightning
+from ae_lightning.callbacks.weight_statistics import weight_statistics
+from ae_lightning.data.base import AutoencoderDataModule
+from ae_lightning.data.in_memory import InMemoryDataset
+from ae_lightning.evaluation.errors import Baselines, model_errors
+from ae_lightning.evaluation.latents import LatentMeter, recovery
+from ae_lightning.files import write_json
+from ae_lightning.models.base import Autoencoder
+from ae_lightning.models.checkpoint import load_autoencoder
+from ae_lightning.models.checks import check_shape
+from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.run import Run
+
+
+def evaluate(model: Autoencoder, data: AutoencoderDataModule) -> dict[str, Any]:
+    """Measure a model on the validation and test sets of `data`, and the baselines beside it.
+
+    Errors are squared errors in the units of the data after normalization: per pixel (mean over images and
+    pixels) and per image (sum over pixels, mean over images); with instances, means over them. PCA has as many
+    components as the code has latents, fitted on the training images; as wide as the input or wider it is exact.
+    Where each instance has samples of its own, both baselines are fitted to these, and the means are over instances.
+
+    Returns:
+        `model`, `data`, `versions`: what was measured. `errors`: for each set and for `autoencoder`, `mean_image` and
+        `pca`, what `ErrorMeter.compute` says. `latents`: what `LatentMeter.statistics` says of the code, on the test
+        set. `weights`: of shallow models; `recovery`: of shallow models on data whose true features are known, see
+        `recovery_scores`; both are empty for others.
+
+    Raises:
+        ConfigError: The model was made for samples of another shape, or another number of instances.
+    """
+    return _measure(model, data)[0]
+
+
+def evaluate_run(run: Run, checkpoint: Path | None = None, data: AutoencoderDataModule | None = None) -> dict[str, Any]:
+    """Evaluate a checkpoint of a run on the run's own data, and write `metrics.json` and `latents.csv` into its folder.
+
+    Those of another checkpoint than the best are `metrics.<name>.json` and `latents.<name>.csv`. The table is that of
+    `LatentMeter.write_table`. The probes are the last ones logged; the seconds are those of the whole training, None
+    where it has not ended or an older version did not log them.
+
+    Args:
+        run: The run.
+        checkpoint: The best one by default.
+        data: Its data module, where it is at hand already.
+
+    Raises:
+        CheckpointError: The checkpoint is missing, damaged or not ours.
+    """
+    checkpoint = checkpoint or run.checkpoint
+    measured, latents = _measure(load_autoencoder(checkpoint), data or run.data)
+    results = {
+        "run": str(run.folder),
+        "checkpoint": checkpoint.name,
+        "seed": run.config.get("seed_everything"),
+        **measured,
+        "probes": run.last_values("probe"),
+        "seconds": run.last_values("speed/train_seconds").get("speed/train_seconds"),
+    }
+    which = "" if checkpoint.resolve() == run.checkpoint.resolve() else f".{checkpoint.stem}"
+    # The numbers come last: where they are, all is.
+    latents.write_table(run.folder / f"latents{which}.csv")
+    write_json(run.folder / f"metrics{which}.json", results)
+    return results
+
+
+def describe(model: Autoencoder) -> dict[str, Any]:
+    """Class, size and shape of a model, and the weights of what its loss holds beside the reconstruction."""
+    return {
+        "class": type(model).__name__,
+        "parameters": model.num_parameters,
+        "input_shape": list(model.input_shape),
+        "latent_shape": list(model.latent_shape),
+        "instances": model.instances,
+        "compression_ratio": model.compression_ratio,
+        "is_undercomplete": model.is_undercomplete,
+        "penalties": {name: weight for name, weight in model.loss_weights.items() if weight},
+        "images_seen": model.images_seen,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions that a number may depend on."""
+    import lightning
+    import sklearn
+
+    return {
+        "ae_lightning": ae_lightning.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "numpy": np.__version__,
+        "scikit-learn": sklearn.__version__,
+    }
+
+
+def _measure(model: Autoencoder, data: AutoencoderDataModule) -> tuple[dict[str, Any], LatentMeter]:
+    data.prepare_data()
+    data.setup("fit")
+    data.setup("test")
+    check_shape(data.test_set.take(1)[0], model.input_shape, model.instances, type(model).__name__)
+    baselines = Baselines(data.train_set, model.latent_size, data.instances)
+    latents = LatentMeter(model)
+    latents.measure(data.test_set, data.eval_batch_size)
+
+    def errors(dataset: InMemoryDataset) -> dict[str, dict[str, float]]:
+        ours = model_errors(model, dataset, data.eval_batch_size, data.instances)
+        return {"autoencoder": ours, **baselines.errors(dataset)}
+
+    results = {
+        "model": describe(model),
+        "data": {"class": type(data).__name__, "description": data.description, "hash": data.fingerprint()},
+        "errors": {"validation": errors(data.val_set), "test": errors(data.test_set)},
+        "pca_components": baselines.components,
+        "latents": latents.statistics(),
+        "recovery": recovery(model, data),
+        "weights": weight_statistics(model) if isinstance(model, ShallowAutoencoder) else {},
+        "versions": versions(),
+    }
+    return results, latents

@@ -1,0 +1,126 @@
+"""What the code of a model is like on a whole set, all in all and latent by latent, and what its latents stand for."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from ae_lightning.data.base import AutoencoderDataModule
+from ae_lightning.data.in_memory import InMemoryDataset
+from ae_lightning.files import write_text
+from ae_lightning.metrics.recovery import recovery_scores
+from ae_lightning.metrics.sparsity import L1, FiringDensity, HoyerSparsity, MeanActivation, NearZeroFraction
+from ae_lightning.models.base import Autoencoder
+from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.models.sparse import SparseAutoencoder
+from ae_lightning.models.toy_model import ToyModel
+from ae_lightning.run import LATENT_COLUMNS
+
+# A convolutional code of more values than this, each a place in a map, gets no row for each.
+_MOST_VALUES = 10_000
+
+
+class LatentMeter:
+    """What a model's codes are like; with instances, numbers are means over them unless it is said otherwise.
+
+    A latent of a rectified code fires above zero; of any other code, where it is not exactly zero.
+
+    The mean activation of a latent is that of ReLU(z). Of a code that is nowhere negative this is the mean. Of one that
+    may be, it is the rate that the penalty `kl` draws to its target, and says how active a latent is, as far as it is
+    positive; the plain mean would be near zero for a busy latent of either sign.
+
+    Args:
+        model: The model.
+    """
+
+    def __init__(self, model: Autoencoder) -> None:
+        self._model = model
+        # Evaluation is the first process's own business, also where several trained.
+        alone: dict[str, Any] = {"sync_on_compute": False}
+        self._positive = FiringDensity(**alone)
+        self._nonzero = FiringDensity(two_sided=True, **alone)
+        self._mean = MeanActivation(rectified=True, **alone)
+        self._scalars: dict[str, Metric] = {
+            "l1": L1("sum", **alone),
+            "hoyer": HoyerSparsity(**alone),
+            "near_zero": NearZeroFraction(1e-3, **alone),
+        }
+
+    @torch.no_grad()
+    def measure(self, dataset: InMemoryDataset, batch_size: int) -> None:
+        """Encode a set, batch by batch."""
+        latent_axis = 1 if self._model.instances is None else 2
+        for x, _ in dataset.batches(batch_size):
+            z = self._model.encode(x.to(self._model.device)).flatten(latent_axis).cpu()
+            for meter in (self._positive, self._nonzero, self._mean, *self._scalars.values()):
+                meter.update(z)
+
+    def statistics(self) -> dict[str, Any]:
+        """The code in a few numbers.
+
+        Returns:
+            `active`, `dead`: latents that fired on at least one sample, on none; `l0`: mean number that fire on one
+            sample; `l1`: sum of |z| over latents, mean over samples; `hoyer`: Hoyer's measure, mean over samples;
+            `near_zero`, `negative`: fractions of the code's values that are within 0.001 of zero, that are below it;
+            `mean_activation`: `median`, `min` and `max` over the latents of all instances together.
+
+            Of a model with the penalty `kl` also `target`, and `within_factor_two`: fraction of latents whose mean
+            activation lies between half of it and twice.
+        """
+        density, activation = self._density(), self._mean.compute()
+        dead = float((density == 0).double().sum(-1).mean())
+        # torch's median of an even number of values is the lower of the two in the middle.
+        spread = {"median": np.median(activation.numpy()), "min": activation.min(), "max": activation.max()}
+        return {
+            "active": self._model.latent_size - dead,
+            "dead": dead,
+            "l0": float(density.sum(-1).mean()),
+            **{name: float(metric.compute()) for name, metric in self._scalars.items()},
+            "negative": float(
+                (self._nonzero.firings - self._positive.firings).double().mean() / self._positive.samples
+            ),
+            "mean_activation": {name: float(value) for name, value in spread.items()},
+            **_nearness_to_target(self._model, activation),
+        }
+
+    def write_table(self, path: Path) -> None:
+        """Write a row for each latent of each instance as CSV, in one piece; none for the values of large maps.
+
+        Columns are `instance` (0 in a model without instances), `latent` (its number in the flattened code),
+        `mean_activation` and `firing_density`, the fraction of samples on which it fires.
+        """
+        if len(self._model.latent_shape) > 1 and self._model.latent_size > _MOST_VALUES:
+            return
+        activation, density = self._mean.compute().flatten().tolist(), self._density().flatten().tolist()
+        places = np.ndindex(self._model.instances or 1, self._model.latent_size)
+        rows = zip(places, activation, density, strict=True)
+        lines = (f"{instance},{latent},{mean:.9g},{rate:.9g}" for (instance, latent), mean, rate in rows)
+        write_text(path, "\n".join([",".join(LATENT_COLUMNS), *lines]) + "\n")
+
+    def _density(self) -> Tensor:
+        rectified = isinstance(self._model, ShallowAutoencoder) and self._model.fires_above_zero
+        meter = self._positive if rectified else self._nonzero
+        return meter.firings.double() / meter.samples  # the meter itself would answer in float32
+
+
+def recovery(model: Autoencoder, data: AutoencoderDataModule) -> dict[str, float]:
+    """`recovery_scores` of a model's decoder rows, where it reads sums of directions that are known; empty elsewhere.
+
+    A toy model is no such model: it makes directions of its own.
+    """
+    directions = data.feature_directions
+    if directions is None or not isinstance(model, ShallowAutoencoder) or isinstance(model, ToyModel):
+        return {}
+    if directions.shape[-1] != model.input_size:
+        return {}
+    return recovery_scores(model.decoder_vectors.cpu(), directions.cpu())
+
+
+def _nearness_to_target(model: Autoencoder, activation: Tensor) -> dict[str, float]:
+    if not isinstance(model, SparseAutoencoder) or model.penalty != "kl":
+        return {}
+    near = (activation >= model.target / 2) & (activation <= model.target * 2)
+    return {"target": model.target, "within_factor_two": float(near.double().mean())}
