@@ -18,14 +18,16 @@ from ae_lightning.run import Run
 TABLE = "sweep.csv"
 
 PROBES = ("probe_latent", "probe_raw", "probe_full_latent", "probe_full_raw")
+RECOVERY = ("fraction_recovered", "fully_recovered_instances", "mcc")
 MEASURED = (
     *("test_mse_per_pixel", "test_mse_per_image", "val_mse_per_pixel"),
     *("pca_test_mse_per_pixel", "pca_components", "mean_image_test_mse_per_pixel"),
-    *("parameters", "latent_size", "compression_ratio", "active_latents"),
-    *(*PROBES, "seconds"),
+    *("parameters", "latent_size", "compression_ratio"),
+    *("active_latents", "l0", "l1", "hoyer", "near_zero", "median_mean_activation"),
+    *(*RECOVERY, *PROBES, "seconds"),
 )
 COLUMNS = ("seed", "status", *MEASURED, "run")
-"""Columns of `sweep.csv` behind those of the swept keys; probes where there are any."""
+"""Columns of `sweep.csv` behind those of the swept keys; recovery and probes where there are any."""
 
 Row = dict[str, Any]
 
@@ -36,6 +38,7 @@ def measured(version: Path) -> Row:
     """The numbers of a finished run, from its `metrics.json`."""
     results = Run(version).results
     test, validation = results["errors"]["test"], results["errors"]["validation"]
+    latents = results["latents"]
     probes = {name: results["probes"].get("/".join(name.rsplit("_", 1))) for name in PROBES}
     return {
         "test_mse_per_pixel": test["autoencoder"]["mse_per_pixel"],
@@ -47,7 +50,11 @@ def measured(version: Path) -> Row:
         "parameters": results["model"]["parameters"],
         "latent_size": math.prod(results["model"]["latent_shape"]),
         "compression_ratio": results["model"]["compression_ratio"],
-        "active_latents": results["latents"]["active"],
+        "active_latents": latents["active"],
+        **{name: latents.get(name) for name in ("l0", "l1", "hoyer", "near_zero")},
+        "median_mean_activation": latents.get("mean_activation", {}).get("median"),
+        "is_penalized": bool(results["model"].get("penalties")),
+        **{name: results.get("recovery", {}).get(name) for name in RECOVERY},
         **probes,
         "seconds": results.get("seconds"),
         "data_hash": results["data"]["hash"],
@@ -56,7 +63,9 @@ def measured(version: Path) -> Row:
 
 def write_rows(path: Path, rows: Sequence[Row], keys: Sequence[str]) -> None:
     """Write `sweep.csv` in one piece: the swept keys and `COLUMNS`, empty where a run has no such number."""
-    columns = [*keys, *(name for name in COLUMNS if name not in PROBES or any(row.get(name) for row in rows))]
+    optional = {*PROBES, *RECOVERY}
+    present = {name for row in rows for name, value in row.items() if value is not None}
+    columns = [*keys, *(name for name in COLUMNS if name not in optional or name in present)]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, extrasaction="ignore", restval="")
     writer.writeheader()
@@ -119,6 +128,7 @@ def print_points(console: Console, rows: Sequence[Row], keys: Sequence[str]) -> 
         "parameters": [f"{point.parameters:,}" for point in points],
         "seconds": [_with_spread(point.seconds, ".1f").partition(" ")[0] for point in points],
         "probe, all images" if "full" in probe else "probe": [_with_spread(of, ".4f") for of in probes.values()],
+        **_of_the_code(list(runs.values())),
     }
     constant = {name for name in ("mean image", "parameters") if len(points) > 1 and len(set(known[name])) == 1}
     columns = {name: cells for name, cells in known.items() if name not in constant and any(cells)}
@@ -138,6 +148,18 @@ def print_points(console: Console, rows: Sequence[Row], keys: Sequence[str]) -> 
         console.print("; ".join(f"{name} {known[name][0]}" for name in known if name in constant) + " at every point")
     if len({row["data_hash"] for row in rows if row["status"] == "finished"}) > 1:
         console.print("The runs were measured on different data: their errors may not be in the same units.")
+
+
+def _of_the_code(points: Sequence[Sequence[Row]]) -> dict[str, list[str]]:
+    """Columns of means: how sparse codes are, where a penalty asked for it, and how many features are recovered."""
+    wanted = {"fraction_recovered": ("recovered", ".3f"), "fully_recovered_instances": ("all, in instances", ".1f")}
+    if any(row.get("is_penalized") for rows in points for row in rows):
+        wanted = {"l0": ("L0", ".1f"), "hoyer": ("Hoyer", ".3f")} | wanted
+
+    def mean(rows: Sequence[Row], name: str, form: str) -> str:
+        return _with_spread([row[name] for row in rows if row.get(name) is not None], form).partition(" ")[0]
+
+    return {heading: [mean(rows, name, form) for rows in points] for name, (heading, form) in wanted.items()}
 
 
 def _share(finished: int, all_runs: int) -> str:

@@ -65,6 +65,10 @@ def test_numbers_of_a_run_come_from_its_metrics(tmp_path: Path) -> None:
         "latent_size": 24,
         "compression_ratio": 0.5,
         "active_latents": 11.0,
+        "l0": 12.0,
+        **dict.fromkeys(["l1", "hoyer", "near_zero", "median_mean_activation"]),  # an older run
+        **dict.fromkeys(["fraction_recovered", "fully_recovered_instances", "mcc"]),
+        "is_penalized": False,
         "probe_latent": 0.1,
         "probe_raw": 0.3,
         "probe_full_latent": 0.4,
@@ -75,6 +79,32 @@ def test_numbers_of_a_run_come_from_its_metrics(tmp_path: Path) -> None:
     assert measured(tmp_path) == expected
     (tmp_path / "metrics.json").write_text(json.dumps({**results, "seconds": 2.5}))
     assert measured(tmp_path)["seconds"] == 2.5
+    sparse = {
+        **results,
+        "model": {**results["model"], "penalties": {"kl": 1.0}},
+        "latents": {**results["latents"], "hoyer": 0.25, "mean_activation": {"median": 0.05, "min": 0, "max": 1}},
+        "recovery": {"mcc": 0.9, "fraction_recovered": 0.8, "fully_recovered_instances": 3.0},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(sparse))
+    found = measured(tmp_path)
+    assert (found["is_penalized"], found["hoyer"], found["median_mean_activation"]) == (True, 0.25, 0.05)
+    assert (found["fraction_recovered"], found["fully_recovered_instances"], found["mcc"]) == (0.8, 3.0, 0.9)
+
+
+def test_the_table_says_how_sparse_codes_are_where_a_penalty_asked_for_it(tmp_path: Path) -> None:
+    code = {"l0": 3.0, "hoyer": 0.5}
+    plain = [row(0.1, **code), row(0.2, latent_dim=4, **code)]
+    assert "Hoyer" not in printed(plain, ["latent_dim"])
+    penalized = [row(0.1, is_penalized=True, **code), row(0.1, seed=1, is_penalized=True, l0=5.0, hoyer=0.7)]
+    assert " 4.0 " in printed(penalized, ["latent_dim"])
+    assert " 0.600 " in printed(penalized, ["latent_dim"])
+    recovered = [row(0.1, fraction_recovered=0.75, fully_recovered_instances=2.0)]
+    assert "0.750" in printed(recovered, ["latent_dim"])
+    path = tmp_path / "sweep.csv"
+    write_rows(path, plain, ["latent_dim"])
+    assert "fraction_recovered" not in path.read_text()
+    write_rows(path, recovered, ["latent_dim"])
+    assert "fraction_recovered" in path.read_text()
 
 
 def test_the_csv_has_a_line_for_each_run_and_empty_cells_for_what_is_not_known(tmp_path: Path) -> None:
