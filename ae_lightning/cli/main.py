@@ -24,6 +24,10 @@ COMMANDS = {
         "ae_lightning.cli.latent",
         "Draw a run's latent space: codes by class, lines and sums of codes, a grid of them.",
     ),
+    "sparsity": (
+        "ae_lightning.cli.sparsity",
+        "Draw how sparse a run's code is, what its latents stand for, and an animation.",
+    ),
 }
 """Commands beside Lightning's own: module with a `main(arguments)`, and a line of help."""
 

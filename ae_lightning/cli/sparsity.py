@@ -1,0 +1,139 @@
+"""`ae-lightning sparsity`: pictures of how sparse a run's code is, and of what its latents stand for."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ae_lightning.cli.arguments import CommandParser
+from ae_lightning.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ae_lightning.report.sparsity import SparsityFigures
+
+_DPI = 150
+_FAILED = 2
+# So many frames are there before one wonders; more take seconds.
+_AT_ONCE = 10
+_EXAMPLE = """example:
+  ae-lightning sparsity lightning_logs/toy_sae_resample/version_0 --instances 6
+
+What fits the variant and its data is drawn. Numbers of samples are indices into the test set, from 0 on.
+"""
+_READING = {
+    "penalties": "Each term of the loss as it is before its weight, in training and on the validation set.",
+    "mean_activation": "Left the mean activation of each latent, right on how many samples it fires, on the test set.",
+    "latent_histograms": "Values of the strongest latents where they are not zero, and of all latents together.",
+    "contributions": "The reconstruction of a test sample as a sum: the bias and what each of its latents adds.",
+    "features": "Each arrow is a feature of a toy model, or a decoder row over the known true directions.",
+    "hidden_states": "Test samples that are not zero and their reconstructions, joined by lines.",
+    "fraction_active": "How often each latent fires on the test set, snapshot by snapshot; at zero it is dead.",
+    "animation": "A frame for each snapshot, with latents in red that were resampled since the one before.",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Draw all figures that fit, and say where they are and how to read them; 2 if one of them could not be made."""
+    options = _parser().parse_args(arguments)
+
+    from ae_lightning.cli.open_run import open_run
+    from ae_lightning.report.sparsity import SparsityFigures
+
+    if options.instances < 1:
+        raise ConfigError(f"--instances is {options.instances}; it must be at least 1")
+    run, checkpoint = open_run(options.run, "name a run's folder, or a checkpoint in one")
+    figures = SparsityFigures(run, checkpoint)
+    _check(figures, options)
+    folder = options.output or run.folder / "figures" / "sparsity"
+    folder.mkdir(parents=True, exist_ok=True)
+    makers = {
+        name: _picture(folder / f"{name}.png", draw)
+        for name, draw in figures.fitting(options.sample, options.instances).items()
+    }
+    if options.animation and figures.has_animation:
+        makers["animation"] = lambda: _animate(folder, figures, options.instances)
+    made = [_make(name, make) for name, make in makers.items()]
+    missing = [name for name in figures.needing_snapshots() if options.animation or name != "animation"]
+    if missing:
+        print(
+            f"no {' and no '.join(missing)}: there are no weight snapshots in {run.folder / 'snapshots'}",
+            file=sys.stderr,
+        )
+    return 0 if all(made) else _FAILED
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "sparsity",
+        description="Draw how sparse the code of a run is, what its latents stand for, and how they came about.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder, or a checkpoint in it")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="where to write (default: RUN/figures/sparsity)"
+    )
+    parser.add_argument(
+        "--sample", type=int, metavar="N", help="test sample to take apart (default: the first with an active latent)"
+    )
+    parser.add_argument(
+        "--instances", type=int, default=12, metavar="N", help="instances side by side, at most (default: 12)"
+    )
+    parser.add_argument("--no-animation", dest="animation", action="store_false", help="leave the animation out")
+    return parser
+
+
+def _check(figures: "SparsityFigures", options: argparse.Namespace) -> None:
+    """All mistakes come before the first file."""
+    name = type(figures.model).__name__
+    fitting = figures.fitting()
+    if not fitting:
+        raise ConfigError(
+            f"the code of {name} is no vector but maps, of which `ae-lightning sparsity` draws nothing; "
+            "`ae-lightning latent` draws them"
+        )
+    if options.sample is not None:
+        figures.sample(options.sample)
+        if "contributions" not in fitting:
+            raise ConfigError(f"--sample is of no use here: reconstructions of {name} are not taken apart into latents")
+
+
+def _make(name: str, make: Callable[[], list[Path]]) -> bool:
+    """Make a figure and say where it is, or why there is none; whether there is one."""
+    try:
+        paths = make()
+    except (ValueError, UserError) as error:  # such as weights that are not finite
+        print(f"ae-lightning: error: {name} cannot be drawn: {error}", file=sys.stderr)
+        return False
+    print("\n".join(map(str, paths)) + f"\n  {_READING[name]}")
+    return True
+
+
+def _picture(path: Path, draw: Callable[[], "Figure"]) -> Callable[[], list[Path]]:
+    def write() -> list[Path]:
+        from ae_lightning.files import replacing
+
+        figure = draw()
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=_DPI, format="png")
+        return [path]
+
+    return write
+
+
+def _animate(folder: Path, figures: "SparsityFigures", instances: int) -> list[Path]:
+    from ae_lightning.files import replacing, write_text
+    from ae_lightning.plots.animation import animation_html, write_gif
+
+    if (count := len(figures.run.snapshots)) > _AT_ONCE:
+        print(f"drawing the animation of {count} snapshots …", file=sys.stderr)
+    frames, captions = figures.animation(instances)
+    run = figures.run.folder
+    page, gif = folder / "animation.html", folder / "animation.gif"
+    write_text(page, animation_html(frames, captions, f"{run.parent.name}/{run.name}"))
+    with replacing(gif) as temporary:
+        write_gif(frames, temporary)
+    return [page, gif]

@@ -1,0 +1,78 @@
+"""What a model makes of a set: its codes, now and at earlier moments of its training, a batch at a time."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ae_lightning.data.in_memory import InMemoryDataset
+from ae_lightning.metrics.sparsity import FiringDensity
+from ae_lightning.models.base import Autoencoder
+from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.nn.evaluation_mode import evaluation_mode
+
+Shallow = TypeVar("Shallow", bound=ShallowAutoencoder)
+
+MOST_SAMPLES = 10_000
+"""How many samples are encoded at most where they are encoded again and again."""
+
+MOST_MOMENTS = 121
+"""How many snapshots are looked at most; of more of them so many, at equal distances in their list."""
+
+
+def by_instance(values: Tensor, model: Autoencoder) -> Tensor:
+    """Values of a model with the instances first, also where it has none: (…) becomes (1, …)."""
+    return values if model.instances is not None else values.unsqueeze(0)
+
+
+def encode(model: Autoencoder, x: Tensor) -> Tensor:
+    """Codes of a batch without gradients, in evaluation mode: (instances, batch, *latent_shape)."""
+    parameter = next(model.parameters())
+    with evaluation_mode(model):
+        return by_instance(model.encode(x.to(parameter.device, parameter.dtype)), model)
+
+
+def decode(model: Autoencoder, z: Tensor) -> Tensor:
+    """Reconstructions from codes (instances, batch, *latent_shape): (instances, batch, *input_shape)."""
+    with evaluation_mode(model):
+        return by_instance(model.decode(z if model.instances is not None else z[0]), model)
+
+
+def first_batches(dataset: InMemoryDataset, batch_size: int, n: int = MOST_SAMPLES) -> Iterator[Tensor]:
+    """The first n samples of a set, in its order, in batches (batch, …)."""
+    end = min(n, len(dataset))
+    for start in range(0, end, batch_size):
+        yield dataset.__getitems__(torch.arange(start, min(start + batch_size, end), device=dataset.device))[0]
+
+
+def chosen_moments(steps: Sequence[int], most: int = MOST_MOMENTS) -> list[int]:
+    """The steps, or so many of them at equal distances in their list, the first and the last among them."""
+    places = np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int)
+    return [steps[place] for place in places.tolist()]
+
+
+def at_snapshots(
+    model: Shallow, snapshots: Mapping[int, Mapping[str, Tensor]], steps: Sequence[int]
+) -> Iterator[tuple[int, Shallow]]:
+    """The model as it was at each of these steps: always the same copy, whose weights are other ones each time.
+
+    Raises:
+        ValueError: A snapshot is not one of this model.
+    """
+    then = copy.deepcopy(model)
+    for step in steps:
+        then.restore(snapshots[step])
+        yield step, then
+
+
+def fractions_active(model: ShallowAutoencoder, dataset: InMemoryDataset, batch_size: int) -> Tensor:
+    """Fraction of the first 10,000 samples of a set on which each latent is above zero, (instances, latent)."""
+    density = FiringDensity()
+    for x in first_batches(dataset, batch_size):
+        density.update(encode(model, x).cpu())
+    return density.compute()

@@ -1,0 +1,280 @@
+"""Which figures show how sparse the code of a run is and what its latents stand for, and how each is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ae_lightning.data.sparse_features import SparseFeaturesDataModule
+from ae_lightning.errors import ConfigError
+from ae_lightning.metrics.sparsity import FiringDensity, MeanActivation
+from ae_lightning.models.checkpoint import load_autoencoder
+from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.models.sparse import SparseAutoencoder
+from ae_lightning.models.toy_model import ToyModel
+from ae_lightning.plots import features as feature_plots
+from ae_lightning.plots import sparsity as sparsity_plots
+from ae_lightning.report import plane
+from ae_lightning.report.animation import TrainingAnimation
+from ae_lightning.report.codes import (
+    MOST_SAMPLES,
+    at_snapshots,
+    chosen_moments,
+    encode,
+    first_batches,
+    fractions_active,
+)
+from ae_lightning.report.contributions import can_be_taken_apart, contribution_figure
+from ae_lightning.report.history import loss_formula, loss_history
+from ae_lightning.run import Run
+
+INSTANCES = 12
+"""How many instances are shown side by side if it is not said."""
+
+# Of a wide code fewer samples are kept: 80 MB of it.
+_MOST_VALUES = 20_000_000
+_DOTS = 300
+
+
+class SparsityFigures:
+    """The figures of a run's model, its history and its snapshots, made when asked for.
+
+    Samples are those of the test set, named by their index. Where there are instances and a figure is of one, it is
+    of the first. No global random number is drawn.
+
+    Args:
+        run: The run; its data are set up here.
+        checkpoint: Which weights to show, the best by default.
+    """
+
+    def __init__(self, run: Run, checkpoint: Path | None = None) -> None:
+        self.run = run
+        self.model = run.model if checkpoint is None else load_autoencoder(checkpoint)
+        self.data = run.data
+        self.data.setup()
+
+    def fitting(self, sample: int | None = None, instances: int = INSTANCES) -> dict[str, Callable[[], Figure]]:
+        """The figures that this run allows, by name; none where the code is no vector.
+
+        Args:
+            sample: The one that `contributions` takes apart.
+            instances: How many are shown at most where several are.
+        """
+        if len(self.model.latent_shape) != 1:
+            return {}
+        figures: dict[str, Callable[[], Figure]] = {}
+        if loss_history(self.run.metrics):
+            figures["penalties"] = self.penalties
+        figures |= {"mean_activation": self.mean_activation, "latent_histograms": self.latent_histograms}
+        if can_be_taken_apart(self.model):
+            figures["contributions"] = partial(self.contributions, sample)
+        if plane.has_plane(self.model):
+            figures["features"] = partial(self.features, instances)
+            if not self._is_toy:
+                figures["hidden_states"] = partial(self.hidden_states, instances)
+        if self._is_rectified and self.run.snapshots:
+            figures["fraction_active"] = partial(self.fraction_active, instances)
+        return figures
+
+    def needing_snapshots(self) -> list[str]:
+        """Names of what this run's model would allow, and `animation` too, if the run had weight snapshots."""
+        if self.run.snapshots:
+            return []
+        wanted = {"fraction_active": self._is_rectified, "animation": plane.has_plane(self.model)}
+        return [name for name, fits in wanted.items() if fits]
+
+    @property
+    def has_animation(self) -> bool:
+        """Whether there is a plane to draw in, and snapshots."""
+        return plane.has_plane(self.model) and bool(self.run.snapshots)
+
+    def penalties(self) -> Figure:
+        """Each term of the loss over optimizer steps, not weighted; of a loss of several terms the sum as well."""
+        history = loss_history(self.run.metrics)
+        return sparsity_plots.penalty_history(history, loss_formula(self.model.loss_weights, history))
+
+    def mean_activation(self) -> Figure:
+        """Mean of ReLU(z) of each latent over the test set, and how often latents fire.
+
+        A latent of a rectified code fires above zero; of any other code, where it is not exactly zero.
+        """
+        mean, density = MeanActivation(rectified=True), FiringDensity(two_sided=not self._is_rectified)
+        for x, _ in self.data.test_set.batches(self.data.eval_batch_size):
+            z = encode(self.model, x)[0].cpu()
+            mean.update(z)
+            density.update(z)
+        has_target = isinstance(self.model, SparseAutoencoder) and self.model.penalty == "kl"
+        target = float(self.model.target) if has_target else None  # type: ignore[arg-type]
+        return self._of_first(sparsity_plots.mean_activations(mean.compute(), density.compute(), target or None))
+
+    def latent_histograms(self, latents: list[int] | None = None, most: int = 25) -> Figure:
+        """Values of single latents where they are not zero, on up to 10,000 test samples.
+
+        Args:
+            latents: Which; None takes those of the largest mean magnitude.
+            most: How many of these.
+        """
+        n = max(1, min(MOST_SAMPLES, _MOST_VALUES // self.model.latent_size))
+        batches = first_batches(self.data.test_set, self.data.eval_batch_size, n)
+        codes = torch.cat([encode(self.model, x)[0].cpu() for x in batches])
+        return self._of_first(sparsity_plots.latent_histograms(codes, latents, most))
+
+    def contributions(self, sample: int | None = None, most: int = 8) -> Figure:
+        """What the latents add to the reconstruction of a test sample: images, or bars of short vectors.
+
+        Args:
+            sample: Its index; None takes the first on which a latent is active.
+            most: How many latents are drawn singly.
+
+        Raises:
+            ConfigError: There is no such sample, or reconstructions are no sums over latents.
+        """
+        if not can_be_taken_apart(self.model):
+            raise ConfigError(f"the reconstructions of {type(self.model).__name__} are not taken apart into latents")
+        sample = self._first_active() if sample is None else sample
+        title = f"test sample #{sample}" + ("" if self.model.instances is None else ", first instance")
+        value_range = self.data.value_range if all(map(math.isfinite, self.data.value_range)) else None
+        return contribution_figure(self.model, self.sample(sample), most, value_range, title)
+
+    def features(self, instances: int = INSTANCES) -> Figure:
+        """Directions in the plane: a toy model's features, or decoder rows over the true directions.
+
+        Raises:
+            ConfigError: There is no plane.
+        """
+        model = self._in_plane()
+        rows = plane.shown(plane.directions(model), instances)
+        if self._is_toy:
+            return feature_plots.feature_arrows(rows["features"], None, self._titles(instances), "feature directions")
+        behind = plane.true_directions(self.data)
+        return feature_plots.feature_arrows(
+            rows["decoder"], behind, self._titles(instances), "decoder rows", name="latent"
+        )
+
+    def hidden_states(self, instances: int = INSTANCES, n: int = _DOTS) -> Figure:
+        """Test samples in the plane and their reconstructions: the first n that are not zero, of each instance.
+
+        Raises:
+            ConfigError: Samples lie in no plane.
+        """
+        model = self._in_plane()
+        if self._is_toy:
+            raise ConfigError("a ToyModel reconstructs features, which lie in no plane")
+        states, decoded = plane.reconstructed(model, plane.hidden_states(model, self.data, n))
+        behind = plane.true_directions(self.data)
+        title = f"{states.shape[1]} test samples, those first that are not zero, and their reconstructions"
+        return feature_plots.hidden_states(
+            states[:instances], decoded[:instances], behind, self._titles(instances), title
+        )
+
+    def fraction_active(self, instances: int = INSTANCES) -> Figure:
+        """On which fraction of up to 10,000 test samples each latent fires, at up to 121 of the snapshots.
+
+        Beside it the true probability of features, where it is known, and when latents of these instances were
+        resampled.
+
+        Raises:
+            ConfigError: A latent that does not fire is not exactly zero, or there are no snapshots.
+            ValueError: A snapshot is not one of the model.
+        """
+        snapshots = self.run.snapshots
+        if not (self._is_rectified and snapshots):
+            raise ConfigError("how often latents fire in the course of training needs a rectified code and snapshots")
+        model = cast(ShallowAutoencoder, self.model)
+        steps = chosen_moments(list(snapshots))
+        fired = torch.stack(
+            [
+                fractions_active(then, self.data.test_set, self.data.eval_batch_size)
+                for _, then in at_snapshots(model, snapshots, steps)
+            ]
+        )
+        probability, moments = self._probability(instances), self._moments(instances)
+        return sparsity_plots.fraction_active(
+            steps, fired[:, :instances], probability, self._titles(instances), moments
+        )
+
+    def animation(self, instances: int = INSTANCES) -> tuple[list[np.ndarray], list[str]]:
+        """Frames over the snapshots, and a caption for each; see `TrainingAnimation`.
+
+        Raises:
+            ConfigError: There is no plane, or there are no snapshots.
+            ValueError: A snapshot is not one of the model, or not finite.
+        """
+        model = self._in_plane()
+        if not self.run.snapshots:
+            raise ConfigError(f"there are no weight snapshots in {self.run.folder}, which an animation is made of")
+        return TrainingAnimation(self.run, model, instances).frames()
+
+    def sample(self, index: int) -> Tensor:
+        """One sample of the test set.
+
+        Raises:
+            ConfigError: There is none of this index.
+        """
+        count = len(self.data.test_set)
+        if not 0 <= index < count:
+            raise ConfigError(f"sample {index} is not in the test set, which has {count} (0 to {count - 1})")
+        return self.data.test_set[index][0]
+
+    # --- details -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _is_toy(self) -> bool:
+        return isinstance(self.model, ToyModel)
+
+    @cached_property
+    def _is_rectified(self) -> bool:
+        return isinstance(self.model, ShallowAutoencoder) and self.model.fires_above_zero
+
+    def _in_plane(self) -> ShallowAutoencoder:
+        if not plane.has_plane(self.model):
+            raise ConfigError(
+                f"this {type(self.model).__name__} has no directions of two numbers, to be drawn in a plane"
+            )
+        return cast(ShallowAutoencoder, self.model)
+
+    def _of_first(self, figure: Figure) -> Figure:
+        """The figure, which says so if it is of one of several instances."""
+        if self.model.instances is not None:
+            figure.suptitle(f"the first of {self.model.instances} instances", fontsize=10)
+        return figure
+
+    def _titles(self, instances: int) -> list[str] | None:
+        """Names of the instances shown, with the probability of features where it tells them apart."""
+        if self.model.instances is None:
+            return None
+        names = [f"instance {i}" for i in range(min(instances, self.model.instances))]
+        probability = self._probability(instances)
+        if probability is None or probability.ndim < 2 or not bool((probability == probability[:, :1]).all()):
+            return names
+        return [f"{name}: p = {p:.3g}" for name, p in zip(names, probability[:, 0].tolist(), strict=True)]
+
+    def _probability(self, instances: int) -> Tensor | None:
+        """Probabilities of the true features, (features,), or (instances, features) where they differ."""
+        if not isinstance(self.data, SparseFeaturesDataModule):
+            return None
+        probability = self.data.probability
+        return probability if probability.ndim == 1 else probability[:instances]
+
+    def _moments(self, instances: int) -> np.ndarray:
+        """Steps at which latents of the instances shown were resampled."""
+        table = self.run.resampled
+        return np.unique(table["step"][table["instance"] < instances])
+
+    def _first_active(self) -> int:
+        """The first test sample on which a latent is active; 0 where there is none."""
+        start = 0
+        for x in first_batches(self.data.test_set, self.data.eval_batch_size):
+            active = (encode(self.model, x)[0] != 0).any(dim=-1).nonzero()
+            if len(active):
+                return start + int(active[0])
+            start += len(x)
+        return 0
