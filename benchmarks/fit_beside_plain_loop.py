@@ -12,14 +12,13 @@ import contextlib
 import multiprocessing
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
+from timed_fit import seconds_of_fit, table_of_ratios
 from torch import Tensor, nn
 
 BATCH = 256
@@ -68,31 +67,8 @@ def plain_loop(train: Tensor, val: Tensor, autocast: bool = False) -> float:
 
 
 def fit(options: list[str]) -> float:
-    """Seconds that `trainer.fit` takes, with the callbacks and loggers the command line gives it."""
-    from ae_lightning.cli.configs import resolve_names
-    from ae_lightning.cli.lightning_cli import AutoencoderCLI, quiet_lightning
-    from ae_lightning.models import variants
-
-    class Timed(AutoencoderCLI):
-        seconds = 0.0
-
-        def before_fit(self) -> None:
-            self.datamodule.prepare_data()
-            self.datamodule.setup("fit")
-
-        def fit(self, **kwargs: Any) -> None:
-            start = time.perf_counter()
-            super().fit(**kwargs)
-            self.seconds = time.perf_counter() - start
-
-        def after_fit(self) -> None:
-            """Leave the final evaluation out: the plain loop has none."""
-
-    variants()
-    quiet_lightning()
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = ["fit", "--config", "overcomplete_mnist", *options, "--trainer.default_root_dir", folder]
-        return Timed(resolve_names(arguments)).seconds
+    """Seconds of the experiment's fit."""
+    return seconds_of_fit(["--config", "overcomplete_mnist", *options])
 
 
 def arithmetic_floor(steps: int, repeats: int = 20) -> float:
@@ -158,24 +134,18 @@ def main() -> None:
         times["plain loop, bfloat16 autocast"].append(plain_loop(train, val, autocast=True))
         for name, (options, _) in ROWS.items():
             times[name].append(fit(options))
-    console.print(_table(times, len(train)))
+    table = table_of_ratios(
+        f"one pass of {len(train):,} images",
+        times,
+        "plain loop, float32",
+        {name: wanted for name, (_, wanted) in ROWS.items() if wanted},
+    )
+    floor = arithmetic_floor(-(-len(train) // BATCH))
+    ratio = floor / statistics.median(times["plain loop, float32"])
+    table.add_row("matrix products alone, float32", f"{floor:.2f}", f"{ratio:.2f}", "")
+    console.print(table)
     console.print(f"loading MNIST from the raw files: {loading:.2f} s (wanted: under 1.5)")
     console.print(f"peak memory of fit above the imported libraries: {memory:.2f} GiB (wanted: under 1.2)")
-
-
-def _table(times: dict[str, list[float]], images: int) -> Table:
-    table = Table(title=f"one pass of {images:,} images, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    for heading in ("", "seconds (median)", "of the plain loop", "wanted"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    reference = times["plain loop, float32"]
-    for name, seconds in times.items():
-        ratio = statistics.median(mine / loop for mine, loop in zip(seconds, reference, strict=True))
-        wanted = ROWS[name][1] if name in ROWS else None
-        limit = f"≤ {wanted}" if wanted else ""
-        table.add_row(name, f"{statistics.median(seconds):.2f}", f"{ratio:.2f}", limit)
-    floor = arithmetic_floor(-(-images // BATCH))
-    table.add_row("matrix products alone, float32", f"{floor:.2f}", f"{floor / statistics.median(reference):.2f}", "")
-    return table
 
 
 if __name__ == "__main__":
