@@ -15,9 +15,7 @@ def seconds_of_fit(arguments: list[str]) -> float:
 
     Data are loaded before, and the evaluation at the end is left out: a plain loop has neither.
     """
-    from ae_lightning.cli.configs import resolve_names
-    from ae_lightning.cli.lightning_cli import AutoencoderCLI, quiet_lightning
-    from ae_lightning.models import variants
+    from ae_lightning.cli.lightning_cli import AutoencoderCLI, prepare
 
     class Timed(AutoencoderCLI):
         seconds = 0.0
@@ -34,10 +32,8 @@ def seconds_of_fit(arguments: list[str]) -> float:
         def after_fit(self) -> None:
             """Leave the final evaluation out."""
 
-    variants()
-    quiet_lightning()
     with tempfile.TemporaryDirectory() as folder:
-        return Timed(resolve_names(["fit", *arguments, "--trainer.default_root_dir", folder])).seconds
+        return Timed(prepare(["fit", *arguments, "--trainer.default_root_dir", folder])).seconds
 
 
 def table_of_ratios(

@@ -29,6 +29,7 @@ from ae_lightning.callbacks.throughput import Throughput
 from ae_lightning.callbacks.weight_statistics import WeightStatistics  # noqa: F401 - known by its short name
 from ae_lightning.cli import run_folder
 from ae_lightning.cli.configs import config_files, resolve_names
+from ae_lightning.cli.device_check import settle_device_check
 from ae_lightning.cli.evaluate import print_model, print_results
 from ae_lightning.cli.main import COMMANDS
 from ae_lightning.cli.optimizer_defaults import with_own_defaults
@@ -304,6 +305,7 @@ def prepare(arguments: list[str]) -> list[str]:
         raise ConfigError(_NO_CHECKPOINT)
     variants()  # importing them makes their short names known to the parser
     quiet_lightning()
+    settle_device_check()
     arguments = with_run_config(resolve_names(arguments))
     for path in config_files(arguments):
         check_yaml(path)

@@ -99,7 +99,9 @@ class ToyActivationsDataModule(SparseFeaturesDataModule):
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         """Draw n activations (n, hidden_dim), or (n, instances, hidden_dim), and their features (n, …, features)."""
         features = self.draw_features(n, generator)
-        return features @ self.feature_directions.to(features.device), features
+        # Instances first, as they lie in memory: otherwise all would be copied for the product.
+        activations = features.movedim(0, -2) @ self.feature_directions.to(features.device)
+        return activations.movedim(-2, 0), features
 
     def _toy(self) -> ToyModel:
         """The toy model, without instances."""

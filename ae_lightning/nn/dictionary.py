@@ -126,7 +126,5 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Compute x W + b over optional instances, under autocast in the precision that `torch.nn.Linear` has."""
     if weight.ndim == 2:  # one product that adds the bias as it goes, a tenth of the time saved
         return F.linear(x, weight.mT, bias)
-    if x.ndim == 3 and bias is not None:
-        return torch.baddbmm(bias.unsqueeze(-2), x, weight)
     product = x @ weight
     return product if bias is None else product + bias.unsqueeze(-2).to(product.dtype)

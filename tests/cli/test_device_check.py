@@ -1,0 +1,32 @@
+"""The question for a GPU is cheap after the command line has started."""
+
+import ctypes
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from ae_lightning.cli.device_check import settle_device_check
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_without_a_gpu_no_library_is_looked_for_at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # as Lightning leaves it
+    settle_device_check()
+    opened = []
+    load: Callable[..., Any] = ctypes.CDLL
+    monkeypatch.setattr(ctypes, "CDLL", lambda *args, **kwargs: opened.append(args) or load(*args, **kwargs))
+    weight = torch.nn.Parameter(torch.ones(3))
+    weight.grad = torch.ones(3)
+    torch.optim.Adam([weight], fused=True).step()
+    assert opened == []
+    assert not torch.cuda.is_available()
+
+
+def test_with_a_gpu_the_question_stays_as_lightning_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    settle_device_check()
+    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
