@@ -12,6 +12,7 @@ from ae_lightning.callbacks.schedule import Clock, Schedule
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.loggers import write_picture
 from ae_lightning.models.base import Autoencoder
+from ae_lightning.models.checks import check_shape
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.plots.reconstructions import reconstruction_tile
 from ae_lightning.plots.tiles import as_images, tile, to_rgb_signed, viewable_shape
@@ -71,6 +72,7 @@ class TensorBoardImages(Callback):
 
     def _reconstructions(self, trainer: Trainer, module: Autoencoder, data: AutoencoderDataModule) -> np.ndarray:
         x, _ = data.val_set.take(self.samples)
+        check_shape(x, module.input_shape, module.instances, type(module).__name__)  # this is the first look at them
         with observing(trainer, module):
             x_hat = module(x.to(module.device)).x_hat.float().cpu()
             x = module.like_output(x)

@@ -172,9 +172,10 @@ class ResampleDeadLatents(Callback):
         total = RunLength.of(trainer).total_steps
         last = total - self.every if self.stop_after is None else self.stop_after
         if last < self.every and trainer.is_global_zero:
+            latest = f", and none may come after step {last:g}" if last > 0 else ""
             warnings.warn(
                 f"ResampleDeadLatents does nothing in this run of {total:g} steps: its first moment is step "
-                f"{self.every}, and none may come after step {max(last, 0):g}; lower every, or set stop_after",
+                f"{self.every}{latest}; lower every, or train longer",
                 Notice,
                 stacklevel=2,
             )

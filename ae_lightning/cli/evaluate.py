@@ -65,6 +65,11 @@ def print_model(model: dict[str, Any]) -> None:
     )
 
 
+def _count(number: float) -> str:
+    """A whole number as it is; a mean of several with two digits behind the point."""
+    return f"{number:.0f}" if number == round(number) else f"{number:.2f}"
+
+
 def _sample(results: dict[str, Any]) -> str:
     return "image" if len(results["model"]["input_shape"]) == 3 else "sample"
 
@@ -79,8 +84,10 @@ def _error_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _latent_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
     latents, sample = results["latents"], _sample(results)
-    alive = f"{latents['active']:.0f} active, {latents['dead']:.0f} dead"
-    yield "latents", f"{alive}; L0 {latents['l0']:.1f} per {sample}"
+    alive = f"{_count(latents['active'])} active, {_count(latents['dead'])} dead"
+    copies = results["model"]["instances"]
+    mean = f" (means of {copies} instances)" if copies else ""
+    yield "latents", f"{alive}; L0 {latents['l0']:.3g} per {sample}{mean}"
     size = f"L1 {latents['l1']:.3g} per {sample}, Hoyer {latents['hoyer']:.2f}"
     yield "code", f"{size}, |z| ≤ 0.001 in {latents['near_zero']:.0%}"
     # The mean of the positive part says little of a code of either sign, unless something is asked of it.

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from ae_lightning.callbacks.linear_probe import LinearProbe
 from ae_lightning.callbacks.weight_statistics import WeightStatistics
+from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.files import write_text
 from ae_lightning.models.shallow import ShallowAutoencoder
 
@@ -18,6 +19,7 @@ CHARTS = {
     "linear probe": ["Multiline", ["probe/latent", "probe/raw", "probe/pca", "probe/untrained"]],
     "rank": ["Multiline", ["weights/encoder_effective_rank", "weights/decoder_effective_rank"]],
     "sparsity": ["Multiline", ["sparsity/l0", "sparsity/dead_fraction"]],
+    "recovery": ["Multiline", ["recovery/mcc", "recovery/mmcs", "recovery/fraction_recovered"]],
 }
 """TensorBoard's custom scalars: curves that belong together, in one chart each."""
 
@@ -82,5 +84,11 @@ def _layout(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         "linear probe": LinearProbe in callbacks,
         "rank": shallow and WeightStatistics in callbacks,
         "sparsity": shallow and module.fires_above_zero,
+        "recovery": shallow and _knows_directions(trainer.datamodule),  # type: ignore[attr-defined]
     }
     return {"training": {name: chart for name, chart in CHARTS.items() if shown[name]}}
+
+
+def _knows_directions(data: Any) -> bool:
+    """Whether these are data of a kind that know the directions they are sums of, be it only after their `setup`."""
+    return getattr(type(data), "feature_directions", None) not in (None, AutoencoderDataModule.feature_directions)

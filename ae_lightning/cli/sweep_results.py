@@ -139,7 +139,9 @@ def print_points(console: Console, rows: Sequence[Row], keys: Sequence[str]) -> 
         table.add_column(key, overflow="fold")
     for name in columns:
         table.add_column(
-            name.replace(" ", "\n") if name == "mean image" else name.replace(", ", ",\n"), justify="right"
+            name.replace(" ", "\n") if name == "mean image" else name.replace(", ", ",\n"),
+            justify="right",
+            overflow="fold",
         )
     for point, *cells in zip(points, *columns.values(), strict=True):
         table.add_row(*map(text_of, point.values), *(cell.replace(" ", _NO_BREAK) for cell in cells))
@@ -152,9 +154,9 @@ def print_points(console: Console, rows: Sequence[Row], keys: Sequence[str]) -> 
 
 def _of_the_code(points: Sequence[Sequence[Row]]) -> dict[str, list[str]]:
     """Columns of means: how sparse codes are, where a penalty asked for it, and how many features are recovered."""
-    wanted = {"fraction_recovered": ("recovered", ".3f"), "fully_recovered_instances": ("all, in instances", ".1f")}
+    wanted = {"fraction_recovered": ("recovered", ".3f"), "fully_recovered_instances": ("all found", ".1f")}
     if any(row.get("is_penalized") for rows in points for row in rows):
-        wanted = {"l0": ("L0", ".1f"), "hoyer": ("Hoyer", ".3f")} | wanted
+        wanted = {"l0": ("L0", ".3g"), "hoyer": ("Hoyer", ".3f")} | wanted
 
     def mean(rows: Sequence[Row], name: str, form: str) -> str:
         return _with_spread([row[name] for row in rows if row.get(name) is not None], form).partition(" ")[0]

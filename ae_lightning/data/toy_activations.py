@@ -15,7 +15,7 @@ from torch import Tensor
 from ae_lightning.data.in_memory import Batch
 from ae_lightning.data.sparse_features import SparseFeaturesDataModule
 from ae_lightning.data.toy_training import ToyTraining
-from ae_lightning.errors import ConfigError, DataError, Notice
+from ae_lightning.errors import CheckpointError, ConfigError, DataError, Notice
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.per_feature import PerFeature, per_feature
@@ -31,7 +31,8 @@ class ToyActivationsDataModule(SparseFeaturesDataModule):
     Source: Elhage et al. (2022), "Toy Models of Superposition"; Sharkey et al. (2022) for the autoencoder on top.
 
     Args:
-        toy_model: Checkpoint of a `ToyModel`, or a run's folder; null trains one.
+        toy_model: Checkpoint of a `ToyModel`, or a run's folder; null trains one. If it has instances, and `instances`
+            is given, it must be as many, so that nothing else is meant than the one model for all.
         hidden_dim: Hidden dimensions of the toy model, the numbers in a sample.
         toy_importance: Importance of the features for the toy model that is trained here.
         toy_steps: Optimizer steps for which it is trained.
@@ -58,7 +59,7 @@ class ToyActivationsDataModule(SparseFeaturesDataModule):
                 raise ConfigError(f"--data.{option} is {size}; it must be at least 1.")
         if not bool((per_feature("--data.toy_importance", toy_importance, self.features, None) >= 0).all()):
             raise ConfigError("--data.toy_importance has a number below 0; each must be at least 0.")
-        self.toy_model = None if toy_model is None else Path(toy_model)
+        self.toy_model = None if toy_model is None else Path(toy_model).expanduser()
         self.hidden_dim = hidden_dim
         folder = Path(root or os.environ.get("AE_LIGHTNING_DATA") or "data").expanduser()
         self._training = ToyTraining(self.distribution, self.seed, hidden_dim, toy_importance, toy_steps, folder)
@@ -107,7 +108,11 @@ class ToyActivationsDataModule(SparseFeaturesDataModule):
         """The toy model, without instances."""
         if self.toy_model is None:
             return self._training.model()
-        model = load_autoencoder(self.toy_model)
+        try:
+            model = load_autoencoder(self.toy_model)
+        except CheckpointError as error:
+            where = "" if self.toy_model.is_absolute() else f" (a relative path counts from {Path.cwd()})"
+            raise CheckpointError(f"--data.toy_model: {error}{where}") from error
         if not isinstance(model, ToyModel):
             raise ConfigError(f"--data.toy_model {self.toy_model} is a {type(model).__name__}; it must be a ToyModel.")
         self._require_same_sizes(model)

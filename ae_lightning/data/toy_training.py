@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,8 @@ class ToyTraining:
             DataError: It cannot be written.
         """
         if not self.path.is_file():
+            with self._writing():  # before the work is done
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             self._keep(self.train())
         try:
             with torch.random.fork_rng(devices=[]):  # a model is built with random weights before its own are read
@@ -88,10 +92,13 @@ class ToyTraining:
     def _keep(self, model: ToyModel) -> None:
         checkpoint: dict[str, Any] = {"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams)}
         stamp_identity(model, checkpoint)
+        with self._writing(), replacing(self.path) as temporary:
+            torch.save(checkpoint, temporary)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(self.path) as temporary:
-                torch.save(checkpoint, temporary)
+            yield
         except OSError as error:
             reason = (error.strerror or "for an unknown reason").lower()
             raise DataError(

@@ -1,6 +1,7 @@
 """A model, or a run, measured as a whole."""
 
 import platform
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import ae_lightning
 from ae_lightning.callbacks.weight_statistics import weight_statistics
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
+from ae_lightning.errors import Notice
 from ae_lightning.evaluation.errors import Baselines, model_errors
 from ae_lightning.evaluation.latents import LatentMeter, recovery
 from ae_lightning.files import write_json
@@ -66,6 +68,13 @@ def evaluate_run(run: Run, checkpoint: Path | None = None, data: AutoencoderData
         "probes": run.last_values("probe"),
         "seconds": run.last_values("speed/train_seconds").get("speed/train_seconds"),
     }
+    before = run.results.get("data", {}).get("hash", results["data"]["hash"])
+    if before != results["data"]["hash"]:
+        warnings.warn(
+            f"{run.folder} was measured before on data of another hash ({before}): its data are no longer the same",
+            Notice,
+            stacklevel=2,
+        )
     which = "" if checkpoint.resolve() == run.checkpoint.resolve() else f".{checkpoint.stem}"
     # The numbers come last: where they are, all is.
     latents.write_table(run.folder / f"latents{which}.csv")

@@ -45,7 +45,7 @@ class LatentMeter:
         self._mean = MeanActivation(rectified=True, **alone)
         self._scalars: dict[str, Metric] = {
             "l1": L1("sum", **alone),
-            "hoyer": HoyerSparsity(**alone),
+            "hoyer": HoyerSparsity(nonzero_only=True, **alone),
             "near_zero": NearZeroFraction(1e-3, **alone),
         }
 
@@ -63,7 +63,8 @@ class LatentMeter:
 
         Returns:
             `active`, `dead`: latents that fired on at least one sample, on none; `l0`: mean number that fire on one
-            sample; `l1`: sum of |z| over latents, mean over samples; `hoyer`: Hoyer's measure, mean over samples;
+            sample; `l1`: sum of |z| over latents, mean over samples; `hoyer`: Hoyer's measure, mean over samples
+            whose code is not zero;
             `near_zero`, `negative`: fractions of the code's values that are within 0.001 of zero, that are below it;
             `mean_activation`: `median`, `min` and `max` over the latents of all instances together.
 

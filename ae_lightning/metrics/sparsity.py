@@ -168,19 +168,34 @@ class L1(_MeanOverSamples):
 class HoyerSparsity(_MeanOverSamples):
     """Hoyer's measure, mean over samples, a scalar in [0, 1]: 1 is one active latent; over instances the mean.
 
-    A sample whose code is zero counts with 0, see ``losses.sparsity.hoyer_sparsity``.
+    A sample whose code is zero counts with 0, see ``losses.sparsity.hoyer_sparsity``, as if it were dense, unless it
+    is left out: of sparse features most samples have none.
 
     Args:
+        nonzero_only: Leave out samples whose code is zero, and instances that have no other; 0 where all are zero.
         **kwargs: Arguments of ``torchmetrics.Metric``.
     """
 
     higher_is_better = True
 
+    def __init__(self, *, nonzero_only: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.nonzero_only = nonzero_only
+
     def update(self, z: Tensor) -> None:
         """Add a batch of codes of shape (..., batch, latent)."""
         measures = hoyer_sparsity(_checked(z).detach())
-        self.total = self.total + measures.sum(dim=-1, dtype=torch.float64).mean()
-        self.samples = self.samples + z.shape[-2]
+        if self.nonzero_only:
+            self.total = self.total + measures.sum(dim=-1, dtype=torch.float64)
+            self.samples = self.samples + (z != 0).any(dim=-1).sum(dim=-1)
+        else:
+            self.total = self.total + measures.sum(dim=-1, dtype=torch.float64).mean()
+            self.samples = self.samples + z.shape[-2]
+
+    def compute(self) -> Tensor:
+        """Answer the mean in float64; NaN before the first sample, unless zeros are left out."""
+        mean = super().compute()
+        return mean.nanmean().nan_to_num(0.0) if self.nonzero_only else mean
 
 
 class MeanActivation(_MeanOverSamples):

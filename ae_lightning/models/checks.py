@@ -166,7 +166,8 @@ def check_range(
         what = "bce loss" if reconstruction_loss == "bce" else f"output of {variant}"
         raise ConfigError(
             f"the {what} covers [{low:g}, {high:g}], but the first batch spans [{least:.4g}, {most:.4g}]: set "
-            "--data.normalize unit, or choose --model.output_activation none with --model.reconstruction_loss mse"
+            "--data.normalize unit where the data can be scaled, or choose --model.output_activation none with "
+            "--model.reconstruction_loss mse"
         )
 
 

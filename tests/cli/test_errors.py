@@ -393,3 +393,19 @@ def test_debug_lets_the_exception_through(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="mean OvercompleteAutoencoder"):
         main(["fit", "--model", "OvercompletAutoencoder", "--debug"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--config", "toy_model", "--data.instances", "8"],
+        ["--config", "toy_model", "--model.instances", "8"],
+        ["--model", "FullyConnectedAutoencoder", "--data", "SparseFeaturesDataModule", "--data.instances", "3"],
+    ],
+)
+def test_other_instances_in_the_data_than_in_the_model_are_one_sentence(arguments, ae, tmp_path):
+    code, _, err = ae("fit", *arguments)
+    assert code == 2
+    assert "samples of their own for each of" in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.glob("lightning_logs/*"))

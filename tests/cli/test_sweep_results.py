@@ -96,7 +96,7 @@ def test_the_table_says_how_sparse_codes_are_where_a_penalty_asked_for_it(tmp_pa
     plain = [row(0.1, **code), row(0.2, latent_dim=4, **code)]
     assert "Hoyer" not in printed(plain, ["latent_dim"])
     penalized = [row(0.1, is_penalized=True, **code), row(0.1, seed=1, is_penalized=True, l0=5.0, hoyer=0.7)]
-    assert " 4.0 " in printed(penalized, ["latent_dim"])
+    assert " 4 " in printed(penalized, ["latent_dim"])
     assert " 0.600 " in printed(penalized, ["latent_dim"])
     recovered = [row(0.1, fraction_recovered=0.75, fully_recovered_instances=2.0)]
     assert "0.750" in printed(recovered, ["latent_dim"])

@@ -187,7 +187,9 @@ def test_another_variant_or_none_at_all_is_refused(made, make_trainer, tmp_path)
     other = checkpoint(OvercompleteAutoencoder((5,), 2), SparseFeaturesDataModule(), make_trainer, tmp_path / "o.ckpt")
     with pytest.raises(ConfigError, match=r"--data\.toy_model .*o\.ckpt is a OvercompleteAutoencoder; it must be a To"):
         made(toy_model=other)
-    with pytest.raises(CheckpointError, match=r"^there is no checkpoint at .*missing\.ckpt; .* there: o\.ckpt$"):
+    with pytest.raises(
+        CheckpointError, match=r"^--data\.toy_model: there is no checkpoint at .*missing\.ckpt; .*: o\.ckpt$"
+    ):
         made(toy_model=str(tmp_path / "missing.ckpt"))
     (tmp_path / "broken.ckpt").write_text("nothing")
     with pytest.raises(CheckpointError, match=r"broken\.ckpt is not a checkpoint"):

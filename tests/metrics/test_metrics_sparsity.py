@@ -196,3 +196,22 @@ def test_arguments_out_of_range_are_refused():
         L1("max")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="threshold must not be negative, but it is -1"):
         NearZeroFraction(-1)
+
+
+def test_hoyer_of_the_samples_that_have_a_code_at_all():
+    """Of sparse features most samples are empty: counted as 0 they would make the sparsest code look dense."""
+    z = torch.zeros(6, 4)
+    z[0, 1], z[3] = 2.0, torch.tensor([1.0, 1.0, 0.0, 0.0])
+    pair = (2 - 2 / 2**0.5) / (2 - 1)  # n = 4: (√n − ‖z‖₁/‖z‖₂) / (√n − 1)
+    everything, nonzero = HoyerSparsity(), HoyerSparsity(nonzero_only=True)
+    for metric in (everything, nonzero):
+        metric.update(z[:3])
+        metric.update(z[3:])
+    assert float(everything.compute()) == pytest.approx((1 + pair) / 6)
+    assert float(nonzero.compute()) == pytest.approx((1 + pair) / 2)
+    instances = HoyerSparsity(nonzero_only=True)
+    instances.update(torch.stack([z, torch.zeros(6, 4)]))
+    assert float(instances.compute()) == pytest.approx((1 + pair) / 2)
+    nothing = HoyerSparsity(nonzero_only=True)
+    nothing.update(torch.zeros(3, 4))
+    assert float(nothing.compute()) == 0.0
