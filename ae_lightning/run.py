@@ -1,6 +1,7 @@
 """`Run`: a finished, interrupted or still running fit, read back from its folder."""
 
 import contextlib
+import copy
 import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -19,6 +20,7 @@ from ae_lightning.errors import RunFolderError
 from ae_lightning.loggers import read_rows
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import best_checkpoint, load_autoencoder
+from ae_lightning.nn.evaluation_mode import evaluation_mode
 
 LATENT_COLUMNS = {"instance": np.int64, "latent": np.int64, "mean_activation": np.float64, "firing_density": np.float64}
 """Columns of `latents.csv`, and their types."""
@@ -143,6 +145,40 @@ class Run:
     def model(self) -> Autoencoder:
         """The trained variant, from the best checkpoint, in evaluation mode on the CPU."""
         return load_autoencoder(self.checkpoint)
+
+    def model_at(self, step: int) -> Autoencoder:
+        """A copy of the model as it was at the snapshot nearest to `step`.
+
+        Raises:
+            RunFolderError: There are no snapshots, or this one is damaged.
+            ValueError: It is not one of the model.
+        """
+        model = copy.deepcopy(self.model)
+        model.restore(self.snapshots[self.snapshots.nearest(step)])
+        return model
+
+    def activations(self, step: int, n: int = 1000) -> Tensor:
+        """Codes of the first n test samples at the snapshot nearest to `step`: (n, …), or (instances, n, …).
+
+        Raises:
+            RunFolderError: There are no snapshots, or this one is damaged.
+            ValueError: It is not one of the model.
+        """
+        self.data.setup()
+        model = self.model_at(step)
+        with evaluation_mode(model):
+            return model.encode(self.data.test_set.take(n)[0])
+
+    def images_seen(self, steps: Any) -> np.ndarray:
+        """Training samples seen until optimizer steps (n,), to put a curve over them; (n,).
+
+        Between and beyond the moments at which it was logged it is a straight line.
+        """
+        known = self.series("progress/images_seen")
+        at, seen = (np.concatenate([[0], values]) for values in known)
+        per_step = seen[-1] / max(at[-1], 1)
+        steps = np.asarray(steps, dtype=np.float64)
+        return np.where(steps <= at[-1], np.interp(steps, at, seen), seen[-1] + (steps - at[-1]) * per_step)
 
     @property
     def results(self) -> dict[str, Any]:

@@ -289,3 +289,35 @@ def test_results_are_the_final_numbers(run: Run, folder: Path, tmp_path: Path) -
     assert run.results["seed"] == 17
     (tmp_path / "config.yaml").write_text("{}")
     assert Run.load(tmp_path).results == {}
+
+
+@pytest.mark.parametrize("name", ["overcomplete", "deep", "conv", "stacked"])
+def test_the_model_at_a_snapshot_is_the_model_that_was_trained(name, tmp_path, monkeypatch):
+    """Batch statistics are part of it: without them a deep model would encode otherwise."""
+    options = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3", "--snapshots.schedule.count", "3"]
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--model", name, *options]) == 0
+    (folder,) = tmp_path.glob("lightning_logs/*/version_*")
+    run = Run.load(folder)
+    trained = load_autoencoder(folder / "checkpoints" / "last.ckpt")
+    run.data.setup()
+    x = run.data.test_set.take(20)[0]
+    with torch.no_grad():
+        expected = trained.encode(x)
+    assert torch.equal(run.activations(10**9, n=20), expected)
+    assert not torch.equal(run.activations(0, n=20), expected)
+    assert torch.equal(run.model.encode(x), Run.load(folder).model.encode(x)), "the run's own model is left alone"
+
+
+def test_images_seen_are_known_for_any_step(tmp_path, monkeypatch):
+    options = ["--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1", "--data.batch_size", "100"]
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--model", "OvercompleteAutoencoder", "--model.latent_dim", "4", *options]) == 0
+    (folder,) = tmp_path.glob("lightning_logs/*/version_*")
+    run = Run.load(folder)
+    size = int(run.series("progress/images_seen")[1][0])
+    assert size == 100
+    assert run.images_seen([0, 1, 2.5, 3]).tolist() == [0, 100, 250, 300]
+    steps, seen = run.series("progress/images_seen")
+    assert run.images_seen(steps).tolist() == seen.tolist()
+    assert run.images_seen([steps[-1] + 1])[0] > seen[-1]

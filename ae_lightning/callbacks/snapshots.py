@@ -18,9 +18,9 @@ class WeightSnapshots(Callback):
     """Write `snapshots/step_<n>.safetensors` in the run's folder on a schedule.
 
     A file holds what the model's `snapshot()` gives: for a shallow autoencoder `encoder_vectors` and
-    `decoder_vectors`, both (…, latent, input), `encoder_bias` and `decoder_bias`; for others all parameters by
-    name. `index.json` lists the snapshots with their step, epoch and images seen. Each file appears whole or not
-    at all, so a run can be read while it goes on.
+    `decoder_vectors`, both (…, latent, input), `encoder_bias` and `decoder_bias`; for others all parameters and
+    buffers by name. `index.json` lists the snapshots with their step, epoch and images seen. Each file appears whole
+    or not at all, so a run can be read while it goes on.
 
     Args:
         schedule: When to take them; by default before the first step and after the last.

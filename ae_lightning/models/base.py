@@ -25,6 +25,7 @@ from ae_lightning.models.checks import (
 )
 from ae_lightning.models.constructor import outermost_constructor
 from ae_lightning.models.epoch_means import EpochMeans
+from ae_lightning.models.restore import write_back
 from ae_lightning.nn.evaluation_mode import evaluation_mode
 
 Batch = tuple[Tensor, Tensor]
@@ -126,8 +127,12 @@ class Autoencoder(LightningModule, ABC):
         return self.parameters()
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Weights and biases worth keeping through training, by name; every parameter unless overridden."""
-        return {name: parameter.detach() for name, parameter in self.named_parameters()}
+        """What makes up the model at a moment of training: every parameter and buffer by name, unless overridden."""
+        return {name: value.detach() for name, value in self.state_dict().items()}
+
+    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        """Put the model back into the state of a snapshot; ValueError, and nothing written, if it does not fit."""
+        write_back(snapshot, self.snapshot(), type(self).__name__)
 
     # --- what the base owns ------------------------------------------------------------------------------------
 
@@ -251,6 +256,7 @@ class Autoencoder(LightningModule, ABC):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> AutoencoderOutput:
         """Reconstruction and code of one batch."""
+        check_shape(batch[0], self.input_shape, self.instances, type(self).__name__)
         return self(batch[0])
 
     def on_train_start(self) -> None:

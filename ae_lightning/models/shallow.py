@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checks import require_positive
+from ae_lightning.models.restore import require_fit
 from ae_lightning.nn.activations import ActivationName
 from ae_lightning.nn.dictionary import Dictionary
 
@@ -83,38 +84,17 @@ class ShallowAutoencoder(Autoencoder):
         }
         return {name: part.detach() for name, part in parts.items() if part is not None}
 
-    @torch.no_grad()
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
-        """Write a snapshot into the weights and biases: the inverse of `snapshot`.
-
-        Args:
-            snapshot: What `snapshot` gave for a model of the same shape, on any device.
+        """Write a snapshot into the weights and biases.
 
         Raises:
-            ValueError: Names or shapes are other ones, or the weights are tied and those of the snapshot were not;
-                nothing is written then.
+            ValueError: It does not fit, or the weights are tied and those of the snapshot were not; nothing is written.
         """
-        parts = self.snapshot()
-        has, needs = _shapes(snapshot), _shapes(parts)
-        if has != needs:
-            raise ValueError(f"the snapshot holds {_listed(has)}, but {type(self).__name__} has {_listed(needs)}")
-        if self.dictionary.W_dec is None and not _same(snapshot["encoder_vectors"], snapshot["decoder_vectors"]):
+        require_fit(snapshot, self.snapshot(), type(self).__name__)
+        encoder, decoder = snapshot["encoder_vectors"], snapshot["decoder_vectors"]
+        if self.dictionary.W_dec is None and not torch.allclose(encoder, decoder, rtol=0, atol=0, equal_nan=True):
             raise ValueError(
                 f"the snapshot has an encoder and a decoder of its own, but the weights of this {type(self).__name__} "
                 "are tied"
             )
-        for name, part in parts.items():
-            part.copy_(snapshot[name])
-
-
-def _shapes(parts: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(part.shape) for name, part in parts.items()}
-
-
-def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items())) or "nothing"
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors hold the same numbers, NaN included."""
-    return torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+        super().restore(snapshot)

@@ -16,7 +16,7 @@ from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.nn.evaluation_mode import evaluation_mode
 
-Shallow = TypeVar("Shallow", bound=ShallowAutoencoder)
+Model = TypeVar("Model", bound=Autoencoder)
 
 MOST_SAMPLES = 10_000
 """How many samples are encoded at most where they are encoded again and again."""
@@ -57,8 +57,8 @@ def chosen_moments(steps: Sequence[int], most: int = MOST_MOMENTS) -> list[int]:
 
 
 def at_snapshots(
-    model: Shallow, snapshots: Mapping[int, Mapping[str, Tensor]], steps: Sequence[int]
-) -> Iterator[tuple[int, Shallow]]:
+    model: Model, snapshots: Mapping[int, Mapping[str, Tensor]], steps: Sequence[int]
+) -> Iterator[tuple[int, Model]]:
     """The model as it was at each of these steps: always the same copy, whose weights are other ones each time.
 
     Raises:
