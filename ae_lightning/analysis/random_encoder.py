@@ -1,0 +1,112 @@
+"""What a trained encoder must beat: a random one of the same shape, with the best linear decoder.
+
+Whatever of the error goes away with random features was no achievement of training the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ae_lightning.analysis.pca import Array, as_rows, chunks, mean_row
+
+_FIT_SAMPLES = 20_000
+_RIDGE = 1e-10
+
+RandomActivation = Literal["relu", "none"]
+
+
+@dataclass(frozen=True)
+class _RandomEncoder:
+    """``weight`` (latent, input) and ``center`` (input,), both float64."""
+
+    weight: Tensor
+    center: Tensor
+    rectified: bool
+
+    def pairs(self, rows: Array) -> Iterator[tuple[Tensor, Tensor]]:
+        """Codes and centered samples in float64, some thousand at a time."""
+        for chunk in chunks(rows):
+            centered = torch.from_numpy(chunk.astype(np.float64)).sub_(self.center)
+            code = centered @ self.weight.T
+            yield (code.relu_() if self.rectified else code), centered
+
+
+def random_encoder_error(
+    train_x: Any, test_x: Any, latent_dim: int, seed: int = 0, activation: RandomActivation = "relu"
+) -> float:
+    """Error of a random, untrained encoder whose decoder is fitted by least squares.
+
+    The code is z = activation(W (x − mean)), with the mean of the training set and W uniform within ±1/√input, as
+    `torch.nn.Linear` draws it; as the encoder has no bias, the scale of W does not matter. The decoder, with a bias,
+    minimizes the squared error on training samples: on all, or on 20,000 drawn without replacement.
+
+    The decoder D solves the normal equations (C + λI) D = B in float64, by Cholesky, where C is the covariance of
+    the codes and B that of codes and samples. The ridge λ is 1e-10 of the mean variance of a latent, too little to
+    change a solution that is unique. Where it is not (more latents than samples, or than pixels without an
+    activation), the ridge picks the one of the smallest norm, as ``numpy.linalg.lstsq`` does.
+
+    Codes are made chunk by chunk, so that the extra memory is a few hundred MB at 1,024 latents, however many
+    samples there are.
+
+    Args:
+        train_x: Training samples of shape (n, ...), tensor or array, uint8 or float.
+        test_x: Test samples of shape (m, ...).
+        latent_dim: Width of the code.
+        seed: Of the weights, and of the draw of training samples. torch's global generator is left alone.
+        activation: Activation of the code.
+
+    Returns:
+        Squared error per pixel on the test set, mean over samples and pixels, in squared units of the samples.
+
+    Raises:
+        ValueError: If a set is empty or has a sample that is not finite, the two differ in the number of pixels,
+            ``latent_dim`` is less than 1, or the activation is another one.
+    """
+    train, test = as_rows(train_x), as_rows(test_x)
+    _check(train, test, latent_dim, activation)
+    generator = torch.Generator().manual_seed(seed)
+    width = train.shape[1]
+    weight = torch.empty(latent_dim, width, dtype=torch.float64).uniform_(-1, 1, generator=generator) / width**0.5
+    encoder = _RandomEncoder(weight, torch.from_numpy(mean_row(train)).double(), activation == "relu")
+    if len(train) > _FIT_SAMPLES:
+        train = train[torch.randperm(len(train), generator=generator)[:_FIT_SAMPLES].numpy()]
+    decoder, bias = _fit_decoder(encoder, train)
+    return sum(float((x - code @ decoder - bias).square().sum()) for code, x in encoder.pairs(test)) / test.size
+
+
+def _fit_decoder(encoder: _RandomEncoder, rows: Array) -> tuple[Tensor, Tensor]:
+    """Decoder (latent, input) and bias (input,) that reconstruct centered rows best."""
+    latent, width = encoder.weight.shape
+    # The means come first: subtracted from finished sums of products, they would take digits with them.
+    code_sum, x_sum = torch.zeros(latent, dtype=torch.float64), torch.zeros(width, dtype=torch.float64)
+    for code, x in encoder.pairs(rows):
+        code_sum += code.sum(dim=0)
+        x_sum += x.sum(dim=0)
+    code_mean, x_mean = code_sum / len(rows), x_sum / len(rows)
+    gram = torch.zeros(latent, latent, dtype=torch.float64)
+    cross = torch.zeros(latent, width, dtype=torch.float64)
+    for code, x in encoder.pairs(rows):
+        code -= code_mean
+        gram.addmm_(code.T, code)
+        cross.addmm_(code.T, x)
+    # Codes that do not vary at all have a Gram matrix of zeros, and any ridge gives them weights of zero.
+    gram.diagonal().add_(_RIDGE * float(gram.diagonal().mean()) or 1.0)
+    decoder = torch.cholesky_solve(cross, torch.linalg.cholesky(gram))
+    return decoder, x_mean - code_mean @ decoder
+
+
+def _check(train: Array, test: Array, latent_dim: int, activation: str) -> None:
+    if train.shape[1] != test.shape[1]:
+        raise ValueError(f"training samples have {train.shape[1]} features, but the others have {test.shape[1]}")
+    if not all(np.isfinite(mean_row(rows)).all() for rows in (train, test)):
+        raise ValueError("a random encoder needs finite samples, but some are NaN or infinite")
+    if latent_dim < 1:
+        raise ValueError(f"latent_dim must be at least 1, but is {latent_dim}")
+    if activation not in get_args(RandomActivation):
+        raise ValueError(f"activation must be one of {', '.join(get_args(RandomActivation))}, but is {activation}")
