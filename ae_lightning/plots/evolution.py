@@ -1,0 +1,240 @@
+"""The weights of units in the course of training: still figures, and the frames of an animation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ae_lightning.plots.checks import finite_array
+from ae_lightning.plots.tiles import Array, as_images, tile, to_numpy, to_rgb_signed, viewable_shape
+from ae_lightning.plots.weights import cell_size, color_bar, draw_cells, masked
+
+_MOST_PANELS = 4
+# Inches for images side by side, where they are not smaller or larger than these.
+_INCHES, _SMALLEST, _LARGEST = 13, 0.5, 0.85
+# Part of the weights within the color scale.
+_WITHIN_SCALE = 0.995
+# Pixels of the longer side of a frame, at most, where each of an image's has at least one.
+_FRAME_SIDE = 900
+_FRAME_PAD = 3
+
+
+def weight_evolution(
+    vectors: Any,
+    image_shape: tuple[int, ...],
+    steps: Any,
+    units: Any,
+    *,
+    mask: Any | None = None,
+    shared_scale: bool = True,
+    title: str | None = None,
+) -> Figure:
+    """Draw the weights of units at several moments as signed images: a row per unit or rank, a column per moment.
+
+    Args:
+        vectors: Weights of what each cell shows, (moments, units, input).
+        image_shape: Shape of an input: ``(c, h, w)``, ``(h, w)`` or ``(d,)``; others as ``tiles.viewable_shape`` says.
+        steps: Optimizer step of each moment, (moments,).
+        units: Number of the unit of each row, (units,), where the rows are fixed units. Or of each cell,
+            (moments, units), where a row is a rank, the first one the highest; the number then stands above its cell.
+        mask: Booleans, (input,) or ``image_shape``, true where a pixel is to be drawn; None draws them all.
+        shared_scale: One color scale for the whole figure, or one for each row. A scale holds all but 0.5 % of the
+            weights at the moment when they are largest; what lies beyond has its strongest color.
+        title: Title of the figure.
+
+    Returns:
+        The figure, all its images on one pair of axes. Positive weights are red, negative ones blue, zero is white;
+        three channels are drawn as color about gray.
+
+    Raises:
+        ValueError: If a shape does not fit, or there is nothing to draw.
+    """
+    weights, at = _checked(vectors, steps)
+    moments, rows = weights.shape[:2]
+    numbers = to_numpy(units).astype(np.int64)
+    if numbers.shape not in ((rows,), (moments, rows)):
+        raise ValueError(f"units must have the shape ({rows},) or ({moments}, {rows}), but theirs is {numbers.shape}")
+    ranked = numbers.ndim == 2
+    images = _images(weights, image_shape, mask)
+    limits = [[_limit(images)]] if shared_scale else [[_limit(images[:, [row]])] for row in range(rows)]
+    images = images.swapaxes(0, 1)
+    rgb = _rgb(images, limits).reshape(rows * moments, *images.shape[3:], 3)
+    width, height = cell_size(rgb, labelled=ranked)
+    inches = float(np.clip(_INCHES / moments, _SMALLEST, _LARGEST))
+    size = (max(moments * width * inches + 1.8, 3.6), max(rows * height * inches + (0.8 if title else 0.55), 2.4))
+    figure = Figure(figsize=size, layout="constrained")
+    ax = figure.subplots()
+    x, y = draw_cells(ax, rgb, moments, [str(number) for number in numbers.T.ravel()] if ranked else None)
+    ax.set_xticks(x, labels=[f"{step:g}" for step in at])
+    ax.set_yticks(y, labels=[str(name) for name in (range(1, rows + 1) if ranked else numbers)])
+    ax.tick_params(length=0, labeltop=True, labelbottom=False, labelsize=8)
+    ax.spines[:].set_visible(False)
+    ax.set_xlabel("optimizer step", fontsize=9)
+    ax.xaxis.set_label_position("top")
+    ax.set_ylabel("rank" if ranked else "unit", fontsize=9)
+    _finish(figure, images, limits, "row", title)
+    return figure
+
+
+def weight_grids(
+    vectors: Any,
+    image_shape: tuple[int, ...],
+    steps: Any,
+    orders: Any,
+    *,
+    mask: Any | None = None,
+    shared_scale: bool = True,
+    title: str | None = None,
+) -> Figure:
+    """Draw grids of the first units at several moments, a panel per moment, each image under its unit's number.
+
+    Args:
+        vectors: Weights of all units at these moments, (moments, latent, input).
+        image_shape: Shape of an input, as for ``weight_evolution``.
+        steps: Optimizer step of each moment, (moments,).
+        orders: Numbers of the units that are drawn at each moment, in this order, (moments, k).
+        mask: Booleans, (input,) or ``image_shape``, true where a pixel is to be drawn; None draws them all.
+        shared_scale: One color scale for the whole figure, or one for each image, as for ``weight_evolution``.
+        title: Title of the figure.
+
+    Returns:
+        The figure, in rows of up to 4 panels.
+
+    Raises:
+        ValueError: If a shape does not fit, or there is nothing to draw.
+        IndexError: If a number names no unit.
+    """
+    weights, at = _checked(vectors, steps)
+    moments, latent = weights.shape[:2]
+    chosen = to_numpy(orders).astype(np.int64)
+    if chosen.ndim != 2 or len(chosen) != moments or chosen.size == 0:
+        raise ValueError(f"orders must have the shape ({moments}, k), but theirs is {chosen.shape}")
+    if chosen.min() < 0 or chosen.max() >= latent:
+        raise IndexError(
+            f"units are numbered from 0 to {latent - 1}, but the orders from {chosen.min()} to {chosen.max()}"
+        )
+    images = _images(np.take_along_axis(weights, chosen[..., None], axis=1), image_shape, mask)
+    limits = [[_limit(images)]] if shared_scale else [[_limit(image[None, None]) for image in row] for row in images]
+    rgb = _rgb(images, limits)
+    columns = _columns(*rgb.shape[1:4])
+    width, height = cell_size(rgb[0], labelled=True)
+    panel = np.array([columns * width, math.ceil(chosen.shape[1] / columns) * height])
+    figure, axes, inches = _panels(moments, panel)
+    for ax, cells, numbers, step in zip(axes, rgb, chosen, at, strict=True):
+        draw_cells(ax, cells, columns, [str(number) for number in numbers], fontsize=7 if inches > 0.6 else 6)
+        ax.set_axis_off()
+        ax.set_title(f"step {step:g}", fontsize=10)
+    _finish(figure, images, limits, "image", title)
+    return figure
+
+
+def weight_frames(
+    vectors_at: Iterable[tuple[int, Any]], image_shape: tuple[int, ...], mask: Any | None = None
+) -> list[Array]:
+    """Draw the frames of an animation: the weights of some units at each moment, on a near-square tile.
+
+    One color scale holds for all units and all frames: weights that grow become stronger in color, and the strong
+    units stand out. With a scale per frame the colors would flicker, and initial noise look as strong as what was
+    learned; with one per unit they would jump where units change places, as the top ones do. The scale is as for
+    ``weight_evolution``.
+
+    Args:
+        vectors_at: For each frame ``(step, vectors)``, the vectors of shape (units, input) in the order in which they
+            are to be drawn. The step names the frame in errors; captions are the caller's.
+        image_shape: Shape of an input, as for ``weight_evolution``.
+        mask: Booleans, (input,) or ``image_shape``, true where a pixel is to be drawn; None draws them all.
+
+    Returns:
+        uint8 arrays of shape (height, width, 3), RGB, all of one size, as ``animation.animation_html`` takes them.
+
+    Raises:
+        ValueError: If a shape does not fit, differs between frames, or there is nothing to draw.
+    """
+    moments = [(step, to_numpy(vectors)) for step, vectors in vectors_at]
+    if not moments:
+        raise ValueError("there are no moments to draw")
+    shape = moments[0][1].shape
+    for step, vectors in moments:
+        if vectors.ndim != 2 or vectors.size == 0 or vectors.shape != shape:
+            raise ValueError(
+                f"vectors must have one shape (units, input), but that of step {step} is {vectors.shape}, "
+                f"and the first one {shape}"
+            )
+    stacks = [as_images(masked(vectors, mask), viewable_shape(image_shape)) for _, vectors in moments]
+    limit = _limit(np.stack(stacks))
+    n, _, height, width = stacks[0].shape
+    columns = _columns(n, height, width)
+    places = ((math.ceil(n / columns), height), (columns, width))
+    scale = min(int((_FRAME_SIDE - _FRAME_PAD) / count - _FRAME_PAD) // side for count, side in places)
+    return [tile(to_rgb_signed(images, limit), columns, pad=_FRAME_PAD, scale=max(scale, 1)) for images in stacks]
+
+
+def _checked(vectors: Any, steps: Any) -> tuple[Array, Array]:
+    weights, at = to_numpy(vectors), finite_array("steps", steps, 1, "(moments,)")
+    if weights.ndim != 3 or weights.size == 0:
+        raise ValueError(f"vectors must have the shape (moments, units, input), but theirs is {weights.shape}")
+    if len(at) != len(weights):
+        raise ValueError(f"there are vectors of {len(weights)} moments, but {len(at)} steps")
+    return weights, at
+
+
+def _images(weights: Array, image_shape: tuple[int, ...], mask: Any | None) -> Array:
+    """Vectors (a, b, input) as images (a, b, c, h, w)."""
+    images = as_images(masked(weights, mask).reshape(-1, weights.shape[-1]), viewable_shape(image_shape))
+    return images.reshape(*weights.shape[:2], *images.shape[1:])
+
+
+def _limit(images: Array) -> float:
+    """The magnitude in full color, for images of several moments, (moments, n, c, h, w).
+
+    It is that which hardly any weights exceed at the moment when they are largest: those few that grow far beyond the
+    others, at pixels that are seldom lit, would leave all else pale.
+    """
+    magnitudes = [np.abs(moment[np.isfinite(moment)]) for moment in images]
+    limits = [np.quantile(values, _WITHIN_SCALE, method="higher") for values in magnitudes if values.size]
+    return float(max(limits, default=0.0)) or max(float(values.max(initial=0)) for values in magnitudes)
+
+
+def _rgb(images: Array, limits: Any) -> Array:
+    """Images (a, b, c, h, w) as RGB, (a, b, h, w, 3), for limits (a or 1, b or 1)."""
+    scale = np.asarray(limits)[..., None, None, None]
+    rgb = to_rgb_signed((images / np.where(scale > 0, scale, 1)).reshape(-1, *images.shape[2:]), 1.0)
+    return rgb.reshape(*images.shape[:2], *rgb.shape[1:])
+
+
+def _finish(figure: Figure, images: Array, limits: Any, each: str, title: str | None) -> None:
+    """The title, and the bar of a single scale for all images or of one for each row or image."""
+    if title:
+        figure.suptitle(title, fontsize=11)
+    if images.shape[2] > 1:
+        return
+    scale = np.asarray(limits)
+    clipped = bool((np.where(np.isfinite(images), np.abs(images), 0) > scale[..., None, None, None]).any())
+    if scale.size == 1:
+        color_bar(figure, float(scale.item()), "weight", clipped=clipped)
+    else:
+        color_bar(figure, None, f"weight / scale of {each}", clipped=clipped)
+
+
+def _panels(n: int, panel: Array) -> tuple[Figure, list[Axes], float]:
+    """A figure with n panels for cells of so many widths and heights of an image, and the inches of an image."""
+    most = int(np.clip(_INCHES / (panel[0] * _SMALLEST), 1, _MOST_PANELS))
+    rows = math.ceil(n / most)
+    columns = math.ceil(n / rows)
+    inches = float(np.clip(_INCHES / (columns * panel[0]), _SMALLEST, _LARGEST))
+    size = inches * panel * (columns, rows) + (1.3, 0.3 + 0.35 * rows)
+    figure = Figure(figsize=(max(size[0], 3.6), max(size[1], 2.4)), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[n:]:
+        ax.remove()
+    return figure, list(axes[:n]), inches
+
+
+def _columns(n: int, height: int, width: int) -> int:
+    """Columns of a near-square grid of so many images."""
+    return min(n, math.ceil(math.sqrt(n * height / width)))
