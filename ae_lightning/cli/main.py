@@ -20,6 +20,10 @@ COMMANDS = {
         "ae_lightning.cli.sweep",
         "Train every combination of some settings and seeds, and compare them.",
     ),
+    "report": (
+        "ae_lightning.cli.report",
+        "Turn a run into figures and one HTML page, with its numbers beside baselines.",
+    ),
     "latent": (
         "ae_lightning.cli.latent",
         "Draw a run's latent space: codes by class, lines and sums of codes, a grid of them.",
@@ -27,6 +31,10 @@ COMMANDS = {
     "sparsity": (
         "ae_lightning.cli.sparsity",
         "Draw how sparse a run's code is, what its latents stand for, and an animation.",
+    ),
+    "compare": (
+        "ae_lightning.cli.compare",
+        "Put runs side by side: a table and their curves.",
     ),
 }
 """Commands beside Lightning's own: module with a `main(arguments)`, and a line of help."""

@@ -1,0 +1,124 @@
+"""`ae-lightning report`: a run's folder turned into figures and one page that is read from top to bottom."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ae_lightning.cli.arguments import CommandParser
+from ae_lightning.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from ae_lightning.report.page import Section
+    from ae_lightning.report.report import Report
+
+_EXAMPLE = """example:
+  ae-lightning report lightning_logs/overcomplete_mnist/version_0 --snapshots 0,50,last --units 100
+
+The run may still be training, or have been interrupted: what there is is shown.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Write the figures and the page, and say where they are."""
+    options = _parser().parse_args(arguments)
+
+    from ae_lightning.cli.open_run import open_run
+    from ae_lightning.files import write_text
+    from ae_lightning.report.page import html_page
+    from ae_lightning.report.report import Report
+
+    if options.units < 1:
+        raise ConfigError(f"--units is {options.units}; it must be at least 1")
+    run, checkpoint = open_run(options.run, "name a run's folder, or a checkpoint in one")
+    steps = None if options.snapshots is None else _steps(options.snapshots, list(run.snapshots), run.folder)
+    report = Report(run, checkpoint, steps, options.units)
+    if steps and report.weights.steps != steps:
+        print(f"nearest snapshots: {', '.join(map(str, report.weights.steps))}", file=sys.stderr)
+    folder = options.output or run.folder / "report"
+    sections = list(_with_progress(report, folder))
+    write_text(folder / "report.html", html_page(report.title, sections))
+    for section in sections[1:]:
+        for problem in section.problems:
+            print(f"not drawn: {problem}", file=sys.stderr)
+    for warning in sections[0].problems:
+        print(f"  {warning}")
+    _animate(report, folder)
+    print(f"report: {folder / 'report.html'}\nfigures: {folder / 'figures'}")
+    return 0
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "report",
+        description="Turn a run into figures and one HTML page: what was trained, its numbers beside baselines, and\n"
+        "every figure that fits the variant, with a sentence on how to read it.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder, or a checkpoint in it")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where to write (default: RUN/report)")
+    parser.add_argument(
+        "--snapshots",
+        metavar="STEPS",
+        help="optimizer steps to show side by side, such as 0,50,last; the nearest snapshots are taken (default: some)",
+    )
+    parser.add_argument("--units", type=int, default=64, metavar="N", help="units shown as images (default: 64)")
+    return parser
+
+
+def _steps(text: str, taken: Sequence[int], folder: Path) -> list[int]:
+    """Steps from `0,50,last`.
+
+    Raises:
+        ConfigError: There are no snapshots, or a part is neither a step nor first or last.
+    """
+    if not taken:
+        raise ConfigError(f"--snapshots: there are no weight snapshots in {folder / 'snapshots'}")
+    named = {"first": taken[0], "last": taken[-1]}
+    steps = []
+    for part in text.split(","):
+        if part.strip() not in named and not part.strip().isdecimal():
+            raise ConfigError(f"--snapshots {text}: {part.strip()!r} is no optimizer step, nor first or last")
+        steps.append(named.get(part.strip()) if part.strip() in named else int(part))
+    return sorted({int(step) for step in steps if step is not None})
+
+
+def _with_progress(report: "Report", folder: Path) -> "list[Section]":
+    """The sections, with each figure written as it is made."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ae_lightning.files import replacing
+
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+
+    def keep(name: str, png: bytes) -> None:
+        with replacing(figures / f"{name}.png") as temporary:
+            temporary.write_bytes(png)
+
+    total = sum(map(len, report.makers.values()))
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("figures", total=total)
+        return list(report.sections(keep, lambda name: progress.update(task, advance=1, description=name)))
+
+
+def _animate(report: "Report", folder: Path) -> None:
+    """Write the units in the course of training as a page and as a GIF, where there are images and snapshots."""
+    from ae_lightning.files import replacing, write_text
+    from ae_lightning.plots.animation import animation_html, write_gif
+
+    if not report.weights.has_animation:
+        return
+    try:
+        frames, captions = report.weights.frames()
+    except (ValueError, UserError) as error:
+        print(f"not drawn: animation: {error}", file=sys.stderr)
+        return
+    write_text(folder / "units.html", animation_html(frames, captions, report.title))
+    with replacing(folder / "figures" / "units.gif") as temporary:
+        write_gif(frames, temporary)
+    print(f"animation: {folder / 'units.html'}, {folder / 'figures' / 'units.gif'}")

@@ -1,0 +1,129 @@
+"""What was trained, and the final numbers beside what they must beat, as tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ae_lightning.report.page import Numbers
+
+_NAMES = {
+    "autoencoder": "this autoencoder",
+    "pca": "PCA",
+    "mean_image": "mean of the training samples",
+    "random_encoder": "random encoder, decoder by least squares",
+}
+_PROBES = {"latent": "code", "raw": "raw samples", "pca": "PCA of the same width", "untrained": "untrained encoder"}
+
+
+def settings_table(config: Mapping[str, Any], results: Mapping[str, Any]) -> Numbers:
+    """What was trained: model, data, optimizer, length, seed and versions."""
+    model, versions = results["model"], results["versions"]
+    shape = " → ".join("×".join(map(str, model[name])) for name in ("input_shape", "latent_shape"))
+    rows = [
+        ["model", f"{model['class']}, {shape}"],
+        ["parameters", f"{model['parameters']:,}" + _copies(model)],
+        *([f"settings of the {part}", _settings(config[part])] for part in ("model", "data") if config.get(part)),
+        ["optimizer", _optimizer(config)],
+        ["data", results["data"]["description"]],
+        ["hash of the training set", results["data"]["hash"]],
+        ["seed", str(results.get("seed", config.get("seed_everything")))],
+        ["images seen", f"{model['images_seen']:,}"],
+        ["training time", _seconds(results.get("seconds"))],
+        ["versions", ", ".join(f"{name} {version}" for name, version in versions.items())],
+    ]
+    return Numbers(["what was trained", ""], rows, is_text=True)
+
+
+def error_table(results: Mapping[str, Any], samples: int, random_error: float | None = None) -> Numbers:
+    """Squared errors on the test set beside the baselines.
+
+    Args:
+        results: What `evaluate` answers.
+        samples: Test samples, by which the standard error of the mean is known.
+        random_error: Error per pixel of the random encoder, if it is known.
+    """
+    rows = []
+    for name, numbers in results["errors"]["test"].items():
+        title = _NAMES[name] + (f", {results['pca_components']} components" if name == "pca" else "")
+        noise = numbers.get("mse_per_pixel_std", math.nan) / math.sqrt(samples)
+        mean = f"{numbers['mse_per_pixel']:.5f}" + ("" if math.isnan(noise) else f" ± {noise:.5f}")
+        explained = numbers.get("explained_variance")
+        rows.append([title, mean, f"{numbers['mse_per_image']:.4g}", "" if explained is None else f"{explained:.1%}"])
+    if random_error is not None:
+        size = math.prod(results["model"]["input_shape"])
+        rows.append([_NAMES["random_encoder"], f"{random_error:.5f}", f"{random_error * size:.4g}", ""])
+    return Numbers(
+        ["squared error on the test set", "per pixel", "per sample", "variance explained"],
+        rows,
+        f"In the units of the data after normalization, squared; ± is the standard error of the mean over {samples:,} "
+        "samples. All baselines have the width of the code; PCA as wide as the input is exact.",
+    )
+
+
+def probe_table(results: Mapping[str, Any]) -> Numbers | None:
+    """Accuracies of linear classifiers; None where there was no probe."""
+    probes = results.get("probes", {})
+    prefix = next((part for part in ("probe_full", "probe") if f"{part}/latent" in probes), None)
+    if prefix is None:
+        return None
+    rows = [
+        [title, f"{probes[key]:.4f}" + (f" ± {probes[f'{key}_se']:.4f}" if f"{key}_se" in probes else "")]
+        for key, title in ((f"{prefix}/{name}", title) for name, title in _PROBES.items())
+        if key in probes
+    ]
+    fitted = "all training samples" if prefix == "probe_full" else "the first training samples"
+    return Numbers(["linear probe", "accuracy"], rows, f"Fitted on {fitted}; ± is one binomial standard error.")
+
+
+def latent_table(results: Mapping[str, Any]) -> Numbers:
+    """How sparse the code is, and what is recovered of known features."""
+    return Numbers(["the code on the test set", ""], [list(row) for row in _latent_rows(results)])
+
+
+def _latent_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    latents = results["latents"]
+    yield "latents that are active, dead", f"{latents['active']:.4g}, {latents['dead']:.4g}"
+    yield "active per sample (L0)", f"{latents['l0']:.4g}"
+    for name, title in (("hoyer", "Hoyer's measure"), ("near_zero", "fraction of values within 0.001 of zero")):
+        if name in latents:
+            yield title, f"{latents[name]:.3f}"
+    if "target" in latents:
+        median = latents["mean_activation"]["median"]
+        yield "mean activation of the median latent, and its target", f"{median:.4g}, {latents['target']:g}"
+    for side in ("encoder", "decoder"):
+        if f"weights/{side}_effective_rank" in results.get("weights", {}):
+            yield f"effective rank of the {side}", f"{results['weights'][f'weights/{side}_effective_rank']:.1f}"
+    scores = results.get("recovery")
+    if scores:
+        yield "true features recovered", f"{scores['fraction_recovered']:.1%}"
+        instances = f"{scores['fully_recovered_instances']:.0f} of {scores['instances']:.0f}"
+        yield "instances that recover all", instances
+        yield "MCC, MMCS", f"{scores['mcc']:.3f}, {scores['mmcs']:.3f}"
+
+
+def _copies(model: Mapping[str, Any]) -> str:
+    return f" in {model['instances']} instances" if model["instances"] else ""
+
+
+def _settings(part: Any) -> str:
+    """Settings of a model or data set that are plain, in one line."""
+    arguments = part.get("init_args", {}) if isinstance(part, dict) else {}
+    plain = {name: value for name, value in arguments.items() if not isinstance(value, dict) and name != "input_shape"}
+    return ", ".join(f"{name} {value}" for name, value in plain.items() if value is not None)
+
+
+def _optimizer(config: Mapping[str, Any]) -> str:
+    """Class of the optimizer and its learning rate, such as `Adam, lr 0.001`."""
+    chosen = (config.get("model") or {}).get("init_args", {}).get("optimizer")
+    if not isinstance(chosen, dict):
+        return "the variant's own"
+    name = chosen["class_path"].rpartition(".")[2]
+    return ", ".join([name, *(f"lr {rate}" for rate in [chosen.get("init_args", {}).get("lr")] if rate is not None)])
+
+
+def _seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return "not known"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

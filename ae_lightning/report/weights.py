@@ -1,0 +1,308 @@
+"""Which figures show the weights of a shallow model in the course of its training, and how each is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ae_lightning.analysis.importance import (
+    ablation_importance,
+    causal_importance,
+    error_by_removal,
+    order,
+    rank_correlation,
+    unit_importance,
+)
+from ae_lightning.analysis.spectrum import effective_rank, singular_values
+from ae_lightning.analysis.tracking import unit_cosines
+from ae_lightning.models.checkpoint import load_autoencoder
+from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.models.toy_model import ToyModel
+from ae_lightning.plots import evolution as evolution_plots
+from ae_lightning.plots import importance as importance_plots
+from ae_lightning.plots import spectrum as spectrum_plots
+from ae_lightning.plots.tiles import viewable_shape
+from ae_lightning.plots.weights import weight_grid
+from ae_lightning.report.codes import at_snapshots, chosen_moments, encode, first_batches
+from ae_lightning.run import Run
+
+UNITS = 64
+"""How many units are shown as images if it is not said."""
+
+_ROWS = 12
+_PANELS = 4
+_COLUMNS = 10
+_FRAMES = 31
+_SAMPLES = 1000
+_LIT_SAMPLES = 10_000
+# Vectors of fewer numbers are no pictures.
+_SMALLEST_IMAGE = 16
+_REMOVALS = 33
+
+
+class WeightFigures:
+    """Images of units, their importance and the spectra of the weights, of a shallow run; of instances, the first.
+
+    The importance of a unit is ‖encoder row‖ · mean activation · ‖decoder row‖, on the first 1,000 test samples. Pixels
+    that no training sample lights are gray: what an encoder reads there is the noise of its start.
+
+    Args:
+        run: The run; its data are set up here.
+        checkpoint: Which weights are the final ones, the best by default.
+        steps: Snapshots to show side by side, as optimizer steps; None chooses up to four, denser at the start.
+        units: How many units are shown as images.
+    """
+
+    def __init__(
+        self, run: Run, checkpoint: Path | None = None, steps: Sequence[int] | None = None, units: int = UNITS
+    ) -> None:
+        self.run = run
+        self.model = run.model if checkpoint is None else load_autoencoder(checkpoint)
+        self.data = run.data
+        self.data.setup()
+        self.units = units
+        self._asked = steps
+
+    def fitting(self) -> dict[str, Callable[[], Figure]]:
+        """The figures that this run allows, by name; none where the model is not shallow, or a toy model."""
+        if not isinstance(self.model, ShallowAutoencoder) or isinstance(self.model, ToyModel):
+            return {}
+        has_history = len(self.run.snapshots) > 1
+        figures: dict[str, Callable[[], Figure]] = {}
+        if self.has_images:
+            figures |= {"encoder_units": self.encoder_units, "decoder_units": self.decoder_units}
+        if self.has_images and has_history:
+            figures |= {
+                "encoder_through_training": self.grids,
+                "ranks_through_training": self.evolution_by_rank,
+                "units_through_training": self.evolution_of_units,
+            }
+        if has_history:
+            figures |= {"importance": self.importance, "top_units": self.top_units}
+        figures |= {"causal_importance": self.causal, "cosines": self.cosines}
+        if self._is_linear:
+            figures["removal"] = self.removal
+        figures["spectrum"] = self.spectrum
+        if has_history:
+            figures["effective_rank"] = self.effective_rank
+        return figures
+
+    @cached_property
+    def has_images(self) -> bool:
+        """Whether samples are long enough for their weights to be looked at as images."""
+        return self.model.input_size >= _SMALLEST_IMAGE
+
+    @cached_property
+    def steps(self) -> list[int]:
+        """Snapshots that are shown side by side: the nearest to those asked for, in order."""
+        taken = list(self.run.snapshots)
+        if self._asked is not None:
+            return sorted({self.run.snapshots.nearest(step) for step in self._asked})
+        last = taken[-1]
+        wanted = [taken[0], *np.geomspace(max(1, last / 27), last, _PANELS - 1)]
+        return sorted({self.run.snapshots.nearest(round(float(step))) for step in wanted})
+
+    @property
+    def has_animation(self) -> bool:
+        """Whether there are images of units at several moments."""
+        return "units_through_training" in self.fitting()
+
+    def encoder_units(self) -> Figure:
+        """Encoder rows of the most important units of the trained model."""
+        title = f"what the {self._count} most important units read"
+        return weight_grid(self._encoder, self._shape, indices=self._top, title=title, mask=self._lit)
+
+    def decoder_units(self) -> Figure:
+        """Decoder rows of the same units."""
+        title = f"what the {self._count} most important units write"
+        return weight_grid(self._decoder, self._shape, indices=self._top, title=title)
+
+    def grids(self) -> Figure:
+        """Encoder rows of the units that are most important at each of the moments shown."""
+        encoders = torch.stack([self._first(self.run.snapshots[step]["encoder_vectors"]) for step in self.steps])
+        orders = torch.stack([order(self._importances[self._place(step)])[: self._count] for step in self.steps])
+        return evolution_plots.weight_grids(
+            encoders, self._shape, self.steps, orders, mask=self._lit, shared_scale=False, title="encoder rows"
+        )
+
+    def evolution_by_rank(self) -> Figure:
+        """Decoder rows of the units of each rank at ten moments."""
+        steps = chosen_moments(self._moments, _COLUMNS)
+        ranked = torch.stack([order(self._importances[self._place(step)])[:_ROWS] for step in steps])
+        rows = torch.stack([self._decoder_at(step)[units] for step, units in zip(steps, ranked, strict=True)])
+        return evolution_plots.weight_evolution(
+            rows, self._shape, steps, ranked, shared_scale=False, title="decoder rows by rank of importance"
+        )
+
+    def evolution_of_units(self) -> Figure:
+        """Decoder rows of the units that are most important in the end, at ten moments."""
+        steps, units = chosen_moments(self._moments, _COLUMNS), self._top[:_ROWS]
+        rows = torch.stack([self._decoder_at(step)[units] for step in steps])
+        return evolution_plots.weight_evolution(
+            rows, self._shape, steps, units, shared_scale=False, title="decoder rows of the same units"
+        )
+
+    def frames(self) -> tuple[list[np.ndarray], list[str]]:
+        """Frames of an animation: decoder rows of the units that are most important in the end, and captions."""
+        steps = chosen_moments(self._moments, _FRAMES)
+        moments = ((step, self._decoder_at(step)[self._top]) for step in steps)
+        captions = [
+            f"step {step:,}: decoder rows of the {self._count} units most important in the end" for step in steps
+        ]
+        return evolution_plots.weight_frames(moments, self._shape), captions
+
+    def importance(self) -> Figure:
+        """Importance of all units, largest first, at the moments shown."""
+        rows = torch.stack([self._importances[self._place(step)] for step in self.steps])
+        return importance_plots.importance_distribution(rows, self.steps)
+
+    def top_units(self) -> Figure:
+        """Ranks of the finally most important units over training."""
+        k = min(20, self._importances.shape[1])
+        return importance_plots.top_unit_tracking(self._importances, self._moments, k)
+
+    def causal(self) -> Figure:
+        """Increase of the error without each unit, against its importance."""
+        correlation = rank_correlation(self._final_importance, self._causal)
+        return importance_plots.importance_against_causal(self._final_importance, self._causal, correlation)
+
+    def removal(self) -> Figure:
+        """Error when units are removed, by importance, by causal importance, and from the least important on."""
+        latent = len(self._final_importance)
+        counts = sorted({round(float(count)) for count in np.linspace(0, latent, min(latent + 1, _REMOVALS))})
+        by_importance = order(self._final_importance)
+        orders = {
+            "most important first": by_importance,
+            "largest causal importance first": order(self._causal),
+            "least important first": by_importance.flip(0),
+        }
+        x, z = self._samples
+        bias = self._first(self._shallow.dictionary.b_dec.detach())
+        errors = {
+            name: error_by_removal(x, z, self._decoder, bias, units, counts).numpy() for name, units in orders.items()
+        }
+        return importance_plots.removal_curve(counts, errors, None)
+
+    def cosines(self) -> Figure:
+        """Cosine of each unit's encoder and decoder row."""
+        return importance_plots.encoder_decoder_cosines(
+            unit_cosines(self._encoder, self._decoder), self._final_importance
+        )
+
+    def spectrum(self) -> Figure:
+        """Singular values of encoder and decoder, and at the first snapshot."""
+        values = {"encoder": singular_values(self._encoder), "decoder": singular_values(self._decoder)}
+        initial = None
+        if len(self.run.snapshots) > 1:
+            first = self.run.snapshots[self._moments[0]]
+            initial = {side: singular_values(self._first(first[f"{side}_vectors"])) for side in values}
+        return spectrum_plots.spectrum(values, initial=initial)
+
+    def effective_rank(self) -> Figure:
+        """Effective rank of encoder and decoder at the snapshots."""
+        ranks: dict[str, list[float]] = {"encoder": [], "decoder": []}
+        steps = chosen_moments(self._moments, 31)
+        for step in steps:
+            snapshot = self.run.snapshots[step]
+            for side, values in ranks.items():
+                values.append(float(effective_rank(self._first(snapshot[f"{side}_vectors"]))))
+        maximum = min(self._encoder.shape)
+        return spectrum_plots.effective_rank_history(steps, ranks, maximum)
+
+    # --- details -----------------------------------------------------------------------------------------------
+
+    @property
+    def _shallow(self) -> ShallowAutoencoder:
+        return cast(ShallowAutoencoder, self.model)
+
+    @property
+    def _is_linear(self) -> bool:
+        """Whether reconstructions are sums over units, without an output activation."""
+        return self.model.output_range == (-math.inf, math.inf)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return viewable_shape(self.model.input_shape)
+
+    @property
+    def _count(self) -> int:
+        return min(self.units, len(self._encoder))
+
+    @cached_property
+    def _top(self) -> list[int]:
+        return order(self._final_importance)[: self._count].tolist()
+
+    def _first(self, values: Tensor) -> Tensor:
+        return values if self.model.instances is None else values[0]
+
+    @cached_property
+    def _encoder(self) -> Tensor:
+        return self._first(self._shallow.encoder_vectors.detach())
+
+    @cached_property
+    def _decoder(self) -> Tensor:
+        return self._first(self._shallow.decoder_vectors.detach())
+
+    def _decoder_at(self, step: int) -> Tensor:
+        return self._first(self.run.snapshots[step]["decoder_vectors"])
+
+    @cached_property
+    def _x(self) -> Tensor:
+        return torch.cat(list(first_batches(self.data.test_set, self.data.eval_batch_size, _SAMPLES)))
+
+    @cached_property
+    def _samples(self) -> tuple[Tensor, Tensor]:
+        """Test samples (n, input) of the first instance, and their codes (n, latent)."""
+        flat = self._shallow.flatten(self._x)
+        return flat[0] if flat.ndim == 3 else flat, encode(self.model, self._x)[0]
+
+    @cached_property
+    def _final_importance(self) -> Tensor:
+        return unit_importance(self._encoder, self._decoder, self._samples[1].abs().mean(dim=0))
+
+    @cached_property
+    def _causal(self) -> Tensor:
+        x, z = self._samples
+        if self._is_linear:
+            return causal_importance(x, z, self._decoder, self._first(self._shallow.dictionary.b_dec.detach()))
+        return ablation_importance(x.reshape(-1, *self.model.input_shape), z, self._decode)
+
+    def _decode(self, z: Tensor) -> Tensor:
+        with torch.no_grad():
+            if self.model.instances is None:
+                return self.model.decode(z)
+            return self.model.decode(z.expand(self.model.instances, *z.shape))[0]
+
+    @cached_property
+    def _moments(self) -> list[int]:
+        return sorted({*chosen_moments(list(self.run.snapshots)), *self.steps})
+
+    def _place(self, step: int) -> int:
+        return min(range(len(self._moments)), key=lambda place: abs(self._moments[place] - step))
+
+    @cached_property
+    def _importances(self) -> Tensor:
+        """Importance of each unit at each of the moments, (moments, latent)."""
+        rows = []
+        for _, then in at_snapshots(self._shallow, self.run.snapshots, self._moments):
+            activation = encode(then, self._x)[0].abs().mean(dim=0)
+            vectors = (self._first(then.encoder_vectors.detach()), self._first(then.decoder_vectors.detach()))
+            rows.append(unit_importance(*vectors, activation))
+        return torch.stack(rows)
+
+    @cached_property
+    def _lit(self) -> Tensor:
+        """Where any training sample differs from the others, (input,)."""
+        train = self.data.train_set
+        batches = list(first_batches(train, self.data.eval_batch_size, _LIT_SAMPLES))
+        flat = [self._shallow.flatten(x) for x in batches]
+        rows = torch.cat([part[0] if part.ndim == 3 else part for part in flat])
+        return rows.amax(dim=0) > rows.amin(dim=0)

@@ -1,0 +1,306 @@
+"""`ae-lightning report`: what it writes for a run of every variant, what it says of damage, and what it refuses."""
+
+import base64
+import html
+import io
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import yaml
+from PIL import Image
+
+from ae_lightning.cli.configs import packaged
+from ae_lightning.report.reading import TITLES_AND_READINGS
+from ae_lightning.run import Run
+
+VARIANTS = [name.partition("/")[2] for name in packaged() if name.startswith("model/")]
+SHORT = [
+    *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"),
+    *("--snapshots.schedule.count", "2", "--images.schedule.count", "1"),
+]
+EVERYWHERE = {"training", "reconstructions", "interpolation", "arithmetic", "samples", "grid", "scatter"}
+OF_A_VECTOR = {"mean_activation", "latent_histograms"}
+OF_UNITS = {"encoder_units", "decoder_units", "causal_importance", "cosines", "spectrum"}
+OF_SNAPSHOTS = {
+    *("encoder_through_training", "ranks_through_training", "units_through_training"),
+    *("importance", "top_units", "effective_rank"),
+}
+MEGABYTES = 1_000_000
+
+
+@pytest.fixture
+def small_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of fewer pixels, which are written several times as fast."""
+    monkeypatch.setattr("ae_lightning.report.report._DPI", 30)
+
+
+@pytest.fixture
+def few_figures(small_figures: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those of the training and of the weights, and the reconstructions: a third of the time."""
+    monkeypatch.setattr("ae_lightning.gallery.Gallery.fitting", lambda self: {"reconstructions": self.reconstructions})
+    monkeypatch.setattr("ae_lightning.report.sparsity.SparsityFigures.fitting", lambda self: {})
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of a trained run of an overcomplete autoencoder on digits, to write into."""
+    return shutil.copytree(trained, tmp_path / "logs" / "mine" / "version_0")
+
+
+def page_of(folder: Path) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def sections(page: str) -> dict[str, str]:
+    """HTML of each section by its title."""
+    parts = re.findall(r"<section [^>]*><h2>(.*?)</h2>(.*?)</section>", page, re.DOTALL)
+    assert len(parts) == page.count("<section ")
+    return {html.unescape(title): body for title, body in parts}
+
+
+def problems(page: str) -> list[str]:
+    return [html.unescape(text) for text in re.findall(r'<p class="problem">(.*?)</p>', page)]
+
+
+def figures_in(page: str) -> set[str]:
+    """Names of the figures that the page shows, by their titles."""
+    names = {title: name for name, (title, _) in TITLES_AND_READINGS.items()}
+    return {names[html.unescape(title)] for title in re.findall(r"<figure [^>]*><h3>(.*?)</h3>", page)}
+
+
+def figure_files(folder: Path) -> set[str]:
+    return {path.stem for path in (folder / "figures").glob("*.png")}
+
+
+def check_report(folder: Path, out: str) -> str:
+    """What holds of every report; answers its page."""
+    page = page_of(folder)
+    assert len(page) < 10 * MEGABYTES
+    assert "://" not in page
+    assert str(folder / "report.html") in out
+    for title, body in sections(page).items():
+        assert "<figure" in body or "<table" in body or "problem" in body, title
+    assert figures_in(page) == figure_files(folder)
+    assert page.count("<img ") == len(figure_files(folder))
+    anchors = re.findall(r'id="(.*?)"', page)
+    assert len(set(anchors)) == len(anchors)
+    return page
+
+
+# What is written
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.usefixtures("small_figures")
+def test_every_variant_has_a_report(name: str, ae: Callable[..., Any], tmp_path: Path) -> None:
+    wide = (
+        yaml.safe_load(packaged()[f"model/{name}"].read_text(encoding="utf-8"))["init_args"].get("latent_dim", 0) > 100
+    )
+    narrower = ["--model.latent_dim", "24"] if wide else []
+    assert ae("fit", "--model", name, *narrower, *SHORT, "--experiment", name).code == 0
+    folder = tmp_path / "lightning_logs" / name / "version_0"
+    code, out, err = ae("report", folder, "--units", "4")
+    assert (code, err) == (0, "")
+    page = check_report(folder / "report", out)
+    run = Run.load(folder)
+    is_vector = len(run.model.latent_shape) == 1
+    assert figures_in(page) >= EVERYWHERE | (OF_A_VECTOR if is_vector else set())
+    is_shallow = name in ("overcomplete", "standard_sae")
+    for units in (OF_UNITS, OF_SNAPSHOTS, {"removal", "contributions", "fraction_active"}):
+        assert figures_in(page) & units == (units if is_shallow else set())
+    assert ("Units and weights" in sections(page)) == is_shallow
+    assert not [section for title, section in sections(page).items() if "problem" in section and title != "Summary"]
+    summary = html.unescape(sections(page)["Summary"])
+    assert f"{run.results['errors']['test']['autoencoder']['mse_per_pixel']:.5f}" in summary
+    assert run.results["data"]["hash"] in summary
+    assert type(run.model).__name__ in summary
+
+
+@pytest.mark.usefixtures("small_figures")
+def test_a_sparse_autoencoder_on_a_toy_model_has_a_report(ae: Callable[..., Any], tmp_path: Path) -> None:
+    toy = ("--data.toy_steps", "20", "--data.root", tmp_path, "--data.num_val", "64", "--data.num_test", "600")
+    assert ae("fit", "--config", "toy_sae", *SHORT[:6], *toy, "--trainer.callbacks", "null").code == 0
+    folder = tmp_path / "lightning_logs" / "toy_sae" / "version_0"
+    code, out, err = ae("report", folder)
+    assert (code, err) == (0, "")
+    page = check_report(folder / "report", out)
+    assert figures_in(page) >= {
+        "features",
+        "hidden_states",
+        "causal_importance",
+        "removal",
+        "cosines",
+        "mean_activation",
+    }
+    assert not figures_in(page) & {"encoder_units", "decoder_units"}  # of two numbers each
+    assert "true features recovered" in sections(page)["Summary"]
+    assert "random encoder" not in sections(page)["Summary"]
+    assert problems(page) == problems(sections(page)["Summary"])
+
+
+def test_the_page_shows_the_figures_that_lie_beside_it(ae: Callable[..., Any], run: Path) -> None:
+    code, out, err = ae("report", run)
+    assert (code, err) == (0, "")
+    folder = run / "report"
+    page = check_report(folder, out)
+    assert str(folder / "figures") in out
+    for title, data in re.findall(r"<h3>(.*?)</h3><img src=\"data:image/png;base64,(.*?)\"", page):
+        (name,) = [name for name, told in TITLES_AND_READINGS.items() if told[0] == html.unescape(title)]
+        with (
+            Image.open(io.BytesIO(base64.b64decode(data))) as image,
+            Image.open(folder / "figures" / f"{name}.png") as f,
+        ):
+            shown, kept = (np.asarray(picture.convert("RGB")).astype(int) for picture in (image, f))
+        assert shown.shape == kept.shape, name
+        assert np.abs(shown - kept).mean() < 2, name
+    with Image.open(folder / "figures" / "units.gif") as gif:
+        assert gif.n_frames == len(Run.load(run).snapshots)
+    assert str(folder / "units.html") in out
+    assert [line for line in out.splitlines() if line.startswith("  ")] == [f"  {text}" for text in problems(page)]
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_a_report_again_is_the_same_and_measures_no_baseline_again(
+    ae: Callable[..., Any], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ae("report", run, "--units", "2").code == 0
+    first = page_of(run / "report")
+    assert (run.parent.parent / "baselines.json").is_file()
+    monkeypatch.setattr("ae_lightning.report.baselines.random_encoder_error", None)
+    assert ae("report", run, "--units", "2").code == 0
+    assert page_of(run / "report") == first
+    assert "random encoder" in first
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_a_folder_snapshots_and_a_checkpoint_can_be_named(ae: Callable[..., Any], run: Path, tmp_path: Path) -> None:
+    where = tmp_path / "new" / "folder"
+    code, out, err = ae(
+        "report", run / "checkpoints" / "last.ckpt", "-o", where, "--snapshots", "1,last", "--units", "3"
+    )
+    assert code == 0
+    assert err == "nearest snapshots: 0, 2\n"
+    assert list(Run.load(run).snapshots) == [0, 2]
+    check_report(where, out)
+    assert not (run / "report").exists()
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_a_run_that_is_still_training_has_a_report(ae: Callable[..., Any], run: Path) -> None:
+    (run / "metrics.json").unlink()
+    (run / "latents.csv").unlink()
+    code, out, err = ae("report", run)
+    assert (code, err) == (0, "")
+    page = check_report(run / "report", out)
+    assert problems(page)[0] == "The run has not come to its end: these are the numbers of a checkpoint."
+    assert "this autoencoder" in sections(page)["Summary"]
+
+
+# Damage
+
+
+@pytest.mark.usefixtures("small_figures")
+def test_a_snapshot_cut_short_is_left_out_and_named_once(ae: Callable[..., Any], run: Path) -> None:
+    path = run / "snapshots" / "step_00000000.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    code, out, err = ae("report", run)
+    assert (code, err) == (0, "")
+    page = check_report(run / "report", out)
+    named = [text for text in problems(page) if path.name in text]
+    assert named == [f"Snapshots that are missing or damaged were left out: {path.name}."]
+    assert f"  {named[0]}\n" in out
+    assert figures_in(page) >= EVERYWHERE | OF_A_VECTOR | OF_UNITS | {"removal", "fraction_active"}
+    assert not figures_in(page) & OF_SNAPSHOTS  # only one is left
+
+
+@pytest.mark.usefixtures("small_figures")
+def test_what_cannot_be_drawn_is_told_and_all_else_is_drawn(ae: Callable[..., Any], run: Path) -> None:
+    path = run / "snapshots" / "step_00000000.safetensors"
+    weights = safetensors.torch.load_file(path)
+    safetensors.torch.save_file({name: part * torch.nan for name, part in weights.items()}, path)
+    code, out, err = ae("report", run)
+    assert code == 0
+    page = check_report(run / "report", out)
+    drawn_in_vain = [text for title, body in sections(page).items() if title != "Summary" for text in problems(body)]
+    assert drawn_in_vain
+    lines = err.splitlines()
+    assert lines[: len(drawn_in_vain)] == [f"not drawn: {text}" for text in drawn_in_vain]
+    assert all(line.startswith("not drawn: ") for line in lines)
+    assert figures_in(page) >= EVERYWHERE | OF_UNITS - {"spectrum"}
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--units", "0"], "--units is 0; it must be at least 1"),
+        (["--snapshots", "0,x"], "--snapshots 0,x: 'x' is no optimizer step, nor first or last"),
+        (["--snapshots", ""], "--snapshots : '' is no optimizer step, nor first or last"),
+        (["--snapshots", "-1"], "--snapshots -1: '-1' is no optimizer step, nor first or last"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_sentence_and_leaves_no_file(
+    options: list[str], message: str, ae: Callable[..., Any], run: Path
+) -> None:
+    option, value = options
+    code, out, err = ae("report", run, f"{option}={value}")
+    assert (code, out, err) == (2, "", f"ae-lightning: error: {message}\n")
+    assert not (run / "report").exists()
+
+
+def test_snapshots_that_there_are_not(ae: Callable[..., Any], run: Path) -> None:
+    shutil.rmtree(run / "snapshots")
+    code, out, err = ae("report", run, "--snapshots", "0,last")
+    assert (code, out) == (2, "")
+    assert err == f"ae-lightning: error: --snapshots: there are no weight snapshots in {run / 'snapshots'}\n"
+    assert not (run / "report").exists()
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_without_snapshots_the_others_are_drawn(ae: Callable[..., Any], run: Path) -> None:
+    shutil.rmtree(run / "snapshots")
+    code, out, err = ae("report", run)
+    assert (code, err) == (0, "")
+    page = check_report(run / "report", out)
+    assert figures_in(page) == {"training", "reconstructions", "removal"} | OF_UNITS
+    assert not (run / "report" / "units.html").exists()
+
+
+def test_a_run_that_there_is_not(ae: Callable[..., Any], trained: Path, tmp_path: Path) -> None:
+    assert ae("report", "nowhere") == (2, "", "ae-lightning: error: there is no run folder at nowhere\n")
+    code, _, err = ae("report", tmp_path)
+    assert code == 2
+    assert "is not a run's folder: it has no config.yaml" in err
+    shutil.copy(trained / "checkpoints" / "best.ckpt", tmp_path / "bare.ckpt")
+    code, _, err = ae("report", "bare.ckpt")
+    assert code == 2
+    assert "bare.ckpt lies in no run's folder" in err
+
+
+def test_a_run_whose_class_is_gone(ae: Callable[..., Any], run: Path) -> None:
+    path = run / "checkpoints" / "best.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["autoencoder"]["class_path"] = "my_project.GoneAutoencoder"
+    torch.save(content, path)
+    code, out, err = ae("report", run)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(r"ae-lightning: error: .*my_project\.GoneAutoencoder, which cannot be imported .*\n", err)
+    assert not (run / "report").exists()
+
+
+def test_the_help_has_an_example(ae: Callable[..., Any]) -> None:
+    code, out, _ = ae("report", "--help")
+    assert code == 0
+    assert "ae-lightning report lightning_logs/" in out
+    for word in ("--snapshots STEPS", "--units N", "-o DIR", "RUN_OR_CHECKPOINT"):
+        assert word in " ".join(out.split())
