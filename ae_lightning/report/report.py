@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -28,6 +29,7 @@ from ae_lightning.report.weights import UNITS, WeightFigures
 from ae_lightning.run import Run
 
 _DPI = 110
+_UNITS = "Units and weights"
 _PROBES = ("latent", "raw", "pca", "untrained")
 
 Makers = dict[str, Callable[[], Figure]]
@@ -69,7 +71,7 @@ class Report:
         return {
             "Training": training,
             "Reconstructions": {"reconstructions": gallery.pop("reconstructions")},
-            "Units and weights": self.weights.fitting(),
+            _UNITS: self.weights.fitting(),
             "The code": code,
             "The latent space": gallery,
         }
@@ -84,6 +86,10 @@ class Report:
         yield self.summary()
         for title, makers in self.makers.items():
             section = Section(title)
+            if title == _UNITS:
+                # Where a snapshot does not fit the model, the figures below say so.
+                with contextlib.suppress(ValueError, UserError):
+                    section.sentences += filter(None, [self.weights.births_and_deaths()])
             for name, make in makers.items():
                 try:
                     png = _png(make())

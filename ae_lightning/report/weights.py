@@ -22,7 +22,7 @@ from ae_lightning.analysis.importance import (
     unit_importance,
 )
 from ae_lightning.analysis.spectrum import effective_rank, singular_values
-from ae_lightning.analysis.tracking import unit_cosines
+from ae_lightning.analysis.tracking import births_and_deaths, unit_cosines
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.toy_model import ToyModel
@@ -114,6 +114,17 @@ class WeightFigures:
     def has_animation(self) -> bool:
         """Whether there are images of units at several moments."""
         return "units_through_training" in self.fitting()
+
+    def births_and_deaths(self) -> str | None:
+        """How many units came to life and fell silent, as a sentence; None without a rectified code and history."""
+        if "importance" not in self.fitting() or not self._shallow.fires_above_zero:
+            return None
+        born, died = births_and_deaths(self._importances)  # an importance is zero where a unit is silent
+        silent, late, dead = (int(mask.sum()) for mask in (born < 0, born > 0, died >= 0))
+        return (
+            f"Of {len(born):,} units {silent:,} are active on none of {len(self._x):,} test samples at any snapshot, "
+            f"{late:,} came to life after the first one, and {dead:,} fell silent and are so at the last."
+        )
 
     def encoder_units(self) -> Figure:
         """Encoder rows of the most important units of the trained model."""

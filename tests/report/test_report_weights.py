@@ -302,3 +302,19 @@ def test_figures_are_of_the_checkpoint_that_is_named(small, run, tmp_path: Path)
     weights, lost = dots(WeightFigures(run, tmp_path / "silent.ckpt").causal())
     assert not weights.any()
     assert not lost.any()
+
+
+def test_units_that_come_to_life_and_die_are_counted(figures, run):
+    firing = []
+    x = run.data.test_set.take(1000)[0].flatten(1).numpy()
+    for step in run.snapshots:
+        weights = {name: part.numpy() for name, part in run.snapshots[step].items()}
+        firing.append((x @ weights["encoder_vectors"].T + weights["encoder_bias"] > 0).any(axis=0))
+    firing = np.stack(firing)
+    silent = int((~firing.any(axis=0)).sum())
+    late = int((firing.any(axis=0) & ~firing[0]).sum())
+    dead = int((firing.any(axis=0) & ~firing[-1]).sum())
+    sentence = figures.births_and_deaths()
+    assert f"Of 16 units {silent} are active on none of {len(x)} test samples" in sentence
+    assert f"{late} came to life" in sentence
+    assert f"{dead} fell silent" in sentence
