@@ -66,7 +66,11 @@ def effective_rank(weight: Any) -> Tensor:
     Raises:
         ValueError: If ``weight`` is empty or has fewer than two dimensions.
     """
-    values = singular_values(weight)
+    return rank_of_spectrum(singular_values(weight))
+
+
+def rank_of_spectrum(values: Tensor) -> Tensor:
+    """`effective_rank` of singular values that are known, (..., n): one number per instance, (...)."""
     total = values.sum(dim=-1)
     shares = values / total.clamp(min=torch.finfo(values.dtype).tiny)[..., None]
     rank = torch.special.entr(shares).sum(dim=-1).exp()

@@ -4,7 +4,6 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -26,7 +25,7 @@ from ae_lightning.models.checks import (
 from ae_lightning.models.constructor import outermost_constructor
 from ae_lightning.models.epoch_means import EpochMeans
 from ae_lightning.models.restore import write_back
-from ae_lightning.nn.evaluation_mode import evaluation_mode
+from ae_lightning.models.sizes import Sizes
 
 Batch = tuple[Tensor, Tensor]
 """(x, y): samples (batch, *input_shape), and labels, true features, or an empty tensor.
@@ -45,7 +44,7 @@ class AutoencoderOutput(NamedTuple):
     z: Tensor
 
 
-class Autoencoder(LightningModule, ABC):
+class Autoencoder(Sizes, LightningModule, ABC):
     """Base of every variant: a variant writes `encode` and `decode`, the base does the rest.
 
     The training objective is Σ weight × term over `loss_terms`; the total and each unweighted term are logged as
@@ -147,38 +146,6 @@ class Autoencoder(LightningModule, ABC):
         Samples of each instance's own, (batch, instances, *input_shape), become (instances, batch, *input_shape).
         """
         return x.movedim(1, 0) if x.ndim > len(self.input_shape) + 1 else x
-
-    @property
-    def input_size(self) -> int:
-        """Numbers in one sample: 784 for a 1×28×28 image."""
-        return math.prod(self.input_shape)
-
-    @cached_property
-    def latent_shape(self) -> tuple[int, ...]:
-        """Shape of the code of one sample, without batch and instances, found by encoding a blank one."""
-        with evaluation_mode(self):
-            z = self.encode(next(self.parameters()).new_zeros(1, *self.input_shape))
-        return tuple(z.shape[1 if self.instances is None else 2 :])
-
-    @property
-    def latent_size(self) -> int:
-        """Numbers in the code of one sample."""
-        return math.prod(self.latent_shape)
-
-    @property
-    def compression_ratio(self) -> float:
-        """Input size divided by latent size: 39.2 for 784 → 20, below 1 for an overcomplete code."""
-        return self.input_size / self.latent_size
-
-    @property
-    def is_undercomplete(self) -> bool:
-        """Whether the code is smaller than the input."""
-        return self.latent_size < self.input_size
-
-    @property
-    def num_parameters(self) -> int:
-        """Trainable numbers in the model, all instances together."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
     def configure_optimizers(self) -> Any:
         """Build the injected optimizer, and the scheduler if there is one.

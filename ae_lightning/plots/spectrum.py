@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ae_lightning.analysis.spectrum import rank_of_spectrum
 from ae_lightning.plots.checks import finite_array
 from ae_lightning.plots.scales import log_if_spanning
 from ae_lightning.plots.tiles import Array, to_numpy
@@ -108,15 +110,8 @@ def _checked(name: str, values: Any) -> Array:
 
 def _draw(ax: Axes, values: Array, name: str, **style: Any) -> None:
     positive = values[values > 0]
-    label = f"{name}, effective rank {_effective_rank(values):.1f} of {len(values)}"
+    label = f"{name}, effective rank {float(rank_of_spectrum(torch.from_numpy(values))):.1f} of {len(values)}"
     ax.plot(np.arange(1, len(positive) + 1), positive, label=label, **style)
-
-
-def _effective_rank(values: Array) -> float:
-    """``analysis.spectrum.effective_rank``, of singular values that are known."""
-    positive = values[values > 0].astype(np.float64)
-    shares = positive / positive.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum())) if len(positive) else 0.0
 
 
 def _tidy(ax: Axes, title: str | None) -> None:
