@@ -32,7 +32,7 @@ def unit_importance(encoder_vectors: Tensor, decoder_vectors: Tensor, mean_activ
 
     Args:
         encoder_vectors: What each unit reads, (…, latent, input).
-        decoder_vectors: What each unit writes, (…, latent, input).
+        decoder_vectors: What each unit writes, (…, latent, output); the output may have another width.
         mean_activation: Mean over samples of |zᵢ|, not of zᵢ, (…, latent).
 
     Returns:
@@ -42,9 +42,9 @@ def unit_importance(encoder_vectors: Tensor, decoder_vectors: Tensor, mean_activ
         ValueError: If the shapes do not fit each other, or a mean activation is negative.
     """
     encoder, decoder, activation = _wide(encoder_vectors), _wide(decoder_vectors), _wide(mean_activation)
-    if encoder.ndim < 2 or encoder.shape != decoder.shape or activation.shape != encoder.shape[:-1]:
+    if encoder.ndim < 2 or not encoder.shape[:-1] == decoder.shape[:-1] == activation.shape:
         raise ValueError(
-            "encoder and decoder vectors (…, latent, input) and mean activations (…, latent) are needed, but theirs "
+            "encoder and decoder vectors (…, latent, width) and mean activations (…, latent) are needed, but theirs "
             f"are {tuple(encoder.shape)}, {tuple(decoder.shape)} and {tuple(activation.shape)}"
         )
     if bool((activation < 0).any()):

@@ -24,6 +24,10 @@ COMMANDS = {
         "ae_lightning.cli.report",
         "Turn a run into figures and one HTML page, with its numbers beside baselines.",
     ),
+    "explore": (
+        "ae_lightning.cli.explore",
+        "Turn a run into one HTML page in which its network can be explored unit by unit.",
+    ),
     "latent": (
         "ae_lightning.cli.latent",
         "Draw a run's latent space: codes by class, lines and sums of codes, a grid of them.",

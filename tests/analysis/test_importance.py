@@ -52,6 +52,12 @@ def test_importance_by_hand():
     assert instances.tolist() == [[10, 10, 0], [20, 20, 0]]
 
 
+def test_what_is_written_may_have_another_width_than_what_is_read():
+    encoder = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
+    decoder = torch.tensor([[2.0, 3.0, 6.0], [0.0, 0.0, 2.0]])  # norms 7, 2
+    assert unit_importance(encoder, decoder, torch.tensor([2.0, 3.0])).tolist() == [70, 6]
+
+
 def test_a_parameter_gives_importance_without_a_graph():
     rows = torch.nn.Parameter(torch.eye(2, dtype=torch.bfloat16))
     importance = unit_importance(rows, rows, torch.ones(2))

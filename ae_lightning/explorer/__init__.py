@@ -1,0 +1,1 @@
+"""The explorer: a trained network as one HTML page that computes the network itself."""

@@ -1,0 +1,283 @@
+"""A model taken apart into a chain of dense layers, which is all that the page has to compute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ae_lightning.errors import ConfigError
+from ae_lightning.models.base import Autoencoder
+from ae_lightning.nn.dictionary import Dictionary
+from ae_lightning.nn.evaluation_mode import evaluation_mode
+from ae_lightning.nn.threshold import LatentActivationName, latent_activation
+from ae_lightning.nn.tied import TiedLinear
+from ae_lightning.nn.unit_norm import UnitNormLinear
+
+CODE = "code"
+RECONSTRUCTION = "reconstruction"
+
+_ACTIVATIONS: dict[type[nn.Module], LatentActivationName] = {
+    nn.ReLU: "relu",
+    nn.LeakyReLU: "leaky_relu",
+    nn.ELU: "elu",
+    nn.GELU: "gelu",
+    nn.Tanh: "tanh",
+    nn.Sigmoid: "sigmoid",
+    nn.Softshrink: "soft_threshold",
+    nn.Hardshrink: "hard_threshold",
+}
+_IGNORED = (nn.Identity, nn.Dropout)
+# Deviation of the chain from the model that rounding can explain, as a part of the largest value.
+_ROUNDING = 1e-4
+
+
+@dataclass(frozen=True)
+class DenseLayer:
+    """activation(x · weight + bias): x (…, inputs) to (…, outputs).
+
+    Args:
+        name: What it gives: code, encoder 1, decoder 1, …, reconstruction.
+        weight: (inputs, outputs), float32.
+        bias: (outputs,), float32.
+        activation: Name of the activation.
+        threshold: That of the two activations that have one.
+    """
+
+    name: str
+    weight: Tensor
+    bias: Tensor
+    activation: LatentActivationName = "none"
+    threshold: float | None = None
+
+    @property
+    def is_rectified(self) -> bool:
+        """Whether a unit can be silent, exactly zero on a whole range of inputs."""
+        return self.activation in ("relu", "soft_threshold", "hard_threshold")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Apply the layer."""
+        activate = latent_activation(self.activation, self.threshold or 0.0)
+        return activate(torch.addmm(self.bias, x, self.weight))
+
+
+@dataclass(frozen=True)
+class Network:
+    """Dense layers one after the other; the last gives the reconstruction, the others are hidden."""
+
+    layers: tuple[DenseLayer, ...]
+
+    @property
+    def hidden(self) -> tuple[DenseLayer, ...]:
+        """The hidden layers."""
+        return self.layers[:-1]
+
+    @property
+    def code(self) -> int:
+        """Which hidden layer is the code."""
+        return [layer.name for layer in self.layers].index(CODE)
+
+    def outputs(self, x: Tensor) -> list[Tensor]:
+        """What each layer gives, of samples (n, input): (n, units) for each hidden one, and (n, input)."""
+        values = []
+        for layer in self.layers:
+            x = layer(x)
+            values.append(x)
+        return values
+
+    def finish(self, number: int, values: Tensor) -> Tensor:
+        """Reconstructions (n, input) from the activations (n, units) of a hidden layer."""
+        for layer in self.layers[number + 1 :]:
+            values = layer(values)
+        return values
+
+    def rows(self, number: int) -> Tensor:
+        """The weight of a layer as it is stored: of the first what each unit reads, of others what each input writes.
+
+        (units, input) of the first layer, (units of the layer before, outputs) of every other.
+        """
+        weight = self.layers[number].weight
+        return weight.T if number == 0 else weight
+
+
+def dense_layers(model: Autoencoder, instance: int = 0) -> list[DenseLayer]:
+    """The chain of dense layers that a model computes in evaluation mode; batch normalization is part of the next one.
+
+    Args:
+        model: A variant with a `dictionary`, or with an `encoder` and a `decoder` made of linear layers, activations,
+            batch normalization and dropout.
+        instance: Which of the model's instances, if it has several.
+
+    Returns:
+        Layers whose weights are detached; those of a shallow model without batch normalization share its memory.
+
+    Raises:
+        ConfigError: The model has other parts, or not so many instances.
+    """
+    require_instance(model, instance)
+    if isinstance(getattr(model, "dictionary", None), Dictionary):
+        return _of_dictionary(model, instance)
+    encoder, activation, decoder = (getattr(model, name, None) for name in ("encoder", "latent_activation", "decoder"))
+    chain = _Chain(model)
+    chain.extend(encoder, activation)
+    depth = len(chain.layers)
+    chain.extend(decoder)
+    if not 0 < depth < len(chain.layers):
+        raise _not_dense(model, "its layers are not those of an encoder and a decoder")
+    return _named(chain.finished(), depth)
+
+
+def require_instance(model: Autoencoder, instance: int) -> None:
+    """Raise ConfigError unless the model has this instance; one without instances has only number 0."""
+    count = model.instances or 1
+    if 0 <= instance < count:
+        return
+    there = f"has {count} instances, 0 to {count - 1}" if model.instances else "has no instances, so that it must be 0"
+    raise ConfigError(f"--instance is {instance}, but the {type(model).__name__} {there}")
+
+
+def check_network(network: Network, model: Autoencoder, x: Tensor, instance: int = 0) -> None:
+    """Check that a chain gives the model's own code and reconstruction, up to rounding.
+
+    Args:
+        network: The chain.
+        model: The model it was taken from.
+        x: Samples as the data module gives them.
+        instance: Which instance the chain is of.
+
+    Raises:
+        ConfigError: It does not, or weights are not finite.
+    """
+    if not all(bool(part.isfinite().all()) for layer in network.layers for part in (layer.weight, layer.bias)):
+        raise ConfigError(f"the {type(model).__name__} has weights that are not finite: its training has failed")
+    with evaluation_mode(model):
+        x_hat, z = model(x)
+        flat = flat_samples(model, x, instance)
+        wanted = [part if model.instances is None else part[instance] for part in (z, x_hat)]
+        outputs = network.outputs(flat)
+    for given, own in zip((outputs[network.code], outputs[-1]), wanted, strict=True):
+        own = own.flatten(1)
+        room = _ROUNDING * (1 + float(own.abs().max()))
+        if given.shape != own.shape or not torch.allclose(given, own, rtol=0, atol=room):
+            raise _not_dense(model, "it computes something else than its layers say")
+
+
+def flat_samples(model: Autoencoder, x: Tensor, instance: int) -> Tensor:
+    """Samples (n, input) of one instance, from samples as the data module gives them."""
+    x = model.like_output(x)
+    own = x[instance] if x.ndim > len(model.input_shape) + 1 else x
+    return own.reshape(len(own), -1)
+
+
+def _of_dictionary(model: Any, instance: int) -> list[DenseLayer]:
+    dictionary: Dictionary = model.dictionary
+
+    def own(part: Tensor) -> Tensor:
+        return part.detach() if dictionary.instances is None else part.detach()[instance]
+
+    encoder, decoder_bias = own(dictionary.W_enc), own(dictionary.b_dec)
+    bias = encoder.new_zeros(encoder.shape[1]) if dictionary.b_enc is None else own(dictionary.b_enc)
+    if dictionary.centered:
+        bias = (bias.double() - decoder_bias.double() @ encoder.double()).to(bias.dtype)
+    output = getattr(model, "output_activation", None)
+    last = _activation_of(model, output) if isinstance(output, nn.Module) else ("none", None)
+    code = DenseLayer(CODE, encoder, bias, dictionary.activation_name)
+    return [code, DenseLayer(RECONSTRUCTION, own(dictionary.decoder_vectors), decoder_bias, *last)]
+
+
+def _leaves(*modules: Any) -> Iterator[nn.Module]:
+    """The parts in their order, those of an `nn.Sequential` one by one."""
+    for module in modules:
+        if isinstance(module, nn.Sequential):
+            yield from _leaves(*module)
+        elif isinstance(module, nn.Module):
+            yield module
+
+
+@dataclass
+class _Chain:
+    """Layers that are found one after the other; a batch normalization waits for the next."""
+
+    model: Autoencoder
+    layers: list[DenseLayer] = field(default_factory=list)
+    norm: tuple[Tensor, Tensor] | None = None
+
+    def extend(self, *modules: Any) -> None:
+        for part in _leaves(*modules):
+            self._add(part)
+
+    def _add(self, part: nn.Module) -> None:
+        if isinstance(part, (nn.Linear, UnitNormLinear, TiedLinear)):
+            self.layers.append(DenseLayer("", *self._folded(*_affine(part))))
+            self.norm = None
+        elif isinstance(part, nn.BatchNorm1d) and part.running_mean is not None and self.norm is None:
+            self.norm = _scale_and_shift(part)
+        elif not isinstance(part, _IGNORED):
+            name, threshold = _activation_of(self.model, part)
+            if not self.layers or self.norm is not None or self.layers[-1].activation != "none":
+                raise _not_dense(self.model, f"a {type(part).__name__} follows something else than a linear layer")
+            self.layers[-1] = replace(self.layers[-1], activation=name, threshold=threshold)
+
+    def finished(self) -> list[DenseLayer]:
+        if self.norm is not None:
+            raise _not_dense(self.model, "it ends in a batch normalization")
+        return self.layers
+
+    def _folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """(x·s + t)·W + b = x·(s W) + (t·W + b), in float64."""
+        if self.norm is None:
+            return weight, bias
+        scale, shift = self.norm
+        wide = weight.double()
+        return (scale[:, None] * wide).to(weight.dtype), (shift @ wide + bias.double()).to(bias.dtype)
+
+
+def _affine(part: nn.Linear | UnitNormLinear | TiedLinear) -> tuple[Tensor, Tensor]:
+    """Weight (inputs, outputs) and bias (outputs,)."""
+    weight = _matrix(part).detach().T
+    bias = weight.new_zeros(weight.shape[1]) if part.bias is None else part.bias.detach()
+    return weight, bias
+
+
+def _matrix(part: nn.Linear | UnitNormLinear | TiedLinear) -> Tensor:
+    """(outputs, inputs), as `F.linear` takes it."""
+    if isinstance(part, TiedLinear):
+        return _matrix(part._source[0]).T
+    return part.matrix if isinstance(part, UnitNormLinear) else part.weight
+
+
+def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """What batch normalization multiplies by and adds in evaluation, float64 (units,) each."""
+    mean, variance = cast(Tensor, norm.running_mean).double(), cast(Tensor, norm.running_var).double()
+    scale = (variance + norm.eps).rsqrt()
+    if not norm.affine:
+        return scale, -mean * scale
+    scale = scale * norm.weight.detach().double()
+    return scale, norm.bias.detach().double() - mean * scale
+
+
+def _activation_of(model: Autoencoder, part: nn.Module) -> tuple[LatentActivationName, float | None]:
+    if isinstance(part, _IGNORED):
+        return "none", None
+    name = _ACTIVATIONS.get(type(part))
+    if name is None:
+        raise _not_dense(model, f"it has a {type(part).__name__}")
+    return name, getattr(part, "lambd", None)
+
+
+def _named(layers: list[DenseLayer], depth: int) -> list[DenseLayer]:
+    """The layers with names, the first so many of which are the encoder's."""
+    names = [*(f"encoder {number}" for number in range(1, depth)), CODE]
+    names += [*(f"decoder {number}" for number in range(1, len(layers) - depth)), RECONSTRUCTION]
+    return [replace(layer, name=name) for layer, name in zip(layers, names, strict=True)]
+
+
+def _not_dense(model: Autoencoder, why: str) -> ConfigError:
+    return ConfigError(
+        f"the explorer computes chains of fully connected layers and can show the units of those, but not those of "
+        f"this {type(model).__name__}: {why}; `ae-lightning report` and `ae-lightning latent` draw its "
+        "reconstructions, its layers and its latent space"
+    )

@@ -1,0 +1,215 @@
+"""The chain of layers gives what PyTorch's model gives, for every variant and option that it can hold."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from ae_lightning.errors import ConfigError
+from ae_lightning.explorer.network import Network, check_network, dense_layers, flat_samples
+from ae_lightning.models import variants
+from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
+from ae_lightning.models.overcomplete import OvercompleteAutoencoder
+from ae_lightning.models.sparse import SparseAutoencoder, TiedSparseAutoencoder
+from ae_lightning.models.standard_sae import StandardSAE
+from ae_lightning.models.toy_model import ToyModel
+
+SHAPE = (1, 8, 8)
+NOT_DENSE = {"ConvAutoencoder", "DeepConvAutoencoder"}
+DENSE = sorted(set(variants()) - NOT_DENSE)
+SMALL = {"hidden_dims": (12, 9), "latent_dim": 5}
+OPTIONS = {
+    "sigmoid": partial(OvercompleteAutoencoder, latent_dim=70, output_activation="sigmoid"),
+    "elu": partial(OvercompleteAutoencoder, latent_dim=70, activation="elu"),
+    "instances": partial(OvercompleteAutoencoder, latent_dim=10, instances=3, output_activation="sigmoid"),
+    "sae": partial(StandardSAE, latent_dim=70),
+    "tied_sae": partial(StandardSAE, latent_dim=70, tied=True),
+    "saes": partial(StandardSAE, latent_dim=7, instances=3),
+    "tied_saes": partial(StandardSAE, latent_dim=7, instances=3, tied=True),
+    "toy_models": partial(ToyModel, latent_dim=2, instances=3),
+    "toy_gelu": partial(ToyModel, latent_dim=2, output_activation="gelu"),
+    "batch_norm": partial(FullyConnectedAutoencoder, **SMALL, batch_norm=True, dropout=0.3),
+    "leaky": partial(FullyConnectedAutoencoder, **SMALL, activation="leaky_relu", latent_activation="tanh"),
+    "no_hidden": partial(FullyConnectedAutoencoder, hidden_dims=(), latent_dim=3),
+    "sparse": partial(SparseAutoencoder, **SMALL, unit_norm="forward", latent_activation="relu", batch_norm=True),
+    "soft": partial(SparseAutoencoder, **SMALL, latent_activation="soft_threshold", threshold=0.05),
+    "hard": partial(SparseAutoencoder, **SMALL, latent_activation="hard_threshold", threshold=0.05),
+    "tied": partial(TiedSparseAutoencoder, **SMALL, batch_norm=True, output_activation="sigmoid"),
+    "tied_unit_norm": partial(TiedSparseAutoencoder, **SMALL, unit_norm="forward"),
+}
+
+
+def drawn(model):
+    """The model with every number drawn at random, batch statistics too, as after some training."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+        for part in model.modules():
+            if isinstance(part, nn.BatchNorm1d):
+                part.running_mean.copy_(torch.randn(part.num_features, generator=generator))
+                part.running_var.copy_(0.2 + torch.rand(part.num_features, generator=generator))
+                part.running_var[0] = 1e-4  # so small that eps counts
+                part.num_batches_tracked.fill_(5)
+    return model.eval()
+
+
+def samples(n=20):
+    return torch.rand((n, *SHAPE), generator=torch.Generator().manual_seed(0))
+
+
+def compare(model):
+    x = samples()
+    for instance in range(model.instances or 1):
+        network = Network(tuple(dense_layers(model, instance)))
+        with torch.no_grad():
+            wanted_x, wanted_z = model(x)
+            outputs = network.outputs(flat_samples(model, x, instance))
+        if model.instances is not None:
+            wanted_x, wanted_z = wanted_x[instance], wanted_z[instance]
+        torch.testing.assert_close(outputs[-1], wanted_x.flatten(1), rtol=1e-5, atol=2e-5)
+        torch.testing.assert_close(outputs[network.code], wanted_z, rtol=1e-5, atol=2e-5)
+        check_network(network, model, x, instance)
+        assert [layer.name for layer in network.layers].count("code") == 1
+        assert network.layers[-1].name == "reconstruction"
+        assert not any(part.requires_grad for layer in network.layers for part in (layer.weight, layer.bias))
+        torch.testing.assert_close(network.finish(0, outputs[0]), outputs[-1])
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_every_dense_variant_is_computed_as_pytorch_does(name):
+    compare(drawn(variants()[name](SHAPE)))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_is_computed_as_pytorch_does(name):
+    compare(drawn(OPTIONS[name](SHAPE)))
+
+
+@pytest.mark.parametrize("name", sorted(NOT_DENSE))
+def test_a_convolutional_model_gets_one_sentence(name):
+    with pytest.raises(ConfigError) as caught:
+        dense_layers(variants()[name](SHAPE if name == "ConvAutoencoder" else (1, 16, 16)))
+    message = str(caught.value)
+    assert name in message
+    assert "Conv2d" in message
+    assert "fully connected" in message
+    assert "`ae-lightning report`" in message
+    assert "\n" not in message
+
+
+def test_a_tied_layer_of_a_shallow_model_is_stored_by_what_units_read_and_write():
+    model = drawn(OvercompleteAutoencoder(SHAPE, latent_dim=70))
+    network = Network(tuple(dense_layers(model)))
+    torch.testing.assert_close(network.rows(0), model.encoder_vectors.detach())
+    torch.testing.assert_close(network.rows(1), model.decoder_vectors.detach())
+
+
+def test_activations_are_those_before_a_batch_norm():
+    model = drawn(OPTIONS["batch_norm"](SHAPE))
+    x = samples().flatten(1)
+    with torch.no_grad():
+        first = model.encoder[0][:2](x)  # linear and activation, without batch norm and dropout
+    torch.testing.assert_close(Network(tuple(dense_layers(model))).outputs(x)[0], first)
+
+
+def test_names_count_the_layers_from_each_side():
+    names = [layer.name for layer in dense_layers(drawn(OPTIONS["batch_norm"](SHAPE)))]
+    assert names == ["encoder 1", "encoder 2", "code", "decoder 1", "decoder 2", "reconstruction"]
+    thresholds = [layer.threshold for layer in dense_layers(drawn(OPTIONS["hard"](SHAPE)))]
+    assert thresholds == [None, None, 0.05, None, None, None]
+
+
+@pytest.mark.parametrize("instance", [-1, 3])
+def test_an_instance_that_there_is_not(instance):
+    with pytest.raises(ConfigError, match=rf"--instance is {instance}, .*StandardSAE has 3 instances, 0 to 2"):
+        dense_layers(OPTIONS["saes"](SHAPE), instance)
+    with pytest.raises(ConfigError, match=f"--instance is {instance}, .*has no instances, so that it must be 0"):
+        dense_layers(OPTIONS["sae"](SHAPE), instance)
+
+
+class Scaled(OvercompleteAutoencoder):
+    """A variant that does more than its layers say."""
+
+    def decode(self, z):
+        return 2 * super().decode(z)
+
+
+class Elsewhere(FullyConnectedAutoencoder):
+    """A variant whose layers are under other names."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.down, self.encoder = self.encoder, None
+
+
+class Prelu(FullyConnectedAutoencoder):
+    """A variant with an activation that the page does not know."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.encoder[0][1] = nn.PReLU()
+
+
+class Steeper(FullyConnectedAutoencoder):
+    """A variant whose activation has another constant."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.encoder[0][1] = nn.LeakyReLU(0.5)
+
+
+class NormFirst(FullyConnectedAutoencoder):
+    """A variant with batch normalization before the activation."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.encoder[0].insert(1, nn.BatchNorm1d(12))
+
+
+class NormLast(FullyConnectedAutoencoder):
+    """A variant that ends in a batch normalization."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.decoder.append(nn.BatchNorm1d(math.prod(SHAPE)))
+
+
+@pytest.mark.parametrize(
+    ("variant", "why"),
+    [
+        (partial(Scaled, latent_dim=5), "it computes something else than its layers say"),
+        (partial(Elsewhere, **SMALL), "its layers are not those of an encoder and a decoder"),
+        (partial(Prelu, **SMALL), "it has a PReLU"),
+        (partial(Steeper, **SMALL), "it computes something else than its layers say"),
+        (partial(NormFirst, **SMALL), "a ReLU follows something else than a linear layer"),
+        (partial(NormLast, **SMALL), "it ends in a batch normalization"),
+    ],
+    ids=lambda value: value.func.__name__ if isinstance(value, partial) else "",
+)
+def test_a_model_that_is_no_chain_of_known_layers_is_refused(variant, why):
+    model = drawn(variant(SHAPE))
+    with pytest.raises(ConfigError, match=why):
+        check_network(Network(tuple(dense_layers(model))), model, samples())
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused(number):
+    model = drawn(OvercompleteAutoencoder(SHAPE, latent_dim=5))
+    with torch.no_grad():
+        model.decoder_vectors[1, 2] = number
+    with pytest.raises(ConfigError, match="the OvercompleteAutoencoder has weights that are not finite"):
+        check_network(Network(tuple(dense_layers(model))), model, samples())
+
+
+def test_samples_of_each_instance_are_its_own():
+    model = drawn(StandardSAE((6,), latent_dim=7, instances=3))
+    x = torch.rand((20, 3, 6), generator=torch.Generator().manual_seed(0))
+    for instance in range(3):
+        torch.testing.assert_close(flat_samples(model, x, instance), x[:, instance])
+        network = Network(tuple(dense_layers(model, instance)))
+        check_network(network, model, x, instance)
+        with torch.no_grad():
+            torch.testing.assert_close(network.outputs(x[:, instance])[-1], model(x)[0][instance])
