@@ -1,0 +1,96 @@
+/**
+ * Deep links: the address names what is shown, as `#unit=37&sample=4&snapshot=12`.
+ *
+ * `snapshot` is an optimizer step, and the nearest snapshot is taken, so that a link also fits a file that holds other
+ * ones. What was drawn by hand is not in the address.
+ */
+
+import { parseQuery } from "explorer/units.js";
+
+const delay = 250;
+
+/** Show what the address names, now and when it changes, and keep it up to date. */
+export function followAddress(store) {
+  let own = null;
+  let timer = null;
+  const write = () => {
+    own = addressOf(store);
+    // Browsers limit how often this may be done: a moving slider would reach the limit.
+    history.replaceState(null, "", own === "" ? location.pathname + location.search : own);
+  };
+  const shown = show(store, location.hash);
+  store.on("unit layer sample snapshot pixel surgery order query", () => {
+    clearTimeout(timer);
+    timer = setTimeout(write, delay);
+  });
+  addEventListener("hashchange", () => {
+    if (location.hash !== own) show(store, location.hash);
+  });
+  return shown;
+}
+
+/** The address of what is shown, with what differs from the start only. */
+export function addressOf(store) {
+  const { manifest } = store.session;
+  const parts = {
+    layer: store.layer === manifest.code ? null : store.layer,
+    unit: store.unit,
+    sample: store.sample === 0 ? null : store.sample,
+    snapshot: store.snapshot === manifest.final ? null : manifest.snapshots[store.snapshot].step,
+    pixel: store.pixel && `${store.pixel.side}:${store.pixel.index}`,
+    surgery: store.surgery.map(written).join(",") || null,
+    order: store.order === "importance" ? null : store.order,
+    search: store.query || null,
+  };
+  const named = Object.entries(parts).filter(([, value]) => value !== null);
+  return named.length === 0 ? "" : `#${new URLSearchParams(named)}`;
+}
+
+function written({ layer, unit, kind, value }) {
+  return [layer, unit, kind, value].join(":");
+}
+
+/** Show what an address names; what makes no sense in this file is left out. */
+export async function show(store, hash) {
+  const named = new URLSearchParams(hash.slice(1));
+  const { manifest, hiddenLayers, pixels } = store.session;
+  const layer = wholeNumber(named.get("layer"), hiddenLayers.length) ?? manifest.code;
+  store.selectLayer(layer);
+  const sample = wholeNumber(named.get("sample"), manifest.samples.count) ?? 0;
+  if (sample !== store.sample || store.edited) store.selectSample(sample);
+  const search = named.get("search") ?? "";
+  const orders = ["importance", "causal", "activation", "index", "similarity"];
+  store.set({
+    unit: wholeNumber(named.get("unit"), hiddenLayers[layer].units),
+    pixel: pixelOf(named.get("pixel"), pixels),
+    surgery: surgeryOf(named.get("surgery"), hiddenLayers),
+    order: orders.includes(named.get("order")) ? named.get("order") : "importance",
+    query: parseQuery(search, store).problem === null ? search : "",
+  });
+  const step = wholeNumber(named.get("snapshot"), Infinity);
+  await store.showSnapshot(step === null ? manifest.final : store.session.nearestSnapshot(step));
+}
+
+function wholeNumber(text, limit) {
+  const number = /^\d+$/.test(text ?? "") ? Number(text) : NaN;
+  return number < limit ? number : null;
+}
+
+function pixelOf(text, pixels) {
+  const [side, index] = (text ?? "").split(":");
+  const number = wholeNumber(index, pixels);
+  return ["input", "output"].includes(side) && number !== null ? { side, index: number } : null;
+}
+
+function surgeryOf(text, hiddenLayers) {
+  const operations = (text ?? "").split(",").map((part) => {
+    const [layer, unit, kind, value] = part.split(":");
+    return { layer: wholeNumber(layer, hiddenLayers.length), unit, kind, value: parseFloat(value) };
+  });
+  return operations
+    .filter(({ layer, value }) => layer !== null && Number.isFinite(value))
+    .filter(({ kind }) => ["off", "clamp", "scale"].includes(kind))
+    .map((operation) => ({ ...operation, unit: wholeNumber(operation.unit, hiddenLayers[operation.layer].units) }))
+    .filter(({ layer, unit }, place, all) => unit !== null
+      && all.findIndex((other) => other.layer === layer && other.unit === unit) === place);
+}
