@@ -1,0 +1,192 @@
+"""Explorer pages of small trained runs, opened from disk in a real Chromium that can reach nothing else."""
+
+import base64
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from ae_lightning.cli.main import main
+from ae_lightning.run import Run
+
+CHROMIUM = "AE_LIGHTNING_CHROMIUM"
+"""Environment variable: path of the browser, or `required`, which looks for it and fails where there is none."""
+
+PATIENCE = 30
+"""Seconds until a page that is not ready is given up."""
+
+SNAPSHOTS = (
+    "--snapshots.schedule.count",
+    "10",
+    "--snapshots.schedule.spacing",
+    "linear",
+    "--trainer.callbacks",
+    "null",
+)
+DIGITS = ("--config", "overcomplete_digits", "--trainer.max_epochs", "3")
+TOY = [
+    *("--config", "toy_sae", "--data.steps_per_epoch", "300", "--data.num_val", "64", "--data.num_test", "600"),
+    *("--data.instances", "3", "--model.instances", "3", "--trainer.max_epochs", "1", "--data.toy_steps", "100"),
+]
+TIED = ("--model", "StandardSAE", "--model.latent_dim", "90", "--model.tied", "true", "--data", "digits")
+DEEP = ("--model", "FullyConnectedAutoencoder", "--model.hidden_dims", "[48,32]", "--model.batch_norm", "true")
+MNIST = ("--config", "overcomplete_mnist", "--trainer.limit_train_batches", "60", "--trainer.limit_val_batches", "1")
+
+FITS = {
+    "digits": DIGITS,
+    "toy_sae": TOY,
+    "tied": (*TIED, "--trainer.max_epochs", "2"),
+    "fully_connected": (*DEEP, "--data", "digits", "--trainer.max_epochs", "2"),
+}
+
+
+class Explored(NamedTuple):
+    """A run, the page that was made of it, and which instance it shows."""
+
+    run: Run
+    page: Path
+    instance: int | None = None
+
+
+def chromium() -> str:
+    """Path of the browser; skips, or fails where it is required, if there is none."""
+    wanted = os.environ.get(CHROMIUM, "")
+    found = wanted if wanted not in ("", "required") else shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None and wanted == "required":
+        pytest.fail(f"There is no Chromium, and {CHROMIUM} says that it is required.")
+    if found is None:
+        pytest.skip(f"There is no Chromium on the path: install it, or name it with {CHROMIUM}.")
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = chromium()
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def explore(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Explored]:
+    """Train with these arguments, and make the page of the run."""
+
+    def make(name: str, *arguments: str, options: tuple[str, ...] = (), instance: int | None = None) -> Explored:
+        root = tmp_path_factory.mktemp(name)
+        before = dict(os.environ)
+        try:  # Lightning writes its seed into the environment
+            where = ("--trainer.default_root_dir", str(root), "--experiment", name)
+            data = ("--data.root", str(root)) if name == "toy_sae" else ()
+            assert main(["fit", *arguments, *data, *SNAPSHOTS, *where]) == 0
+            folder = root / "lightning_logs" / name / "version_0"
+            assert main(["explore", str(folder), "-o", str(root / "explorer.html"), *options]) == 0
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        return Explored(Run.load(folder), root / "explorer.html", instance)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def explored(browser: Browser, explore: Callable[..., Explored]) -> Callable[[str], Explored]:
+    """The page of one of `FITS`, or of MNIST, made when it is first asked for."""
+    made: dict[str, Explored] = {}
+
+    def get(name: str) -> Explored:
+        if name not in made:
+            instance = 1 if name == "toy_sae" else None
+            options = () if instance is None else ("--instance", str(instance))
+            made[name] = explore(name, *{**FITS, "mnist": MNIST}[name], options=options, instance=instance)
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="module", params=[*FITS, "mnist"])
+def shown(request: pytest.FixtureRequest, explored: Callable[[str], Explored]) -> Explored:
+    """A page of each kind; the full MNIST one needs its data."""
+    if request.param == "mnist" and not os.environ.get("AE_LIGHTNING_DATA"):
+        pytest.skip("The real MNIST is not here: name the folder that holds MNIST/raw with AE_LIGHTNING_DATA.")
+    return explored(request.param)
+
+
+class Watched:
+    """A browser tab that remembers what it should not do."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.complaints: list[str] = []
+        self.page: Page = context.new_page()
+        self.page.on("console", lambda message: self.complaints.append(f"console: {message.text}"))
+        self.page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        self.page.on("request", self._remember)
+
+    def _remember(self, request: Any) -> None:
+        if not request.url.startswith(("file:", "blob:", "data:")):
+            self.complaints.append(f"request: {request.url}")
+
+    def open(self, path: Path, address: str = "") -> Page:
+        """Open a page from disk, and wait until it can be used."""
+        if self.page.url != "about:blank":
+            self.page.goto("about:blank")  # a change of the address alone loads nothing
+        self.page.goto(path.as_uri() + address)
+        return self.ready()
+
+    def ready(self) -> Page:
+        """Wait until the page has followed its address; its CSP forbids `wait_for_function`, which evaluates text."""
+        self.until("globalThis.explorer !== undefined")
+        return self.page
+
+    def until(self, question: str, argument: Any = None) -> None:
+        """Wait until what a JavaScript expression, or a function of the argument, gives is true."""
+        end = time.monotonic() + PATIENCE
+        while not self.page.evaluate(question, argument):
+            if time.monotonic() > end:
+                said = self.page.inner_text("body")[:300]
+                pytest.fail(f"Not so after {PATIENCE} s: {question}. The page says {said!r}; {self.complaints}")
+            self.page.wait_for_timeout(20)
+
+    def pixels(self, selector: str) -> np.ndarray:
+        """Colors of a canvas, uint8 (height, width, 4)."""
+        width, height, data = self.page.eval_on_selector(
+            selector,
+            """(canvas) => {
+              // From a copy: the browser complains about canvases that are read from often.
+              const { width, height } = canvas;
+              const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+              copy.drawImage(canvas, 0, 0);
+              const { data } = copy.getImageData(0, 0, width, height);
+              return [width, height, btoa(Array.from(data, (byte) => String.fromCharCode(byte)).join(""))];
+            }""",
+        )
+        return np.frombuffer(base64.b64decode(data), np.uint8).reshape(height, width, 4)
+
+
+@pytest.fixture
+def new_tab(browser: Browser) -> Iterator[Callable[..., Watched]]:
+    """Open a tab of some size; at the end it must have sent no request and written no message."""
+    tabs: list[tuple[BrowserContext, Watched]] = []
+
+    def make(**options: Any) -> Watched:
+        context = browser.new_context(**{"viewport": {"width": 1500, "height": 1000}, "offline": True, **options})
+        tabs.append((context, Watched(context)))
+        return tabs[-1][1]
+
+    yield make
+    complaints = [complaint for _, tab in tabs for complaint in tab.complaints]
+    for context, _ in tabs:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def tab(new_tab: Callable[..., Watched]) -> Watched:
+    """A tab on a large screen."""
+    return new_tab()
