@@ -26,6 +26,7 @@ def main(arguments: list[str]) -> int:
 
     from ae_lightning.cli.open_run import open_run
     from ae_lightning.files import write_text
+    from ae_lightning.report.explorer_link import explorer_section
     from ae_lightning.report.page import html_page
     from ae_lightning.report.report import Report
 
@@ -38,7 +39,9 @@ def main(arguments: list[str]) -> int:
         print(f"nearest snapshots: {', '.join(map(str, report.weights.steps))}", file=sys.stderr)
     folder = options.output or run.folder / "report"
     sections = list(_with_progress(report, folder))
-    write_text(folder / "report.html", html_page(report.title, sections))
+    summary, *others = sections
+    explorer = explorer_section(run, report.model, folder)
+    write_text(folder / "report.html", html_page(report.title, [summary, explorer, *others]))
     for section in sections[1:]:
         for problem in section.problems:
             print(f"not drawn: {problem}", file=sys.stderr)
@@ -93,9 +96,9 @@ def _with_progress(report: "Report", folder: Path) -> "list[Section]":
     from ae_lightning.files import replacing
 
     figures = folder / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
 
     def keep(name: str, png: bytes) -> None:
+        figures.mkdir(parents=True, exist_ok=True)  # not before: a run that cannot be read leaves no empty folder
         with replacing(figures / f"{name}.png") as temporary:
             temporary.write_bytes(png)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import html
 import io
+import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -51,20 +53,28 @@ class Numbers:
     is_text: bool = False
 
 
+class Link(NamedTuple):
+    """What can be clicked, and the address that it leads to, relative to the page."""
+
+    text: str
+    address: str
+
+
 @dataclass
 class Section:
-    """A part of the page: sentences, tables, pictures, and what could not be made."""
+    """A part of the page: sentences, links, tables, pictures, and what could not be made."""
 
     title: str
     sentences: list[str] = field(default_factory=list)
     tables: list[Numbers] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to show, not even a problem."""
-        return not (self.sentences or self.tables or self.pictures or self.problems)
+        return not (self.sentences or self.links or self.tables or self.pictures or self.problems)
 
 
 def html_page(title: str, sections: Sequence[Section]) -> str:
@@ -87,6 +97,7 @@ def html_page(title: str, sections: Sequence[Section]) -> str:
 def _section(section: Section) -> str:
     parts = [f'<section id="{_anchor(section.title)}"><h2>{html.escape(section.title)}</h2>']
     parts += [f"<p>{html.escape(sentence)}</p>" for sentence in section.sentences]
+    parts += [f'<p><a href="{_address(link)}">{html.escape(link.text)}</a></p>' for link in section.links]
     parts += [f'<p class="problem">{html.escape(problem)}</p>' for problem in section.problems]
     parts += map(_table, section.tables)
     parts += map(_figure, section.pictures)
@@ -119,6 +130,10 @@ def _smaller(png: bytes) -> bytes:
     with Image.open(io.BytesIO(png)) as image:
         image.convert("RGB").quantize(_COLORS, dither=Image.Dither.NONE).save(smaller, "PNG", optimize=True)
     return min(smaller.getvalue(), png, key=len)
+
+
+def _address(link: Link) -> str:
+    return html.escape(urllib.parse.quote(link.address))
 
 
 def _anchor(title: str) -> str:

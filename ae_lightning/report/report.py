@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from ae_lightning.errors import UserError
 from ae_lightning.evaluation import evaluate
 from ae_lightning.gallery import Gallery
+from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.plots.training import Curve, training_summary
 from ae_lightning.report.baselines import random_encoder
@@ -58,6 +59,11 @@ class Report:
         """Name of the run."""
         folder = self.run.folder.absolute()
         return f"{folder.parent.name}/{folder.name}"
+
+    @property
+    def model(self) -> Autoencoder:
+        """The variant with the checkpoint's weights."""
+        return self.weights.model
 
     @cached_property
     def makers(self) -> dict[str, Makers]:

@@ -5,6 +5,7 @@ import html
 import io
 import re
 import shutil
+import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def check_report(folder: Path, out: str) -> str:
     assert "://" not in page
     assert str(folder / "report.html") in out
     for title, body in sections(page).items():
-        assert "<figure" in body or "<table" in body or "problem" in body, title
+        assert "<figure" in body or "<table" in body or "problem" in body or title == "Explorer", title
     assert figures_in(page) == figure_files(folder)
     assert page.count("<img ") == len(figure_files(folder))
     anchors = re.findall(r'id="(.*?)"', page)
@@ -116,6 +117,7 @@ def test_every_variant_has_a_report(name: str, ae: Callable[..., Any], tmp_path:
     for units in (OF_UNITS, OF_SNAPSHOTS, {"removal", "contributions", "fraction_active"}):
         assert figures_in(page) & units == (units if is_shallow else set())
     assert ("Units and weights" in sections(page)) == is_shallow
+    assert ("Explorer" in sections(page)) == ("conv" not in name)
     assert not [section for title, section in sections(page).items() if "problem" in section and title != "Summary"]
     summary = html.unescape(sections(page)["Summary"])
     assert f"{run.results['errors']['test']['autoencoder']['mse_per_pixel']:.5f}" in summary
@@ -274,6 +276,18 @@ def test_without_snapshots_the_others_are_drawn(ae: Callable[..., Any], run: Pat
     page = check_report(run / "report", out)
     assert figures_in(page) == {"training", "reconstructions", "removal"} | OF_UNITS
     assert not (run / "report" / "units.html").exists()
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_it_leads_to_the_explorer(ae: Callable[..., Any], run: Path, tmp_path: Path) -> None:
+    assert ae("report", run).code == 0
+    assert f"`ae-lightning explore {run}` writes a page" in page_of(run / "report")
+    assert ae("explore", run).code == 0
+    for folder in (run / "report", tmp_path / "else where"):
+        assert ae("report", run, "-o", folder).code == 0
+        address = re.search(r'<a href="([^"#]+)">Explore the network', page_of(folder))
+        assert address is not None
+        assert (folder / urllib.parse.unquote(address[1])).resolve() == (run / "explorer.html").resolve()
 
 
 def test_a_run_that_there_is_not(ae: Callable[..., Any], trained: Path, tmp_path: Path) -> None:
