@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ae_lightning.errors import RunFolderError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -27,6 +29,21 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path, kind: type) -> Any:
+    """Read a JSON file that holds a list or a mapping, as `kind` says.
+
+    Raises:
+        RunFolderError: It is cut short, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunFolderError(f"{path} is damaged ({error})") from error
+    if not isinstance(content, kind):
+        raise RunFolderError(f"{path} is damaged (it holds no {'list' if kind is list else 'names and values'})")
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -115,11 +115,19 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """
     if not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    rows = list(csv.DictReader(io.StringIO(whole, newline="")))
+    try:
+        text = path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        rows = list(csv.DictReader(io.StringIO(whole, newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RunFolderError(
+            f"{path} is damaged: it is not a text file with values between commas ({error})"
+        ) from error
     if rows and "step" not in rows[0]:
         raise RunFolderError(f"{path} is not a table of metrics: it has no column `step`")
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values() or not row["step"]:
+            raise RunFolderError(f"{path}, line {number}: it is damaged, since the line lacks its step or some columns")
     return rows
 
 

@@ -1,8 +1,6 @@
 """`Run`: a finished, interrupted or still running fit, read back from its folder."""
 
-import contextlib
 import copy
-import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -10,17 +8,20 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
-import yaml
 from torch import Tensor
 
 from ae_lightning.callbacks.resampling import read_resampled
 from ae_lightning.callbacks.snapshots import read_index
 from ae_lightning.data.base import AutoencoderDataModule
-from ae_lightning.errors import RunFolderError
+from ae_lightning.errors import ConfigError, RunFolderError
+from ae_lightning.files import read_json
 from ae_lightning.loggers import read_rows
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import best_checkpoint, load_autoencoder
 from ae_lightning.nn.evaluation_mode import evaluation_mode
+from ae_lightning.parser_errors import denied_in, reason_of
+from ae_lightning.safe_mode import refusal
+from ae_lightning.yaml_file import read_settings
 
 LATENT_COLUMNS = {"instance": np.int64, "latent": np.int64, "mean_activation": np.float64, "firing_density": np.float64}
 """Columns of `latents.csv`, and their types."""
@@ -93,18 +94,32 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved settings of the run's latest fit."""
-        return yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
+        """The resolved settings of the run's latest fit.
+
+        Raises:
+            RunFolderError: The file is damaged.
+        """
+        try:
+            return read_settings(self.folder / "config.yaml")
+        except ConfigError as error:
+            raise RunFolderError(f"the settings of a run are damaged: {error}") from error
 
     @property
     def metrics(self) -> dict[str, np.ndarray]:
         """The table of logged scalars by column, NaN where a row has no such value; read anew at each call.
 
         `step` counts completed optimizer steps; losses are means per pixel and per instance.
+
+        Raises:
+            RunFolderError: The table is damaged.
         """
-        rows = read_rows(self.folder / "metrics.csv")
+        path = self.folder / "metrics.csv"
+        rows = read_rows(path)
         names = list(rows[0]) if rows else ["step"]
-        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
+        try:
+            return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
+        except ValueError as error:
+            raise RunFolderError(f"{path} is damaged ({error})") from error
 
     def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values at which the metric `name` was logged.
@@ -182,10 +197,16 @@ class Run:
 
     @property
     def results(self) -> dict[str, Any]:
-        """The final numbers, `metrics.json`; empty while the run has not finished."""
-        with contextlib.suppress(FileNotFoundError):
-            return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
-        return {}
+        """The final numbers, `metrics.json`; empty while the run has not finished.
+
+        Raises:
+            RunFolderError: The file is damaged.
+        """
+        path = self.folder / "metrics.json"
+        try:
+            return read_json(path, dict) if path.is_file() else {}
+        except RunFolderError as error:
+            raise RunFolderError(f"{error}: write it anew with `ae-lightning evaluate`") from error
 
     @property
     def latents(self) -> dict[str, np.ndarray]:
@@ -201,14 +222,28 @@ class Run:
 
     @cached_property
     def data(self) -> AutoencoderDataModule:
-        """The data module the run was trained on, built anew from the settings and not yet set up."""
-        from jsonargparse import ArgumentParser
+        """The data module the run was trained on, built anew from the settings and not yet set up.
+
+        Raises:
+            RunFolderError: The settings name none, or none that there is.
+            ConfigError: The process is in safe mode, and they name a class that it does not allow.
+        """
+        from jsonargparse import ArgumentError, ArgumentParser
 
         import ae_lightning.data  # noqa: F401 - makes the data modules known by their short names
 
+        path = self.folder / "config.yaml"
+        if "data" not in self.config:
+            raise RunFolderError(f"{path} names no data: it is damaged, or that of another program")
         parser = ArgumentParser(exit_on_error=False)
         parser.add_subclass_arguments(AutoencoderDataModule, "data")
-        return parser.instantiate_classes(parser.parse_object({"data": self.config["data"]})).data
+        try:
+            parsed = parser.parse_object({"data": self.config["data"]})
+        except ArgumentError as error:
+            if denied := denied_in(str(error)):
+                raise ConfigError(refusal(denied, str(path))) from error
+            raise RunFolderError(f"{path} names data that cannot be built: {reason_of(str(error))}") from error
+        return parser.instantiate_classes(parsed).data
 
 
 def _read_latents(path: Path) -> dict[str, np.ndarray]:

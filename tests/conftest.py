@@ -4,12 +4,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers.logger import Logger
 
 from ae_lightning.data.digits import DigitsDataModule
+
+# The same examples at each run and on each machine, however long they take there.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None, max_examples=60)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session", autouse=True)

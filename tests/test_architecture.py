@@ -12,7 +12,7 @@ import ae_lightning
 
 PACKAGE = Path(ae_lightning.__file__).parent
 LEVELS = [
-    {"errors", "files", "per_feature", "safetensors_writer"},
+    {"errors", "files", "parser_errors", "per_feature", "safe_mode", "safetensors_writer", "yaml_file"},
     {"nn", "losses", "metrics", "analysis"},
     {"models", "data", "plots", "loggers"},
     {"gallery"},

@@ -69,7 +69,12 @@ class LinearProbe(Callback):
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Probe the untrained encoder and the baselines."""
+        """Probe the untrained encoder and the baselines.
+
+        Raises:
+            ConfigError: The images that a probe is fitted on are all of one class.
+        """
+        self._refuse_one_class(trainer.datamodule)  # type: ignore[attr-defined] # on all processes, so that none waits
         if self.clock.start(trainer):
             self._probe(trainer, pl_module, full=self.full)
 
@@ -128,6 +133,18 @@ class LinearProbe(Callback):
     def _of(self, group: str, what: str) -> dict[str, float]:
         return {name: value for name, value in self._baselines.items() if name.startswith(f"{group}/{what}")}
 
+    def _refuse_one_class(self, data: AutoencoderDataModule) -> None:
+        """Refuse labels that leave nothing to tell apart, before the first step."""
+        fitted = {"training images": _all_labels(data.train_set)} if self.full else {}
+        fitted["first of all images"] = self._quick_sets(data)[0][1]
+        for which, labels in fitted.items():
+            if len(np.unique(labels)) < 2:
+                raise ConfigError(
+                    f"LinearProbe needs labels of at least two classes, but those of the {which} are all "
+                    f"{labels[0]}: give it other labels, shuffle the samples, or take LinearProbe out of "
+                    "trainer.callbacks"
+                )
+
     def _measure(self, name: str, encode: Encoder, train: Labelled, test: Labelled) -> dict[str, float]:
         results = [
             linear_probe(train_z, train[1], test_z, test[1], pca_components=self.pca_components)
@@ -138,6 +155,11 @@ class LinearProbe(Callback):
 
 def _mean_accuracy(results: list[ProbeResult]) -> float:
     return math.fsum(result.accuracy for result in results) / len(results)
+
+
+def _all_labels(dataset: InMemoryDataset) -> np.ndarray:
+    assert dataset.y is not None
+    return (dataset.y if dataset.indices is None else dataset.y[dataset.indices]).cpu().numpy()
 
 
 def _all(dataset: InMemoryDataset) -> Labelled:

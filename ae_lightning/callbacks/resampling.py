@@ -23,7 +23,7 @@ from ae_lightning.callbacks.observing import log_now, observing
 from ae_lightning.callbacks.schedule import RunLength
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.loader import seeded_generator
-from ae_lightning.errors import ConfigError, Notice
+from ae_lightning.errors import ConfigError, Notice, RunFolderError
 from ae_lightning.files import write_text
 from ae_lightning.loggers import read_rows
 from ae_lightning.models.shallow import ShallowAutoencoder
@@ -245,9 +245,16 @@ def read_resampled(folder: Path) -> dict[str, np.ndarray]:
     """Columns step, instance and latent of a run's `resampling.csv`, whole numbers; empty where nothing was resampled.
 
     The instance of a model without instances is 0.
+
+    Raises:
+        RunFolderError: The table is damaged.
     """
-    rows = read_rows(folder / TABLE_NAME)
-    return {name: np.array([int(row[name]) for row in rows], dtype=np.int64) for name in _COLUMNS}
+    path = folder / TABLE_NAME
+    try:
+        rows = read_rows(path)
+        return {name: np.array([int(row[name]) for row in rows], dtype=np.int64) for name in _COLUMNS}
+    except (KeyError, ValueError, OverflowError) as error:
+        raise RunFolderError(f"{path} is damaged ({error})") from error
 
 
 def _append(folder: Path, step: int, dead: Tensor) -> None:

@@ -1,6 +1,5 @@
 """Weight snapshots: the encoder's and decoder's weights and biases at many moments of a run."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,8 @@ import safetensors.torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ae_lightning.callbacks.schedule import Clock, Schedule, moment_of
-from ae_lightning.files import replacing, write_json
+from ae_lightning.errors import RunFolderError
+from ae_lightning.files import read_json, replacing, write_json
 from ae_lightning.models.base import Autoencoder
 
 INDEX_NAME = "index.json"
@@ -79,6 +79,16 @@ class WeightSnapshots(Callback):
 
 
 def read_index(folder: Path) -> list[dict[str, Any]]:
-    """Entries of a snapshot folder in order of steps; empty where there are none yet."""
+    """Entries of a snapshot folder in order of steps; empty where there are none yet.
+
+    Raises:
+        RunFolderError: The index is damaged, or names a file elsewhere.
+    """
     path = folder / INDEX_NAME
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    entries = read_json(path, list) if path.is_file() else []
+    for entry in entries:
+        # A file of another folder is nothing that a run has written, and none that a stranger's index may have read.
+        whole = isinstance(entry, dict) and isinstance(entry.get("step"), int) and isinstance(entry.get("file"), str)
+        if not whole or Path(entry["file"]).name != entry["file"]:
+            raise RunFolderError(f"{path} is damaged (an entry names no step, or no file beside it: {entry})")
+    return entries

@@ -57,11 +57,19 @@ def config_files(arguments: list[str]) -> list[Path]:
     for option, value in pairwise(arguments):
         if option in CONFIG_OPTIONS:
             names.append(value)
-    return [Path(name) for name in names if Path(name).is_file()]
+    return [Path(name) for name in names if is_file(Path(name))]
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that is no path at all, being too long for one, is that of none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _resolve(option: str, value: str) -> str:
-    if Path(value).is_file():
+    if is_file(Path(value)):
         return value
     known = packaged()
     # A part and an experiment may have the same name: the option says which is meant.

@@ -1,7 +1,5 @@
 """`fit`, `validate`, `test` and `predict`: Lightning's command line over our models and data."""
 
-import contextlib
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,6 @@ import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import ae_lightning.data  # noqa: F401 - makes the data modules known by their short names
@@ -28,12 +25,13 @@ from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.callbacks.throughput import Throughput
 from ae_lightning.callbacks.weight_statistics import WeightStatistics  # noqa: F401 - known by its short name
 from ae_lightning.cli import run_folder
+from ae_lightning.cli.config_files import check_files
 from ae_lightning.cli.configs import config_files, resolve_names
 from ae_lightning.cli.device_check import settle_device_check
 from ae_lightning.cli.evaluate import print_model, print_results
 from ae_lightning.cli.main import COMMANDS
 from ae_lightning.cli.optimizer_defaults import with_own_defaults
-from ae_lightning.cli.parser import HelpfulParser, ParseMistake, check_yaml, explain
+from ae_lightning.cli.parser import HelpfulParser, ParseMistake, explain, refuse_unsafe_options
 from ae_lightning.cli.progress import LossProgressBar
 from ae_lightning.cli.quiet import quiet_lightning
 from ae_lightning.cli.record_config import RecordConfig
@@ -41,8 +39,11 @@ from ae_lightning.cli.resume import (
     model_of_checkpoint,
     refuse_other_settings,
     refuse_other_shape,
+    require_loadable,
+    require_readable,
     with_run_config,
 )
+from ae_lightning.cli.setting_checks import check_settings
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.evaluation import describe, evaluate_run
@@ -70,9 +71,8 @@ class AutoencoderCLI(LightningCLI):
     """
 
     def __init__(self, arguments: list[str]) -> None:
-        self.run: Path | None = None
+        self._place: run_folder.Place | None = None
         self._checkpoint: dict[str, Any] | None = None
-        self._claimed = False  # whether the run's folder was made by this process
         self._save_on_stop = SaveOnStop()
         super().__init__(
             Autoencoder,
@@ -93,7 +93,9 @@ class AutoencoderCLI(LightningCLI):
             seed_everything_default=0,
             parser_class=HelpfulParser,
             parser_kwargs={
-                "description": "Train and study autoencoders. With --debug anywhere, an error shows its traceback.",
+                "description": "Train and study autoencoders. With --debug anywhere, an error shows its traceback. "
+                "With --safe anywhere, configs, runs and checkpoints may name only classes of ae_lightning, lightning "
+                "and torch.optim; whatever else they name is refused and not imported.",
                 "version": __version__,
             },
             subclass_mode_model=True,
@@ -101,6 +103,11 @@ class AutoencoderCLI(LightningCLI):
             auto_configure_optimizers=False,
             args=arguments,
         )
+
+    @property
+    def run(self) -> Path | None:
+        """The run's folder; None where the loggers are not ours."""
+        return self._place.folder if self._place else None
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and put into one sentence what cannot be parsed."""
@@ -114,6 +121,7 @@ class AutoencoderCLI(LightningCLI):
         except ParseMistake as mistake:
             options = [name for action in self._parser(command)._actions for name in action.option_strings]
             raise ConfigError(explain(str(mistake), options, [*self._subcommand_parsers, *COMMANDS])) from mistake
+        check_settings(self.config[self.config.subcommand], self.config.subcommand)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks of every run, the experiment's name, and the shape that data give the model."""
@@ -142,14 +150,15 @@ class AutoencoderCLI(LightningCLI):
         if self._checkpoint is not None:
             path = Path(self._get(self.config, "ckpt_path"))
             refuse_other_shape(self.model.input_shape, self._checkpoint, path, type(self.datamodule).__name__)
+            require_loadable(self.model, self._checkpoint, path, resume=self.subcommand == "fit")
         extra: list[Callback] = []
         if self.subcommand == "predict":
             extra = [PredictionWriter(self._predictions_file(), str(self._get(self.config, "ckpt_path")))]
         elif self.subcommand == "fit":
             if config.logger in (None, True) and not config.fast_dev_run:
-                self.run = self._choose_folder(Path(config.default_root_dir or ".") / run_folder.ROOT_NAME)
+                self._place = self._choose_place(Path(config.default_root_dir or ".") / run_folder.ROOT_NAME)
                 step = self._checkpoint["global_step"] if self._checkpoint else None
-                kwargs["logger"] = run_loggers(self.run, step)
+                kwargs["logger"] = run_loggers(self._place.folder, step)
         elif config.logger is None:
             kwargs["logger"] = False
         given = [config.callbacks] if isinstance(config.callbacks, Callback) else config.callbacks or []
@@ -172,9 +181,11 @@ class AutoencoderCLI(LightningCLI):
         except SystemExit:  # Ctrl-C
             print(self._farewell(), file=sys.stderr)
             raise
-        except Exception:
+        except Exception as error:
             if self.trainer.global_step == (self._checkpoint["global_step"] if self._checkpoint else 0):
                 self._discard_new_folder()
+                if isinstance(error, ValueError) and "val_check_interval" in str(error):  # told only now, by Lightning
+                    raise ConfigError(f"--trainer.val_check_interval does not fit the data: {error}") from error
             raise
 
     def before_fit(self) -> None:
@@ -222,12 +233,13 @@ class AutoencoderCLI(LightningCLI):
             raise ConfigError(_NO_CHECKPOINT)
         return (run_folder.run_of(Path(path)) or Path(path).parent) / "predictions" / f"{Path(path).stem}.safetensors"
 
-    def _choose_folder(self, root: Path) -> Path:
+    def _choose_place(self, root: Path) -> run_folder.Place:
         path = self._get(self.config, "ckpt_path")
         if path and run_folder.continues_in_place(Path(path)):
-            return Path(path).parent.parent
-        self._claimed = True
-        return run_folder.of_this_process(root, self._experiment())
+            place = run_folder.Place(Path(path).parent.parent)
+            require_readable(place.folder)
+            return place
+        return run_folder.Place.of_new_run(root, self._experiment())
 
     def _farewell(self) -> str:
         step = self.trainer.global_step
@@ -238,20 +250,12 @@ class AutoencoderCLI(LightningCLI):
         return f"interrupted at step {step}; {what}. Go on with:\n  ae-lightning fit --ckpt_path {last}"
 
     def _discard_new_folder(self) -> None:
-        """Leave nothing behind of a run that never began; a folder that was there before is kept."""
-        first_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
-        if self.run is not None and self._claimed and first_process:
-            shutil.rmtree(self.run)
-            with contextlib.suppress(OSError):  # other runs of the experiment are there
-                self.run.parent.rmdir()
+        if self._place is not None:
+            self._place.discard()
 
     def _experiment(self) -> str:
         if name := self._get(self.config, "experiment"):
-            if name in (".", "..") or Path(name).name != name:
-                raise ConfigError(
-                    f"--experiment names a folder in {run_folder.ROOT_NAME}, without slashes, not {name!r}"
-                )
-            return name
+            return run_folder.checked_name(name)
         for path in map(Path, map(str, filter(None, self._get(self.config, "config") or []))):
             if path.stem != "config":
                 return path.stem
@@ -294,7 +298,10 @@ def _names_data(arguments: list[str]) -> bool:
 
 def main(arguments: list[str]) -> int:
     """Run one of Lightning's subcommands."""
-    AutoencoderCLI(prepare(arguments))
+    try:
+        AutoencoderCLI(prepare(arguments))
+    finally:
+        run_folder.let_go()
     return 0
 
 
@@ -307,6 +314,6 @@ def prepare(arguments: list[str]) -> list[str]:
     quiet_lightning()
     settle_device_check()
     arguments = with_run_config(resolve_names(arguments))
-    for path in config_files(arguments):
-        check_yaml(path)
+    check_files(arguments)
+    refuse_unsafe_options(arguments)
     return with_own_defaults(arguments)

@@ -7,8 +7,9 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from ae_lightning import __version__
+from ae_lightning import __version__, safe_mode
 from ae_lightning.errors import UserError
+from ae_lightning.parser_errors import is_wrapped, reason_of
 
 COMMANDS = {
     "configs": ("ae_lightning.cli.configs", "List the packaged experiments with a line each."),
@@ -43,6 +44,9 @@ COMMANDS = {
 }
 """Commands beside Lightning's own: module with a `main(arguments)`, and a line of help."""
 
+SAFE = "--safe"
+"""Anywhere among the arguments: only classes of ours, of Lightning and of torch.optim may be named."""
+
 USER_MISTAKE = 2
 INTERRUPTED = 130
 
@@ -57,12 +61,14 @@ def main(args: Sequence[str] | None = None) -> int:
         0 when all went well, 2 for a mistake of the user's, 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if args is None else args)
-    debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
+    debug, safe = "--debug" in arguments, SAFE in arguments
+    arguments = [argument for argument in arguments if argument not in ("--debug", SAFE)]
     if arguments == ["--version"]:
         print(f"ae-lightning {__version__}")
         return 0
     try:
+        if safe:
+            safe_mode.switch_on()
         return _dispatch(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -87,9 +93,28 @@ def _explain(error: Exception) -> str | None:
     while cause is not None:  # the parser wraps what a class refuses when it is built
         if isinstance(cause, UserError):
             return str(cause)
+        if _is_out_of_memory(cause):
+            return _OUT_OF_MEMORY
         cause = cause.__cause__
+    if is_wrapped(str(error)):  # a class did not take its arguments
+        return reason_of(str(error))
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {(error.strerror or 'cannot be used').lower()}"
     if type(error).__name__ == "MisconfigurationException":  # Lightning's own, not imported here
         return str(error)
     return None
+
+
+_OUT_OF_MEMORY = (
+    "there is not enough memory for this: lower --data.batch_size, --data.eval_batch_size, or the sizes of the model, "
+    "such as --model.latent_dim"
+)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    told = ("can't allocate memory", "Storage size calculation overflowed")  # torch's words, on the CPU
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch's own on a GPU, not imported here
+        or any(words in str(error) for words in told)
+    )

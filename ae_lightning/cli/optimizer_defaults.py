@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import yaml
 
-from ae_lightning.cli.configs import CONFIG_OPTIONS
+from ae_lightning.cli.configs import CONFIG_OPTIONS, is_file
 
 _OPTION = "--model.optimizer"
 
@@ -28,9 +28,9 @@ def with_own_defaults(arguments: list[str]) -> list[str]:
             spelled.append(f"{_OPTION}={optimizer}" if equals else optimizer)
         else:
             spelled.append(argument)
-        if option in CONFIG_OPTIONS and Path(value).is_file():
+        if option in CONFIG_OPTIONS and is_file(Path(value)):
             named = _optimizer_of(Path(value))
-            optimizer = _spell_out(named.get("class_path", ""), named.get("init_args") or {})
+            optimizer = _spell_out(named.get("class_path") or "", named.get("init_args") or {})
             spelled += [f"{_OPTION}={optimizer}"] if optimizer else []
         option = "" if equals else argument
     return spelled
@@ -43,7 +43,9 @@ def _optimizer_of(config: Path) -> dict[str, Any]:
         model = yaml.safe_load(part.read_text(encoding="utf-8"))
     settings = model.get("init_args") or {} if isinstance(model, dict) else {}
     optimizer = settings.get("optimizer")
-    return {"class_path": optimizer} if isinstance(optimizer, str) else optimizer or {}
+    if isinstance(optimizer, dict):
+        return optimizer
+    return {"class_path": optimizer} if isinstance(optimizer, str) else {}  # what else it is the parser refuses
 
 
 def _spell_out(class_path: str, given: dict[str, Any]) -> str:

@@ -4,11 +4,10 @@ import ast
 import difflib
 import inspect
 import re
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
-import yaml
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 from torch.optim import Optimizer
@@ -17,8 +16,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from ae_lightning.callbacks.schedule import Schedule
 from ae_lightning.cli.configs import packaged
 from ae_lightning.data.base import AutoencoderDataModule
-from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
+from ae_lightning.parser_errors import denied_in, is_wrapped, reason_of
+from ae_lightning.safe_mode import refusal, refuse_unsafe
 
 # What can be named where, by the last part of the option.
 _BASES: dict[str, type] = {
@@ -56,6 +56,22 @@ class HelpfulParser(LightningArgumentParser):
         raise ParseMistake(message) from ex
 
 
+def refuse_unsafe_options(arguments: Sequence[str]) -> None:
+    """Check options that name a class by its dotted path; in safe mode the parser may tell of something else.
+
+    Raises:
+        ConfigError: The process is in safe mode, and it does not allow the class.
+    """
+    split = [argument.partition("=") for argument in arguments]
+    pairs = [(name, value) for name, equals, value in split if equals] + list(pairwise(arguments))
+    for option, value in pairs:
+        dotted = all(part.isidentifier() for part in value.split(".")) and "." in value
+        if value.endswith((".yaml", ".yml")):  # a part
+            continue
+        if dotted and option.startswith("--") and option.rpartition(".")[2].strip("-+") in _BASES:
+            refuse_unsafe(value, option)
+
+
 def explain(message: str, options: Iterable[str], commands: Iterable[str]) -> str:
     """Put a parser's message into one sentence: the option, what was wrong, and the nearest valid name.
 
@@ -65,30 +81,19 @@ def explain(message: str, options: Iterable[str], commands: Iterable[str]) -> st
         commands: Names of all subcommands.
     """
     explanations = (
+        _of_denied(message),
         _of_unknown_option(message, options),
         _of_command(message, commands),
         _of_class(message),
         _of_value(message),
     )
-    return next((sentence for sentence in explanations if sentence), " ".join(message.split()))
+    whole = f"{_path(message)}: {reason_of(message)}" if is_wrapped(message) else " ".join(message.split())
+    return next((sentence for sentence in explanations if sentence), whole)
 
 
-def check_yaml(path: Path) -> None:
-    """Check that a config file is YAML and holds options by name.
-
-    Raises:
-        ConfigError: It is not, with the line where reading it failed.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path}{where}: not valid YAML, {error.problem}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a YAML text file ({str(error).splitlines()[0]})") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a config holds options by name, such as `model: …`, but this one does not")
+def _of_denied(message: str) -> str | None:
+    denied = denied_in(message)
+    return refusal(denied, _path(message)) if denied else None
 
 
 def _of_unknown_option(message: str, options: Iterable[str]) -> str | None:

@@ -5,7 +5,10 @@ from typing import Any
 
 from ae_lightning.cli.run_folder import run_of
 from ae_lightning.errors import ConfigError
+from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import checkpoint_class, import_class, model_settings, read_checkpoint
+from ae_lightning.models.checkpoint_state import check_training_state, check_weights
+from ae_lightning.run import Run
 
 
 def with_run_config(arguments: list[str]) -> list[str]:
@@ -87,6 +90,33 @@ def refuse_other_shape(input_shape: tuple[int, ...], checkpoint: dict[str, Any],
             f"samples of {data} are {shapes[0]}, but the model in {path} was trained on {shapes[1]}: name its data "
             "with --data"
         )
+
+
+def require_loadable(model: Autoencoder, checkpoint: dict[str, Any], path: Path, resume: bool) -> None:
+    """Check, before anything is written, that a model can take what a checkpoint holds.
+
+    Args:
+        model: The model, built with the settings of the checkpoint's.
+        checkpoint: What `read_checkpoint` gave.
+        path: Where the checkpoint lies, for the message.
+        resume: Whether training is to go on from it, which needs more than the weights.
+
+    Raises:
+        CheckpointError: Something is missing, or is that of another model.
+    """
+    check_weights(model, checkpoint, path)
+    if resume:
+        check_training_state(model, checkpoint, path)
+
+
+def require_readable(folder: Path) -> None:
+    """Check, before anything is written, that a run which is to go on in its own folder can read what lies there.
+
+    Raises:
+        RunFolderError: One of its files is damaged.
+    """
+    run = Run(folder)
+    _ = (run.metrics, run.snapshots, run.resampled)
 
 
 def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,17 +1,104 @@
 """Where a run lives: a new version folder, or the one that an interrupted run left."""
 
+import contextlib
 import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from ae_lightning.errors import RunFolderError
+from ae_lightning.errors import ConfigError, RunFolderError
 
 ROOT_NAME = "lightning_logs"
 RUN_PARENT = "AE_LIGHTNING_RUN_PARENT"
 """Environment variable by which a sweep places its runs: the folder that `version_<n>` is made in."""
 
+_LONGEST_NAME = 255
 _CLAIMED = "AE_LIGHTNING_RUN_FOLDER"
+
+
+class Place:
+    """The folder that this process trains a run in; no other process can, until `let_go`.
+
+    Args:
+        folder: The run's folder.
+        claimed: Whether it was made for this run, so that it can go again if nothing comes of it.
+        made: Folders above the experiment's that were made for it, the innermost first.
+    """
+
+    def __init__(self, folder: Path, claimed: bool = False, made: Sequence[Path] = ()) -> None:
+        self.folder = folder
+        self.claimed = claimed
+        self._made = made
+        if _is_first():
+            _hold(folder)
+
+    @classmethod
+    def of_new_run(cls, root: Path, experiment: str) -> "Place":
+        """Claim a new folder for a run."""
+        made = [path for path in (root, *root.parents) if not path.exists()]
+        return cls(of_this_process(root, experiment), claimed=True, made=made)
+
+    def discard(self) -> None:
+        """Leave nothing behind of a run that never began; a folder that was there before is kept."""
+        if not (self.claimed and _is_first()):
+            return
+        shutil.rmtree(self.folder)
+        with contextlib.suppress(OSError):  # other runs are there
+            for path in (self.folder.parent, *self._made):
+                path.rmdir()
+
+
+_held: list[int] = []
+
+
+def _hold(folder: Path) -> None:
+    """Keep other processes from training in a folder.
+
+    Raises:
+        RunFolderError: Another one does.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise RunFolderError(
+            f"another process is training the run in {folder}: wait until it is over, or start a run of its own"
+        ) from error
+    except OSError:  # a file system that cannot hold folders, as some over a network
+        os.close(handle)
+        return
+    _held.append(handle)
+
+
+def let_go() -> None:
+    """Let other processes train in the folders that this one held."""
+    while _held:
+        os.close(_held.pop())
+
+
+def _is_first() -> bool:
+    return rank_zero_only.rank == 0  # type: ignore[attr-defined]
+
+
+def checked_name(name: str) -> str:
+    """The name of an experiment, if a folder can be called so.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if name in (".", "..") or Path(name).name != name or "\0" in name or len(name.encode()) > _LONGEST_NAME:
+        raise ConfigError(
+            f"--experiment names a folder in {ROOT_NAME}, without slashes and of at most {_LONGEST_NAME} bytes, not "
+            f"{name[:80]!r}"
+        )
+    return name
 
 
 def claim(root: Path, experiment: str) -> Path:
@@ -49,7 +136,7 @@ def of_this_process(root: Path, experiment: str) -> Path:
     """
     if parent := os.environ.get(RUN_PARENT):
         root, experiment = Path(parent).parent, Path(parent).name
-    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+    if _is_first():
         os.environ[_CLAIMED] = str(folder := claim(root, experiment))
         return folder
     return Path(os.environ.get(_CLAIMED, root / experiment / "version_of_first_process"))

@@ -12,6 +12,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ae_lightning import safe_mode
+from ae_lightning.cli.main import SAFE
 from ae_lightning.cli.run_folder import RUN_PARENT
 from ae_lightning.cli.sweep_settings import PlannedRun
 from ae_lightning.errors import ConfigError
@@ -121,7 +123,7 @@ class _Process:
             log.write(f"$ ae-lightning {shlex.join(command)}\n".encode())
             log.flush()
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "ae_lightning", *command],
+                [sys.executable, "-m", "ae_lightning", *([SAFE] if safe_mode.is_on() else []), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

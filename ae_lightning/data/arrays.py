@@ -17,6 +17,9 @@ from ae_lightning.errors import ConfigError, DataError
 # Numbers looked at together in a pass through the data: 16 MB of float32.
 CHUNK = 1 << 22
 
+# Below it a float32 loses digits.
+TINIEST = float(np.finfo(np.float32).tiny)
+
 
 class Statistics(NamedTuple):
     """What a pass through a set finds, over all its numbers as they are stored."""
@@ -133,6 +136,11 @@ class ArraysDataModule(AutoencoderDataModule):
         """The three sets as they are stored."""
         train = self._open("train")
         if self.paths["val"] is None:
+            if len(train) == 1:
+                raise DataError(
+                    f"{self.paths['train']} (--data.train) holds a single sample, which cannot be split; name another "
+                    "file of samples with --data.val."
+                )
             train_rows, val_rows = split_train_val(len(train), self.val_fraction, self.seed)
             val = _subset(train, val_rows)
             train = _subset(train, train_rows)
@@ -163,10 +171,15 @@ class ArraysDataModule(AutoencoderDataModule):
                 f"All values of {self.paths['train']} are {found.minimum:g}, so that --data.normalize "
                 f"{self.normalize} is not possible; set it to none."
             )
-        if self.normalize == "unit":
-            width = found.maximum - found.minimum
-            return 1 / width, -found.minimum / width
-        return 1 / found.std, -found.mean / found.std
+        middle, width = (
+            (found.minimum, found.maximum - found.minimum) if self.normalize == "unit" else (found.mean, found.std)
+        )
+        if not TINIEST < width < 1 / TINIEST or abs(middle) / width > 1 / TINIEST:
+            raise DataError(
+                f"The values of {self.paths['train']} go from {found.minimum:g} to {found.maximum:g}, which float32 "
+                f"cannot bring to another scale; scale them yourself, and set --data.normalize none."
+            )
+        return 1 / width, -middle / width
 
     def _open(self, name: str) -> InMemoryDataset:
         option = f"--data.{name}"
@@ -179,6 +192,12 @@ class ArraysDataModule(AutoencoderDataModule):
             )
         if len(x) == 0:
             raise DataError(f"{file.path} ({option}) holds no samples; it needs at least one.")
+        if 0 in x.shape:
+            raise DataError(
+                f"{file.path} ({option}) holds samples of the shape {tuple(x.shape[1:])}, without any values."
+            )
+        if self.key is not None and not file.named:
+            raise DataError(f"{file.path} ({option}) holds a single array without a name; leave out --data.key.")
         return InMemoryDataset(x, self._labels(name, file, x), sample_shape=self.shape)
 
     def _labels(self, name: str, samples: ArrayFile, x: Array) -> Tensor | None:
@@ -187,13 +206,18 @@ class ArraysDataModule(AutoencoderDataModule):
             file = ArrayFile(path, f"--data.{name}_labels")
         elif samples.named and (self.label_key is not None or samples.has("y")):
             file = samples
+        elif self.label_key is not None:
+            raise DataError(
+                f"--data.label_key is {self.label_key}, but {samples.path} holds a single array without a name; name "
+                f"the file of the labels with --data.{name}_labels."
+            )
         else:
             return None
         found = file.get(self.label_key, "y", "--data.label_key")
         y = found if isinstance(found, Tensor) else as_tensor(np.array(found))
-        if len(y) != len(x):
+        if y.ndim == 0 or len(y) != len(x):
             raise DataError(
-                f"{file.path} holds {len(y):,} labels for the {len(x):,} samples of --data.{name}; "
+                f"{file.path} holds {len(y) if y.ndim else 1:,} labels for the {len(x):,} samples of --data.{name}; "
                 "each sample needs one."
             )
         return _checked_labels(y, file)
@@ -201,6 +225,8 @@ class ArraysDataModule(AutoencoderDataModule):
 
 def _checked_labels(y: Tensor, file: ArrayFile) -> Tensor:
     if y.ndim == 2:
+        if not bool(torch.isfinite(y.float()).all()):
+            raise DataError(f"The true features in {file.path} hold NaN or infinite values; remove or replace them.")
         return y.float()
     if y.ndim != 1 or y.is_floating_point():
         kind = str(y.dtype).removeprefix("torch.")

@@ -245,7 +245,8 @@ def split_train_val(n: int, val_fraction: float, seed: int) -> tuple[Tensor, Ten
     if not 0 < held_out < n:
         raise DataError(
             f"--data.val_fraction {val_fraction:g} of {n:,} samples leaves {n - held_out:,} for training and "
-            f"{held_out:,} for validation; each needs at least one."
+            f"{held_out:,} for validation; each needs at least one, so choose it between {0.5 / n:.2g} and "
+            f"{1 - 0.5 / n:.2g}."
         )
     is_val = torch.zeros(n, dtype=torch.bool)
     is_val[torch.randperm(n, generator=seeded_generator(seed))[:held_out]] = True

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from ae_lightning.data.in_memory import Batch
@@ -19,6 +18,7 @@ from ae_lightning.errors import CheckpointError, ConfigError, DataError, Notice
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.per_feature import PerFeature, per_feature
+from ae_lightning.yaml_file import read_settings
 
 
 class ToyActivationsDataModule(SparseFeaturesDataModule):
@@ -146,7 +146,7 @@ def _warn_of_other_features(checkpoint: Path, data: SparseFeaturesDataModule) ->
     run = checkpoint if checkpoint.is_dir() else checkpoint.parent.parent
     if not (run / "config.yaml").is_file():
         return
-    trained_on = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")).get("data", {})
+    trained_on = read_settings(run / "config.yaml").get("data", {})
     if not str(trained_on.get("class_path")).endswith(".SparseFeaturesDataModule"):
         return
     now = data.distribution

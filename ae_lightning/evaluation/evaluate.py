@@ -1,5 +1,6 @@
 """A model, or a run, measured as a whole."""
 
+import contextlib
 import platform
 import warnings
 from pathlib import Path
@@ -12,7 +13,7 @@ import ae_lightning
 from ae_lightning.callbacks.weight_statistics import weight_statistics
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
-from ae_lightning.errors import Notice
+from ae_lightning.errors import Notice, RunFolderError
 from ae_lightning.evaluation.errors import Baselines, model_errors
 from ae_lightning.evaluation.latents import LatentMeter, recovery
 from ae_lightning.files import write_json
@@ -68,7 +69,7 @@ def evaluate_run(run: Run, checkpoint: Path | None = None, data: AutoencoderData
         "probes": run.last_values("probe"),
         "seconds": run.last_values("speed/train_seconds").get("speed/train_seconds"),
     }
-    before = run.results.get("data", {}).get("hash", results["data"]["hash"])
+    before = _earlier_hash(run) or results["data"]["hash"]
     if before != results["data"]["hash"]:
         warnings.warn(
             f"{run.folder} was measured before on data of another hash ({before}): its data are no longer the same",
@@ -80,6 +81,13 @@ def evaluate_run(run: Run, checkpoint: Path | None = None, data: AutoencoderData
     latents.write_table(run.folder / f"latents{which}.csv")
     write_json(run.folder / f"metrics{which}.json", results)
     return results
+
+
+def _earlier_hash(run: Run) -> str | None:
+    """Hash of the data that the run was measured on before; None where it was not, or the record is damaged."""
+    with contextlib.suppress(RunFolderError):  # the record is about to be written anew
+        return run.results.get("data", {}).get("hash")
+    return None
 
 
 def describe(model: Autoencoder) -> dict[str, Any]:

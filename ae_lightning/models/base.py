@@ -21,6 +21,7 @@ from ae_lightning.models.checks import (
     check_shape,
     explained_batch_norm,
     require_clippable,
+    require_finite_rate,
 )
 from ae_lightning.models.constructor import outermost_constructor
 from ae_lightning.models.epoch_means import EpochMeans
@@ -157,6 +158,7 @@ class Autoencoder(Sizes, LightningModule, ABC):
             optimizer = self.build_optimizer(self.trained_parameters())
         except (TypeError, ValueError) as error:
             raise ConfigError(f"--model.optimizer cannot be built with these settings: {error}") from error
+        require_finite_rate(optimizer)
         if self._trainer is not None:
             require_clippable(optimizer, self.trainer.precision, self.trainer.gradient_clip_val)
         if self.build_lr_scheduler is None:
@@ -202,7 +204,7 @@ class Autoencoder(Sizes, LightningModule, ABC):
         with explained_batch_norm(len(x)):
             losses, output = self.loss(x)
         if x.device.type == "cpu":  # elsewhere it would wait for the device at each step
-            check_finite(losses, self.trainer)
+            check_finite(losses, self.trainer, x)
         values = self.per_instance(losses)
         if batch_idx == 0:  # not so in the rest of an epoch that was interrupted
             self._epoch_means.reset()

@@ -1,7 +1,9 @@
 """Checkpoints that know their class: how they are marked, and how they are opened again."""
 
 import importlib
+import inspect
 import pickle
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,10 @@ import numpy as np
 import torch
 
 import ae_lightning
-from ae_lightning.errors import CheckpointError
+from ae_lightning.errors import CheckpointError, ConfigError
+from ae_lightning.models.checkpoint_state import check_form, check_weights
+from ae_lightning.parser_errors import denied_in, reason_of
+from ae_lightning.safe_mode import refusal, refuse_unsafe
 
 if TYPE_CHECKING:
     from ae_lightning.models.base import Autoencoder
@@ -67,23 +72,22 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read: permission denied") from error
     except Exception as error:  # torch raises nearly anything over a file that is not its own
         raise CheckpointError(f"{path} {_fault(path, error)}") from error
-    ours = isinstance(checkpoint, dict) and {"state_dict", "autoencoder"} <= checkpoint.keys()
-    if not ours or "class_path" not in checkpoint["autoencoder"]:
-        raise CheckpointError(
-            f"{path} is not a checkpoint of an ae_lightning autoencoder: it lacks 'state_dict' or 'autoencoder'"
-        )
+    check_form(checkpoint, path)
     return checkpoint
 
 
 def _fault(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
-        is_archive = file.read(2) == b"PK"
-    if not is_archive:
+        start = file.read(2)
+    if isinstance(error, pickle.UnpicklingError) and (start == b"PK" or start[:1] == b"\x80"):
+        # Not torch's own message, which advises to allow any code to run.
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        names = f" ({found[1]})" if found else ""
+        return f"holds Python objects beside tensors{names} and is not opened, since they could run code"
+    if start != b"PK":
         return "is not a checkpoint: it is no file that torch.save wrote"
-    reason = str(error).partition("\n")[0] or type(error).__name__
-    if isinstance(error, pickle.UnpicklingError):
-        return f"holds Python objects beside tensors and is not opened, since they could run code: {reason}"
-    return f"is not a whole checkpoint ({reason})"
+    reason = "it is cut short" if isinstance(error, OSError) else str(error).partition("\n")[0].partition(". ")[0]
+    return f"is not a whole checkpoint ({reason or type(error).__name__}): copy it again, or take another one"
 
 
 def _checkpoints_near(path: Path) -> list[str]:
@@ -108,11 +112,18 @@ def checkpoint_class(checkpoint: dict[str, Any]) -> type["Autoencoder"]:
     # It is going to be called with arguments from the file, and the file may come from a stranger.
     if not (isinstance(kind, type) and issubclass(kind, Autoencoder)):
         raise CheckpointError(f"the checkpoint names {class_path} as its class, which is not an Autoencoder")
+    if inspect.isabstract(kind):
+        raise CheckpointError(f"the checkpoint names {class_path} as its class, which is abstract")
     return kind
 
 
 def import_class(class_path: str) -> type["Autoencoder"]:
-    """Import a class by its dotted path; the same class may be known by several."""
+    """Import a class by its dotted path; the same class may be known by several.
+
+    Raises:
+        ConfigError: The process is in safe mode, and the class is none that it allows.
+    """
+    refuse_unsafe(class_path, "the checkpoint")
     module, _, name = class_path.rpartition(".")
     return getattr(importlib.import_module(module), name)
 
@@ -141,9 +152,12 @@ def load_autoencoder(path: str | Path, **overrides: Any) -> "Autoencoder":
     kind = checkpoint_class(checkpoint)
     try:
         model = _build(kind, model_settings(checkpoint) | overrides)
-        model.load_state_dict(checkpoint["state_dict"])
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path} does not fit {kind.__name__} as it is now: {error}") from error
+    except Exception as error:  # whatever a constructor, or the parser before it, has against these settings
+        if denied := denied_in(str(error)):
+            raise ConfigError(refusal(denied, str(path))) from error
+        raise CheckpointError(f"{path} does not fit {kind.__name__} as it is now: {reason_of(str(error))}") from error
+    check_weights(model, checkpoint, path)
+    model.load_state_dict(checkpoint["state_dict"])
     model.images_seen = checkpoint["autoencoder"].get("images_seen", 0)
     return model.eval()
 

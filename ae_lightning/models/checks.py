@@ -1,6 +1,7 @@
 """Checks that refuse a model, or data, with one sentence."""
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor
 
 from ae_lightning.errors import ConfigError, TrainingError
 from ae_lightning.losses.reconstruction import ReconstructionLossName
+
+# Squares of larger data overflow in float16, those beyond 1e19 also in float32.
+_LARGE = 100.0
 
 
 def require_positive(**sizes: int | None) -> None:
@@ -110,6 +114,17 @@ def require_clippable(optimizer: torch.optim.Optimizer, precision: str | int, cl
         )
 
 
+def require_finite_rate(optimizer: torch.optim.Optimizer) -> None:
+    """Check that the learning rate of an optimizer is a number that a step can be taken with.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    for group in optimizer.param_groups:
+        if not math.isfinite(float(group.get("lr", 0.0))):
+            raise ConfigError(f"--model.optimizer.lr is {float(group['lr'])}; it must be a number such as 0.001")
+
+
 def check_shape(x: Tensor, input_shape: tuple[int, ...], instances: int | None, variant: str) -> None:
     """Check that a batch has the shape of samples that a variant was made for.
 
@@ -171,19 +186,36 @@ def check_range(
         )
 
 
-def check_finite(losses: Mapping[str, Tensor], trainer: Trainer) -> None:
+def check_finite(losses: Mapping[str, Tensor], trainer: Trainer, x: Tensor | None = None) -> None:
     """Check that no loss, by name, has become infinite or not a number in the present step of a fit.
 
+    Args:
+        losses: Values by name.
+        trainer: The trainer of the fit.
+        x: The batch that they are the losses of, where it is known.
+
     Raises:
-        TrainingError: One has; the message names the last checkpoint before.
+        TrainingError: One has; the message says what to change, and names the last checkpoint before.
     """
     broken = [f"{name} is {float(value.detach())}" for name, value in losses.items() if not torch.isfinite(value)]
     if not broken:
         return
+    step = trainer.global_step
+    if step == 0 and x is not None and float(x.abs().max()) > _LARGE:  # no learning rate has done anything yet
+        raise TrainingError(
+            f"the loss is not finite before the first step: {broken[-1]}, for values from {float(x.min()):.4g} to "
+            f"{float(x.max()):.4g}; bring the data to a smaller scale, with --data.normalize where they have it, or "
+            "train in a wider format with --trainer.precision 32-true"
+        )
     paths = [getattr(callback, "last_model_path", "") for callback in trainer.checkpoint_callbacks]
     saved = next(filter(None, paths), "none was saved yet")
     raise TrainingError(
-        f"the loss is no longer finite at step {trainer.global_step} of epoch {trainer.current_epoch}: "
-        f"{broken[-1]}; lower --model.optimizer.lr or clip gradients with --trainer.gradient_clip_val 1 "
-        f"(last good checkpoint: {saved})"
+        f"the loss is no longer finite at step {step} of epoch {trainer.current_epoch}: "
+        f"{broken[-1]}; lower --model.optimizer.lr{_rate(trainer)} or clip gradients with "
+        f"--trainer.gradient_clip_val 1 (last good checkpoint: {saved})"
     )
+
+
+def _rate(trainer: Trainer) -> str:
+    rates = [group.get("lr") for optimizer in trainer.optimizers for group in optimizer.param_groups]
+    return f" (it is {float(rates[0]):g})" if rates and rates[0] is not None else ""

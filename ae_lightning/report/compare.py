@@ -7,15 +7,14 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
-from ae_lightning.errors import ConfigError, RunFolderError
+from ae_lightning.errors import ConfigError
 from ae_lightning.files import write_text
 from ae_lightning.plots.compare import VALIDATION_LOSS
 from ae_lightning.run import Run
@@ -131,8 +130,7 @@ def measured(run: Run) -> Row:
     Raises:
         RunFolderError: `config.yaml` or `metrics.json` is damaged.
     """
-    results = _read(run, "metrics.json", lambda: run.results)
-    config = _read(run, "config.yaml", lambda: run.config)
+    results, config = run.results, run.config
     model, test = results.get("model", {}), results.get("errors", {}).get("test", {})
     latents, recovered, data = (results.get(part, {}) for part in ("latents", "recovery", "data"))
     weights = results.get("weights") or run.last_values("weights")
@@ -181,16 +179,6 @@ def names_of(folders: Sequence[Path]) -> list[str]:
             if len(set(names)) == len(names) and all(names):
                 return names
     return [str(folder) for folder in folders]
-
-
-def _read(run: Run, file: str, read: Callable[[], Any]) -> dict[str, Any]:
-    try:
-        content = read()
-    except (ValueError, yaml.YAMLError) as error:
-        raise RunFolderError(f"{run.folder / file} is damaged ({str(error).splitlines()[0]})") from error
-    if not isinstance(content, dict):
-        raise RunFolderError(f"{run.folder / file} is damaged (it holds no settings or numbers)")
-    return content
 
 
 def _standard_error(spread: float | None, description: str) -> float | None:

@@ -193,8 +193,7 @@ def test_code_in_a_file_is_not_run(place, saved, tmp_path):
         change(path, hyper_parameters={"latent_dim": Bomb(target)})
     else:
         path.write_bytes(pickle.dumps({"state_dict": {}, "autoencoder": Bomb(target)}))
-    expected = "is not a checkpoint" if place == "plain pickle" else "holds Python objects .* could run code"
-    with pytest.raises(CheckpointError, match=expected):
+    with pytest.raises(CheckpointError, match=r"holds Python objects .* could run code"):
         load_autoencoder(path)
     assert not target.exists()
     torch.load(path, weights_only=False) if place != "plain pickle" else pickle.loads(path.read_bytes())
@@ -242,13 +241,11 @@ def test_a_class_that_no_longer_exists(class_path, saved):
 
 def test_weights_that_do_not_fit(saved):
     _, path = saved
-    with pytest.raises(
-        CheckpointError, match=r"(?s)does not fit FullyConnectedAutoencoder as it is now.*size mismatch"
-    ):
+    with pytest.raises(CheckpointError, match=r"does not fit FullyConnected.* now: the shape of .* is \[3, 5\] there"):
         load_autoencoder(path, latent_dim=4)
     stored = torch.load(path, weights_only=True)["state_dict"]
     change(path, state_dict={name: value for name, value in stored.items() if "decoder" not in name})
-    with pytest.raises(CheckpointError, match=r"(?s)does not fit .*Missing key.*decoder\.0\.0\.weight"):
+    with pytest.raises(CheckpointError, match=r"does not fit .* now: it has no decoder\.0\.0\.weight"):
         load_autoencoder(path)
 
 

@@ -253,5 +253,5 @@ def test_the_table_has_a_line_for_each_run_without_columns_that_none_has(runs: l
 def test_damaged_files_are_named(file: str, text: str, copy: Callable[..., Path]) -> None:
     folder = copy(0, "a/version_0")
     (folder / file).write_text(text)
-    with pytest.raises(RunFolderError, match=rf"{file} is damaged \("):
+    with pytest.raises(RunFolderError, match=rf"{file} is damaged|are damaged: \S+{file}"):
         measured(Run.load(folder))

@@ -1,0 +1,79 @@
+"""YAML files of settings, read with an error that tells the line."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ae_lightning.errors import ConfigError
+
+MOST_VALUES = 100_000
+"""Values that a file may hold once its aliases are written out; a small file can stand for billions of them."""
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a file that holds settings by name.
+
+    Raises:
+        ConfigError: As `read_yaml`; or the file holds something else, or nothing.
+    """
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a config holds options by name, such as `model: …`, but this one does not")
+    return content
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a file as plain values; no tag in it can name a class.
+
+    Raises:
+        ConfigError: It is no YAML, gives a name twice, holds itself by an alias, or grows beyond all measure when its
+            aliases are written out. The message tells the line where there is one.
+    """
+    try:
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check(node, path, [], 0)
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(f"{_place(path, error.problem_mark)}: not valid YAML, {error.problem}") from error
+    except (yaml.YAMLError, ValueError) as error:  # not UTF-8, or such as the date 2020-99-99
+        raise ConfigError(f"{path}: not a YAML text file ({str(error).splitlines()[0]})") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: its lists and mappings lie too deep within each other") from error
+
+
+def _check(node: yaml.Node, path: Path, outer: list[yaml.Node], count: int) -> int:
+    """Count the values in a node and those before it, each as often as an alias repeats it."""
+    if any(node is other for other in outer):
+        raise ConfigError(f"{_place(path, node.start_mark)}: an alias in this value stands for the value itself")
+    if count > MOST_VALUES:
+        raise ConfigError(f"{path}: its aliases stand for more than {MOST_VALUES:,} values")
+    count += 1
+    inner: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        _check_names(node, path)
+        inner = [value for _, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        inner = node.value
+    for value in inner:
+        count = _check(value, path, [*outer, node], count)
+    return count
+
+
+def _check_names(node: yaml.MappingNode, path: Path) -> None:
+    first: dict[tuple[str, Any], int] = {}
+    for name, _ in node.value:
+        key = (name.tag, name.value if isinstance(name, yaml.ScalarNode) else id(name))
+        if key in first:
+            raise ConfigError(
+                f"{_place(path, name.start_mark)}: {name.value} is given a second time, first in line {first[key]}: "
+                "leave one of them out"
+            )
+        first[key] = name.start_mark.line + 1
+
+
+def _place(path: Path, mark: yaml.Mark | None) -> str:
+    return f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
