@@ -1,0 +1,69 @@
+"""Runs of the command line on two processes of the CPU, each of which leaves its weights and what it saw behind."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from ae_lightning.run import Run
+
+# A module that the processes import: it writes what each of them has at the end, and the samples it was given.
+WITNESS = """
+from pathlib import Path
+import torch
+from lightning.pytorch import Callback
+
+class Witness(Callback):
+    def __init__(self, folder: str):
+        self.folder, self.seen = Path(folder), []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.seen.append(batch[0].clone())
+
+    def on_fit_end(self, trainer, pl_module):
+        state = {name: value.clone() for name, value in pl_module.state_dict().items()}
+        torch.save({"weights": state, "seen": self.seen}, self.folder / f"rank_{trainer.global_rank}.pt")
+"""
+
+
+class Outcome(NamedTuple):
+    """A run, the weights that each process ended with, and the batches that it saw."""
+
+    run: Run
+    weights: list[dict[str, Tensor]]
+    seen: list[list[Tensor]]
+    err: str
+
+
+@pytest.fixture
+def fit(tmp_path: Path) -> Callable[..., Outcome]:
+    """Train with these arguments on so many processes, a folder for each call."""
+    (tmp_path / "witness.py").write_text(WITNESS, encoding="utf-8")
+    calls = iter(range(100))
+
+    def train(*arguments: str, processes: int = 2, callbacks: tuple[str, ...] = (), strategy: str = "ddp") -> Outcome:
+        folder = tmp_path / f"call_{next(calls)}"
+        folder.mkdir()
+        listed = [*callbacks, f"{{class_path: witness.Witness, init_args: {{folder: '{folder}'}}}}"]
+        spread = ("--trainer.strategy", strategy) if processes > 1 else ()
+        command = [
+            *(sys.executable, "-m", "ae_lightning", "fit", *arguments, "--trainer.accelerator", "cpu", *spread),
+            *("--trainer.devices", str(processes), "--trainer.callbacks", f"[{', '.join(listed)}]"),
+            *("--trainer.enable_progress_bar", "false", "--experiment", "shared"),
+        ]
+        paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        runs = list((folder / "lightning_logs").glob("*/version_*"))
+        assert len(runs) == 1, "each process made a folder of its own"
+        ends = [torch.load(folder / f"rank_{rank}.pt", weights_only=True) for rank in range(processes)]
+        return Outcome(Run.load(runs[0]), [end["weights"] for end in ends], [end["seen"] for end in ends], done.stderr)
+
+    return train
