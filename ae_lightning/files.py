@@ -24,6 +24,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote has left in a folder and those within it."""
+    for path in folder.rglob(".*.tmp"):
+        if path.suffixes[-2:-1] and path.suffixes[-2][1:].isdecimal():  # .<name>.<process>.tmp, as `replacing` has it
+            path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one piece, creating its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)

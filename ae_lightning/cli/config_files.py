@@ -85,3 +85,12 @@ def _check_classes(content: Any, path: Path, where: str) -> None:
         if name in ("optimizer", "lr_scheduler") and not (inner is None or isinstance(inner, (str, dict))):
             raise ConfigError(f"{path}: {name}{of} is {inner!r}; it must be the name of a class, or hold class_path")
         _check_classes(inner, path, where if name == "init_args" else f"{where}.{name}".lstrip("."))
+
+
+def names_data(arguments: list[str]) -> bool:
+    """Whether the class of the data is named on the command line or in a config."""
+    options = ("--data", "--data.class_path")
+    if any(argument.partition("=")[0] in options for argument in arguments):
+        return True
+    named = [read_settings(path).get("data") for path in config_files(arguments)]
+    return any(isinstance(data, str) or (isinstance(data, dict) and "class_path" in data) for data in named)

@@ -25,8 +25,9 @@ from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.callbacks.throughput import Throughput
 from ae_lightning.callbacks.weight_statistics import WeightStatistics  # noqa: F401 - known by its short name
 from ae_lightning.cli import run_folder
-from ae_lightning.cli.config_files import check_files
-from ae_lightning.cli.configs import config_files, resolve_names
+from ae_lightning.cli.checkpoint_files import with_checkpoint_files
+from ae_lightning.cli.config_files import check_files, names_data
+from ae_lightning.cli.configs import resolve_names
 from ae_lightning.cli.device_check import settle_device_check
 from ae_lightning.cli.evaluate import print_model, print_results
 from ae_lightning.cli.main import COMMANDS
@@ -114,7 +115,7 @@ class AutoencoderCLI(LightningCLI):
         command = args[0] if args and args[0] in self._subcommand_parsers else "fit"
         if model := model_of_checkpoint(args):
             self._parser(command).set_defaults({"model": model})
-        if not _names_data(args):  # a default's settings would stay in force for another class
+        if not names_data(args):  # a default's settings would stay in force for another class
             self._parser(command).set_defaults({"data": {"class_path": "ae_lightning.data.digits.DigitsDataModule"}})
         try:
             super().parse_arguments(parser, args)
@@ -166,6 +167,7 @@ class AutoencoderCLI(LightningCLI):
             kwargs["enable_progress_bar"] = False
         elif config.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in given):
             extra.append(LossProgressBar())
+        kwargs["plugins"] = with_checkpoint_files(config.plugins)
         self.save_config_kwargs = {"resolved": self.config_dump}  # made when the model's settings were recorded
         try:
             return super().instantiate_trainer(callbacks=[*given, *extra], **kwargs)
@@ -236,7 +238,7 @@ class AutoencoderCLI(LightningCLI):
     def _choose_place(self, root: Path) -> run_folder.Place:
         path = self._get(self.config, "ckpt_path")
         if path and run_folder.continues_in_place(Path(path)):
-            place = run_folder.Place(Path(path).parent.parent)
+            place = run_folder.Place.of_interrupted_run(Path(path).parent.parent)
             require_readable(place.folder)
             return place
         return run_folder.Place.of_new_run(root, self._experiment())
@@ -285,15 +287,6 @@ class AutoencoderCLI(LightningCLI):
         for name, (_, help_line) in COMMANDS.items():
             # Listed for --help and for guesses only: `main` runs these without building this parser.
             parser._subcommands_action.add_subcommand(name, HelpfulParser(), help=help_line)  # type: ignore[union-attr]
-
-
-def _names_data(arguments: list[str]) -> bool:
-    """Whether the class of the data is named on the command line or in a config."""
-    options = ("--data", "--data.class_path")
-    if any(argument.partition("=")[0] in options for argument in arguments):
-        return True
-    named = [yaml.safe_load(path.read_text(encoding="utf-8")).get("data") for path in config_files(arguments)]
-    return any(isinstance(data, str) or (isinstance(data, dict) and "class_path" in data) for data in named)
 
 
 def main(arguments: list[str]) -> int:

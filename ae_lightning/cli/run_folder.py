@@ -9,6 +9,7 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_only
 
 from ae_lightning.errors import ConfigError, RunFolderError
+from ae_lightning.files import remove_leftovers
 
 ROOT_NAME = "lightning_logs"
 RUN_PARENT = "AE_LIGHTNING_RUN_PARENT"
@@ -39,6 +40,14 @@ class Place:
         """Claim a new folder for a run."""
         made = [path for path in (root, *root.parents) if not path.exists()]
         return cls(of_this_process(root, experiment), claimed=True, made=made)
+
+    @classmethod
+    def of_interrupted_run(cls, folder: Path) -> "Place":
+        """Go on in the folder of a run, without what was half written when it ended."""
+        place = cls(folder)
+        if _is_first():
+            remove_leftovers(folder)
+        return place
 
     def discard(self) -> None:
         """Leave nothing behind of a run that never began; a folder that was there before is kept."""

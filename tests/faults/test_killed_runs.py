@@ -1,0 +1,128 @@
+"""Runs that are killed at random moments, also while they write, and then go on: nothing differs, nothing is left."""
+
+import multiprocessing
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ae_lightning.cli.main import main
+from ae_lightning.files import replacing
+from ae_lightning.run import Run
+
+KILLS = 20
+RUN = [
+    *("--config", "overcomplete_digits", "--model.latent_dim", "16", "--trainer.callbacks", "null"),
+    *("--trainer.max_epochs", "40", "--data.batch_size", "256", "--images.schedule.count", "1"),
+    *("--snapshots.schedule.every", "1", "--snapshots.schedule.unit", "steps"),
+]
+
+
+def fit(folder: Path, checkpoint: Path | None) -> int:
+    """Train in a folder, from the start or from a checkpoint."""
+    more = ["--trainer.default_root_dir", str(folder)] if checkpoint is None else ["--ckpt_path", str(checkpoint)]
+    return main(["fit", *RUN, *more] if checkpoint is None else ["fit", *more])
+
+
+def quietly(folder: Path, checkpoint: Path | None) -> None:
+    """The same in a process of its own."""
+    torch.set_num_threads(1)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    os.dup2(silent, 2)
+    os._exit(fit(folder, checkpoint))
+
+
+def killed_after(seconds: float, folder: Path, checkpoint: Path | None) -> bool:
+    """Train in a process that is killed after so many seconds; answers whether it had not ended before."""
+    # Forked, so that the libraries need not be imported again each time.
+    process = multiprocessing.get_context("fork").Process(target=quietly, args=(folder, checkpoint))
+    process.start()
+    process.join(seconds)
+    was_running = process.is_alive()
+    process.kill()
+    process.join()
+    return was_running
+
+
+def newest(folder: Path) -> Path | None:
+    """The last checkpoint of the newest run that has one."""
+    found = sorted(
+        folder.glob("lightning_logs/*/version_*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime
+    )
+    return found[-1] if found else None
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    started = time.perf_counter()
+    assert fit(tmp_path / "whole", None) == 0
+    length = time.perf_counter() - started
+    whole = Run.load(next((tmp_path / "whole").glob("lightning_logs/*/version_*")))
+    moments, folder = random.Random(0), tmp_path / "killed"
+    kills = 0
+    while kills < KILLS:
+        checkpoint = newest(folder)
+        # The first one is let on until it has written a checkpoint; then most of a start is over before it is killed.
+        seconds = length if checkpoint is None else moments.uniform(0.1, 0.5) * length
+        kills += killed_after(seconds, folder, checkpoint)
+        if checkpoint is not None and torch.load(checkpoint, weights_only=True)["global_step"] >= max(whole.snapshots):
+            folder = tmp_path / f"killed_{kills}"  # it came to its end meanwhile: the next run is killed
+    for root in [path for path in tmp_path.glob("killed*") if newest(path)]:
+        last = newest(root)
+        assert last is not None
+        if torch.load(last, weights_only=True)["global_step"] < max(whole.snapshots):
+            assert fit(root, last) == 0
+        check_the_same(Run.load(last.parents[1]), whole)
+
+
+def check_the_same(run: Run, whole: Run) -> None:
+    """The same weights at the end and at each snapshot, and no half of a file."""
+    ended, wanted = (torch.load(one.folder / "checkpoints" / "last.ckpt", weights_only=True) for one in (run, whole))
+    assert ended["global_step"] == wanted["global_step"]
+    for name, weight in wanted["state_dict"].items():
+        assert torch.equal(ended["state_dict"][name], weight), name
+    assert list(run.snapshots) == list(whole.snapshots)
+    for step, snapshot in whole.snapshots.items():
+        assert all(torch.equal(run.snapshots[step][name], values) for name, values in snapshot.items()), step
+    names = {path.name for path in (run.folder / "snapshots").iterdir()}
+    assert names == {"index.json", *(entry["file"] for entry in run.snapshots.index)}
+    assert not list(run.folder.rglob("*.tmp"))
+
+
+def test_a_checkpoint_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ae_lightning.cli import checkpoint_files
+
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    files = checkpoint_files.CheckpointFiles()
+    files.save_checkpoint({"step": 1}, path)
+
+    def break_off(content: Any, file: Path) -> None:
+        assert file.parent == path.parent, "it is written beside its place, on the same disk"
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(file))
+
+    monkeypatch.setattr(checkpoint_files.torch, "save", break_off)
+    with pytest.raises(OSError, match="No space left"):
+        files.save_checkpoint({"step": 2}, path)
+    assert torch.load(path, weights_only=True) == {"step": 1}
+    assert [child.name for child in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_what_a_killed_process_left_goes_when_its_run_goes_on(tmp_path: Path, ae: Callable[..., Any]) -> None:
+    assert ae("fit", *RUN, "--trainer.max_epochs", "1").code == 0
+    run = next(tmp_path.glob("lightning_logs/*/version_*"))
+    with replacing(run / "snapshots" / "step_00000099.safetensors") as temporary:
+        temporary.write_bytes(b"half")
+        left = temporary.with_name(temporary.name.replace(str(os.getpid()), "1234"))
+        left.write_bytes(b"half")
+    kept = run / ".mine.tmp"
+    kept.write_bytes(b"of somebody else")
+    assert ae("fit", "--ckpt_path", run / "checkpoints" / "last.ckpt", "--trainer.max_epochs", "2").code == 0
+    assert not left.exists()
+    assert kept.exists()
