@@ -10,7 +10,7 @@ from ae_lightning.errors import ConfigError
 _MEGABYTE = 1_000_000
 _MUCH = 25
 _EXAMPLE = """example:
-  ae-lightning explore lightning_logs/overcomplete_mnist/version_0 --snapshots 20 -o explorer.html
+  ae-lightning explore lightning_logs/overcomplete_mnist/version_0 --snapshots 20
 
 The page needs nothing beside itself: open it in a browser, or send it to somebody. The run may still be training.
 """

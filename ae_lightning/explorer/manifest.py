@@ -123,7 +123,7 @@ class Content:
             "format": FORMAT,
             "schema": SCHEMA,
             "version": ae_lightning.__version__,
-            "title": f"{folder.parent.name}/{folder.name}",
+            "title": f"{folder.parent.name}/{folder.name}{self._which()}",
             "variant": type(self.model).__name__,
             "data": self.data.description,
             "instance": None if self.model.instances is None else self.choice.instance,
@@ -141,6 +141,11 @@ class Content:
             ],
             "code": self.network.code,
         }
+
+    def _which(self) -> str:
+        """Which instance it is, for the title."""
+        count = self.model.instances
+        return "" if count is None else f", instance {self.choice.instance} (0 to {count - 1})"
 
     def _samples(self, samples: FileSamples) -> Manifest:
         labels = samples.labels

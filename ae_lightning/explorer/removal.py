@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 _COUNTS = 33
 _PIECE = 1024
 # Multiplications spent on a network whose units have to be switched off by decoding: some seconds on two cores.
-_WORK = 2e11
+_WORK = 1e11
 _FEWEST = 32
 
 

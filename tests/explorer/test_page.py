@@ -57,8 +57,8 @@ def test_all_parts_are_in_their_places(folder):
         ("lit", "REVG"),
     ]
     assert {attrs["type"] for attrs, _ in scripts[1:3]} == {"application/gzip;base64"}
-    assert [attrs.get("data-name") for attrs, _ in scripts[3:5]] == ["a.js", "main.js"]
-    assert {attrs["type"] for attrs, _ in scripts[3:5]} == {"text/explorer-module"}
+    assert [attrs.get("id") for attrs, _ in scripts[3:5]] == ["a.js", "main.js"]
+    assert {attrs["type"] for attrs, _ in scripts[3:5]} == {"text/module"}
     assert scripts[3][1].strip() == 'export const x = "{{title}}";'
     assert found.of("style")[0][1] == "body { color: red }"
     assert found.of("title")[0][1] == found.of("h1")[0][1].strip() == "mine/version_0"
@@ -77,7 +77,7 @@ def test_what_data_say_ends_no_element_and_is_no_placeholder(folder):
 def test_a_module_may_speak_of_script_elements(folder):
     (folder / "a.js").write_text("const a = '</script>', b = '</SCRIPT>', c = '<!--', d = '</style>';\n")
     found = Elements(inlined({"title": "x"}, {}, folder))
-    assert [attrs.get("data-name") for attrs, _ in found.of("script")][1:3] == ["a.js", "main.js"]
+    assert [attrs.get("id") for attrs, _ in found.of("script")][1:3] == ["a.js", "main.js"]
     # In JavaScript a backslash before / or ! changes nothing.
     assert found.of("script")[1][1].strip() == r"const a = '<\/script>', b = '<\/SCRIPT>', c = '<\!--', d = '</style>';"
 
@@ -104,6 +104,6 @@ def test_numbers_that_json_lacks_are_refused(folder, number):
 def test_the_page_of_the_package_names_nothing_outside():
     text = inlined({"title": "x"}, {})
     for module in PAGE.glob("*.js"):
-        assert f'data-name="{module.name}"' in text
+        assert f'id="{module.name}"' in text
     assert not re.findall(r"(?:https?:)?//[a-z0-9.]+\.[a-z]{2,}/", text.replace("http://www.w3.org/", ""))
     assert len(text.encode()) < 200_000

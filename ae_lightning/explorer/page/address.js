@@ -18,7 +18,7 @@ export function followAddress(store) {
     // Browsers limit how often this may be done: a moving slider would reach the limit.
     history.replaceState(null, "", own === "" ? location.pathname + location.search : own);
   };
-  const shown = show(store, location.hash);
+  const shown = show(store, location.hash).then(() => (store.past = [])); // nothing has been done yet
   store.on("unit layer sample snapshot pixel surgery order query", () => {
     clearTimeout(timer);
     timer = setTimeout(write, delay);
@@ -60,8 +60,9 @@ export async function show(store, hash) {
   if (sample !== store.sample || store.edited) store.selectSample(sample);
   const search = named.get("search") ?? "";
   const orders = ["importance", "causal", "activation", "index", "similarity"];
+  const unit = wholeNumber(named.get("unit"), hiddenLayers[layer].units);
   store.set({
-    unit: wholeNumber(named.get("unit"), hiddenLayers[layer].units),
+    unit,
     pixel: pixelOf(named.get("pixel"), pixels),
     surgery: surgeryOf(named.get("surgery"), hiddenLayers),
     order: orders.includes(named.get("order")) ? named.get("order") : "importance",
@@ -69,6 +70,7 @@ export async function show(store, hash) {
   });
   const step = wholeNumber(named.get("snapshot"), Infinity);
   await store.showSnapshot(step === null ? manifest.final : store.session.nearestSnapshot(step));
+  store.set({ unit }); // where a unit's rank is followed, another one has taken its place
 }
 
 function wholeNumber(text, limit) {

@@ -250,14 +250,14 @@ function search(store, count) {
   const read = () => {
     const { problem: sentence } = parseQuery(field.value, store);
     problem.textContent = sentence ?? "";
-    if (sentence === null) store.set({ query: field.value.trim() });
+    store.set({ query: sentence === null ? field.value.trim() : "" });
   };
   const field = h("input", {
     type: "search", placeholder: "search: #37, dead, act>0.2 …", title: searchHelp, "aria-label": "Search the units",
     "aria-describedby": "search-problem", autocomplete: "off", spellcheck: "false", oninput: read,
   });
   store.on("query layer", () => {
-    if (field.value.trim() === store.query) return;
+    if (field.value.trim() === store.query || document.activeElement === field) return;
     field.value = store.query;
     read();
   });

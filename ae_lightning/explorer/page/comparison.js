@@ -2,7 +2,7 @@
 
 import { button, counted, h, short } from "explorer/dom.js";
 import { meanSquaredError } from "explorer/network.js";
-import { paintGray, paintSigned } from "explorer/paint.js";
+import { largest, paintGray, paintSigned } from "explorer/paint.js";
 import { pictureWithCaption } from "explorer/pictures.js";
 import { whenIdle } from "explorer/rows.js";
 import { ranked } from "explorer/store.js";
@@ -68,8 +68,12 @@ function showSide(store, { title, reads, writes, output, numbers, units }, snaps
   title.textContent = `Step ${counted(session.manifest.snapshots[snapshot].step)}`;
   reads.figure.hidden = writes.figure.hidden = unit === null;
   if (unit !== null) {
-    paintSigned(reads.canvas, network.readRow(result, layer, unit), input);
-    paintSigned(writes.canvas, network.writeRow(result, layer, unit), input);
+    for (const [picture, row] of [
+      [reads, network.readRow(result, layer, unit)], [writes, network.writeRow(result, layer, unit)],
+    ]) {
+      paintSigned(picture.canvas, row, input);
+      picture.range.textContent = `±${short(largest(row), 2)}`;
+    }
   }
   paintGray(output.canvas, result.output, input);
   const error = meanSquaredError(result.output, store.input);

@@ -45,8 +45,14 @@ function readers(store, index) {
     name: `#${unit}`, unit, value: weights[unit], from: 0.5, to: 0.5 + weights[unit] / reach / 2,
     numbers: [short(weights[unit]), short(parts[unit])], kind: store.result.hidden[0][unit] === 0 ? "silent" : "",
   }));
-  const note = `The strongest of ${counted(weights.length)} weights. Gray units are silent at this input.`;
+  const count = counted(weights.length);
+  const note = `The strongest of ${count} weights${of(store, 0)}. Pale units are silent at this input.`;
   return { rows: [{ name: "unit", numbers: ["weight", "× pixel"], kind: "head" }, ...rows], note };
+}
+
+/** Of which layer units are, where there are several. */
+function of({ session: { hiddenLayers } }, layer) {
+  return hiddenLayers.length > 1 ? ` of ${hiddenLayers[layer].name}` : "";
 }
 
 /** bias + parts = sum, and the value after the activation function: a waterfall. */
@@ -62,7 +68,8 @@ function writers(store, index) {
   }
   const { activation } = store.network.layers[store.network.last];
   const after = activation === "none" ? null : { name: `after ${activation}`, value };
-  const note = "The numbers add up exactly: they are rounded so that their sum is that of the network.";
+  const layer = of(store, store.network.last - 1);
+  const note = `What units${layer} add. The numbers are rounded so that they add up exactly.`;
   return { rows: waterfall(steps, sum, after), note };
 }
 

@@ -43,6 +43,8 @@ class UnitPanel {
     this.adds = pictureWithCaption("adds", { title: "What the unit adds to the reconstruction of this input" });
     this.note = h("p", { class: "quiet" });
     this.facts = facts(names);
+    this.facts.list.title = "Importance: norm of reads × mean |activation| × norm of writes. "
+      + "Causal importance: growth of the mean error without the unit.";
     this.parts = unitParts(store);
     this.later = whenIdle(() => store.unit !== null && this.showRows());
     const figures = [this.reads, this.writes, this.adds].map(({ figure }) => figure);

@@ -17,8 +17,8 @@ const quiet = (sentence) => h("p", { class: "quiet" }, sentence);
 
 /** All parts; the functions that come with them bring them up to date. */
 export function unitParts(store) {
-  const { samples, final, snapshots } = store.session.manifest;
-  const statistics = quiet(`Statistics are those of the checkpoint, step ${counted(snapshots[final].step)}.`);
+  const { samples, final, snapshots, evaluated, causal_samples: causal } = store.session.manifest;
+  const statistics = quiet("");
   const part = (title, kind = "") => {
     const content = h("div", { class: kind });
     return { section: h("section", {}, h("h3", {}, title), content), content };
@@ -33,7 +33,8 @@ export function unitParts(store) {
   const showNear = whenIdle(() => fillNear(store, near.content), 60);
   const showPast = pastOf(store, past.content);
   let chart = null;
-  store.on("snapshot", () => (statistics.hidden = store.snapshot === final));
+  store.on("layer", () => (statistics.textContent = `Statistics: checkpoint of step ${counted(snapshots[final].step)}, `
+    + `${counted(evaluated)} test samples, causal importance ${counted(causal[store.layer])}.`));
   return {
     elements: [statistics, ...[histogram, top, classes, reads, writes, near, past].map(({ section }) => section)],
     /** @param {boolean} another Whether it is another unit than before, and not another snapshot only. */
