@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +81,7 @@ def _tsne(codes: Array) -> LatentMap:
     perplexity = min(_PERPLEXITY, (len(codes) - 1) / 3)
     tsne = TSNE(init="pca", perplexity=perplexity, max_iter=_ITERATIONS, random_state=0)
     # Threads add their shares up in an order that differs from time to time.
-    with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with threadpool_limits(1, user_api="openmp"):
         xy = tsne.fit_transform(few)
     note = f"t-SNE with perplexity {perplexity:.3g}: neighbors stay neighbors, but distances between groups mean little"
     return LatentMap("t-SNE", xy.astype(np.float32), note)

@@ -58,7 +58,7 @@ function chartOf(store) {
  * The error of the present input without the k most important units of the shown layer, for several k.
  * @returns {{counts: number[], errors: number[]}}
  */
-export function ownCurve(store) {
+function ownCurve(store) {
   const { network, layer, input } = store;
   const order = ranked(store.importance);
   const values = network.forward(input).hidden[layer];

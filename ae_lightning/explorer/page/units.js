@@ -66,7 +66,7 @@ export function similarities(store, unit) {
 }
 
 /** The class that each unit answers most strongly on average; -1 for a unit that is silent, or without classes. */
-export function preferredClass(store, unit) {
+function preferredClass(store, unit) {
   const means = store.session.units[store.layer].class_mean;
   if (means === null) return -1;
   const classes = store.session.manifest.samples.classes.length;
