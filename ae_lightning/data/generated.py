@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -25,10 +27,14 @@ class _Epochs(EpochCount, SequentialSampler):
 class GeneratedLoader(ResumableLoader):
     """Batches that are generated on the device from (seeds, rank, step), where step counts batches over all epochs.
 
+    Those of several steps are drawn in one call, since for small batches a call costs more than its numbers: step s is
+    the one numbered s modulo `at_once` of what is drawn with (seeds, rank, s divided by `at_once`).
+
     Args:
-        draw: Makes a batch of so many samples with a generator, on the generator's device.
+        draw_steps: Makes the batches of so many steps, each of so many samples, with a generator, on its device.
         batch_size: Samples a batch, per process.
         steps: Batches an epoch.
+        at_once: Steps that are drawn in one call.
         seeds: What the batches depend on, beside rank and step.
         rank: This process.
         device: Where to generate.
@@ -38,10 +44,11 @@ class GeneratedLoader(ResumableLoader):
 
     def __init__(
         self,
-        draw: Callable[[int, torch.Generator], Batch],
+        draw_steps: Callable[[int, int, torch.Generator], Sequence[Batch]],
         batch_size: int,
         steps: int,
         *,
+        at_once: int = 1,
         seeds: tuple[int, ...] = (),
         rank: int = 0,
         device: torch.device | str = "cpu",
@@ -49,8 +56,9 @@ class GeneratedLoader(ResumableLoader):
         limit: int | float = 1.0,
     ) -> None:
         super().__init__(_Epochs(), batch_size, limit)
-        self.draw = draw
+        self.draw_steps = draw_steps
         self.steps = steps
+        self.at_once = at_once
         self.seeds = seeds
         self.rank = rank
         self.device = device
@@ -62,8 +70,10 @@ class GeneratedLoader(ResumableLoader):
     def batches(self, first: int) -> Iterator[Batch]:
         """The batches of the sampler's epoch from the one numbered ``first`` on."""
         before = 0 if self.fixed else self.sampler.epoch * self.steps
-        for step in range(before + first, before + self.steps):
-            yield self.draw(self.batch_size, seeded_generator(*self.seeds, self.rank, step, device=self.device))
+        for block, steps in groupby(range(before + first, before + self.steps), lambda step: step // self.at_once):
+            generator = seeded_generator(*self.seeds, self.rank, block, device=self.device)
+            drawn = self.draw_steps(self.at_once, self.batch_size, generator)
+            yield from (drawn[step % self.at_once] for step in steps)
 
 
 class GeneratedDataModule(AutoencoderDataModule):
@@ -87,6 +97,9 @@ class GeneratedDataModule(AutoencoderDataModule):
 
     #: Samples that stand for the training distribution where a finite set is asked for.
     REFERENCE = 8192
+    #: Most steps, and most numbers, that are drawn in one call.
+    STEPS_AT_ONCE = 16
+    NUMBERS_AT_ONCE = 2**22
 
     def __init__(
         self,
@@ -107,6 +120,16 @@ class GeneratedDataModule(AutoencoderDataModule):
     @abstractmethod
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         """Draw n samples x (n, *input_shape), or (n, instances, *input_shape), and y, on the generator's device."""
+
+    def draw_steps(self, steps: int, n: int, generator: torch.Generator) -> Sequence[Batch]:
+        """Draw the batches of several steps, each of n samples as `draw` gives them."""
+        return [self.draw(n, generator) for _ in range(steps)]
+
+    @property
+    def steps_at_once(self) -> int:
+        """Steps whose training batches are drawn in one call; the samples depend on it."""
+        numbers = self.batch_size * (self.instances or 1) * math.prod(self.input_shape)
+        return max(1, min(self.STEPS_AT_ONCE, self.NUMBERS_AT_ONCE // numbers))
 
     @property
     def num_classes(self) -> None:
@@ -134,9 +157,10 @@ class GeneratedDataModule(AutoencoderDataModule):
         rank, _ = self._process()
         trainer = self.trainer
         return GeneratedLoader(
-            self.draw,
+            self.draw_steps,
             self.batch_size,
             self.steps_per_epoch,
+            at_once=self.steps_at_once,
             seeds=(self.seed, _TRAINING, run_seed()),
             rank=rank,
             device="cpu" if trainer is None else trainer.strategy.root_device,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -16,8 +17,9 @@ from ae_lightning.per_feature import PerFeature, per_feature
 Magnitude = Literal["uniform", "normal"]
 """How large a present feature is: uniform on [0, 1], or the magnitude of a standard normal number."""
 
-# Random numbers are multiples of 2⁻²⁴: below this probability too few of them are left to give magnitudes as well.
-_ONE_DRAW = 0.001
+# Between these probabilities it is faster to go from one present feature to the next than to ask each of them. Below,
+# distances become coarse, since random numbers are multiples of 2⁻²⁴.
+_SPARSE = (1e-5, 0.1)
 
 
 class SparseFeaturesDataModule(GeneratedDataModule):
@@ -78,6 +80,7 @@ class SparseFeaturesDataModule(GeneratedDataModule):
         self._instances = instances
         self.probability = per_feature("--data.probability", probability, features, instances)
         _check_pairs(self.probability, correlated, anticorrelated)
+        self._lowest, self._highest = (float(bound) for bound in self.probability.aminmax())
         self._partner, self._low = _pairing(self.probability, correlated, anticorrelated)
 
     @property
@@ -109,25 +112,61 @@ class SparseFeaturesDataModule(GeneratedDataModule):
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         """Draw n samples x (n, features), or (n, instances, features); y is empty."""
-        x = self.draw_features(n, generator)
-        return x, x.new_empty(n, 0)
+        return self.draw_steps(1, n, generator)[0]
 
-    def draw_features(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw n vectors of features, (n, features), or (n, instances, features), on the generator's device."""
+    def draw_steps(self, steps: int, n: int, generator: torch.Generator) -> Sequence[Batch]:
+        """Draw the batches of several steps in one call."""
+        empty = torch.empty(n, 0, device=generator.device)
+        return [(x, empty) for x in self.draw_features(steps, n, generator)]
+
+    def draw_features(self, steps: int, n: int, generator: torch.Generator) -> Tensor:
+        """Draw features (steps, n, features), or (steps, n, instances, features), on the generator's device.
+
+        With instances the samples lie side by side in memory, (steps, instances, features, n): products and sums over
+        the few features of an instance are then fast.
+        """
+        if self._instances is None:
+            return self._drawn((steps, self.features, n), generator).mT.contiguous()
+        return self._drawn((steps, self._instances, self.features, n), generator).movedim(-1, 1)
+
+    def _drawn(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Features (…, features, n)."""
+        fewest, most = _SPARSE
+        sparse = self._partner is None and fewest <= self._highest <= most
+        return (self._one_by_one if sparse else self._all_at_once)(shape, generator)
+
+    def _one_by_one(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Go from each present feature to the next, which takes as few random numbers as there are of them.
+
+        Where features are present with probability p, the distance to the next has a geometric distribution. Those that
+        are rarer than the most frequent one are found by its probability, and kept in proportion.
+        """
+        device, total = generator.device, math.prod(shape)
+        expected = total * self._highest
+        count = int(expected + 10 * math.sqrt(expected)) + 20  # ten standard deviations: it never falls short
+        chance, part = torch.rand(2, count, generator=generator, device=device)
+        distance = chance.neg_().log1p_().div_(math.log1p(-self._highest)).floor_().long() + 1
+        place = (distance.cumsum(0) - 1).clamp_(max=total)
+        values = self._magnitudes((count,), generator)
+        if self._lowest < self._highest:
+            probability = self.probability.to(device).flatten()
+            of_place = probability[(place // shape[-1]) % len(probability)]
+            values.mul_(part * self._highest < of_place)
+        # What lies beyond the last feature goes into a place of its own.
+        return values.new_zeros(total + 1).scatter_(0, place, values)[:-1].view(shape)
+
+    def _all_at_once(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Draw for each feature whether it is present, and its magnitude."""
         device = generator.device
-        lead = () if self.instances is None else (self.instances,)
-        chance = torch.rand((*lead, n, self.features), generator=generator, device=device)
-        probability, low = (part.to(device).unsqueeze(-2) for part in (self.probability, self._low))
-        if self._partner is None and self.magnitude == "uniform" and bool((self.probability >= _ONE_DRAW).all()):
-            # The chances of the features that are present are uniform themselves; drawing takes half of a small step.
-            x = chance.mul_(1 / probability).add_(1 - 1 / probability).clamp_(min=0)
-        else:
-            if self._partner is not None:
-                chance = chance.index_select(-1, self._partner.to(device))
-            draw = torch.rand if self.magnitude == "uniform" else torch.randn
-            magnitude = draw(chance.shape, generator=generator, device=device).abs_()
-            x = magnitude.mul_((chance >= low) & (chance < low + probability))
-        return x.movedim(-2, 0)
+        chance = torch.rand(shape, generator=generator, device=device)
+        if self._partner is not None:
+            chance = chance.index_select(-2, self._partner.to(device))
+        probability, low = (part.to(device).unsqueeze(-1) for part in (self.probability, self._low))
+        return self._magnitudes(shape, generator).mul_((chance >= low) & (chance < low + probability))
+
+    def _magnitudes(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        draw = torch.rand if self.magnitude == "uniform" else torch.randn
+        return draw(shape, generator=generator, device=generator.device).abs_()
 
 
 def _check_pairs(probability: Tensor, correlated: int, anticorrelated: int) -> None:

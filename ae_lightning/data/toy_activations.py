@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ae_lightning.data.toy_training import ToyTraining
 from ae_lightning.errors import CheckpointError, ConfigError, DataError, Notice
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.toy_model import ToyModel
+from ae_lightning.nn.affine import affine
 from ae_lightning.per_feature import PerFeature, per_feature
 from ae_lightning.yaml_file import read_settings
 
@@ -97,12 +99,14 @@ class ToyActivationsDataModule(SparseFeaturesDataModule):
             self._directions = self._toy().feature_directions.detach().clone()
         return super().make_sets()
 
-    def draw(self, n: int, generator: torch.Generator) -> Batch:
-        """Draw n activations (n, hidden_dim), or (n, instances, hidden_dim), and their features (n, …, features)."""
-        features = self.draw_features(n, generator)
-        # Instances first, as they lie in memory: otherwise all would be copied for the product.
-        activations = features.movedim(0, -2) @ self.feature_directions.to(features.device)
-        return activations.movedim(-2, 0), features
+    def draw_steps(self, steps: int, n: int, generator: torch.Generator) -> Sequence[Batch]:
+        """Draw the activations (n, hidden_dim), or (n, instances, hidden_dim), of several steps, and their features."""
+        features = self.draw_features(steps, n, generator)
+        directions = self.feature_directions.to(features.device)
+        if self.instances is not None:
+            directions = directions.expand(self.instances, -1, -1)
+        activations = affine(features.movedim(1, -2), directions).movedim(-2, 1)
+        return list(zip(activations, features, strict=True))
 
     def _toy(self) -> ToyModel:
         """The toy model, without instances."""

@@ -25,7 +25,7 @@ _LEARNING_RATE = 1e-3
 # The stream of random numbers of a seed, apart from those of the sets and of training batches.
 _STREAM = 4
 # Part of the key: to be raised when the same settings come to give another model.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,10 @@ class ToyTraining:
             model = ToyModel(data.input_shape, self.hidden_dim, self.importance)
         optimizer = torch.optim.Adam(model.parameters(), lr=_LEARNING_RATE, fused=True)
         with torch.enable_grad():
-            for x, _ in GeneratedLoader(data.draw, _BATCH_SIZE, self.steps, seeds=(self.seed, _STREAM)):
+            loader = GeneratedLoader(
+                data.draw_steps, _BATCH_SIZE, self.steps, at_once=data.steps_at_once, seeds=(self.seed, _STREAM)
+            )
+            for x, _ in loader:
                 optimizer.zero_grad()
                 model.loss(x)[0]["loss"].backward()
                 optimizer.step()

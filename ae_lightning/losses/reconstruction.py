@@ -9,8 +9,11 @@ image.
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ae_lightning.nn.affine import samples_side_by_side
 
 ReconstructionLossName = Literal["mse", "bce", "mae"]
 """Mean squared error, binary cross-entropy (in nats), mean absolute error."""
@@ -65,5 +68,15 @@ def reconstruction_loss(
     # Half-precision differences of nearly equal numbers are mostly rounding, and CUDA's autocast refuses bce there.
     x_hat = x_hat if x_hat.element_size() >= 4 else x_hat.float()
     x = x.to(x_hat.dtype)
-    mean = _LOSSES[name](x_hat, x.expand_as(x_hat), weight)
+    mean = _LOSSES[name](*_as_they_lie(x_hat, x.expand_as(x_hat), weight))
     return mean if instances is None else instances * mean
+
+
+def _as_they_lie(x_hat: Tensor, x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Exchange the last two axes where samples lie side by side: torch gives a loss's gradient the order of the axes.
+
+    Over all of them the mean is taken anyway.
+    """
+    if not samples_side_by_side(x_hat):
+        return x_hat, x, weight
+    return x_hat.mT, x.mT, None if weight is None else torch.atleast_2d(weight).mT

@@ -28,7 +28,7 @@ _SHORTEST = 1e-12
 _LP_SHIFT = 1e-4
 
 
-def l1(z: Tensor, reduction: Reduction = "sum") -> Tensor:
+def l1(z: Tensor, reduction: Reduction = "sum", *, rectified: bool = False) -> Tensor:
     """L1 norm of the code.
 
     Args:
@@ -36,6 +36,8 @@ def l1(z: Tensor, reduction: Reduction = "sum") -> Tensor:
         reduction: Over latents. `sum` is the norm itself, which dictionary learning uses (the toy sparse autoencoder
             after ARENA, with weight 0.2; Bricken et al. 2023, "Towards Monosemanticity"). `mean` is what deep
             sparse autoencoders write as `z.abs().mean()`, and is smaller by a factor of the number of latents.
+        rectified: Whether the code is known to be nowhere negative, so that its magnitude need not be taken, which
+            costs three passes over a wide code.
 
     Returns:
         A scalar in the units of z: mean over the batch, sum over instances.
@@ -43,7 +45,8 @@ def l1(z: Tensor, reduction: Reduction = "sum") -> Tensor:
     Raises:
         ValueError: `z` has another number of dimensions, or `reduction` is unknown.
     """
-    return _over_samples(_over_latents(_checked(z).abs(), reduction))
+    values = _checked(z)
+    return _over_all(values if rectified else values.abs(), reduction)
 
 
 def kl(z: Tensor, target: float = 0.05, reduction: Reduction = "mean") -> Tensor:
@@ -140,7 +143,7 @@ def log(z: Tensor, scale: float = 1.0, reduction: Reduction = "sum") -> Tensor:
     """
     if not 0 < scale < math.inf:
         raise ValueError(f"the scale of the log penalty must be positive and finite, but it is {scale}")
-    return _over_samples(_over_latents(torch.log1p(_checked(z).abs() / scale), reduction))
+    return _over_all(torch.log1p(_checked(z).abs() / scale), reduction)
 
 
 def lp(z: Tensor, p: float = 0.5, reduction: Reduction = "sum") -> Tensor:
@@ -164,7 +167,7 @@ def lp(z: Tensor, p: float = 0.5, reduction: Reduction = "sum") -> Tensor:
     """
     if not 0 < p <= 1:
         raise ValueError(f"the exponent p must lie in (0, 1], but it is {p}")
-    return _over_samples(_over_latents((_checked(z).abs() + _LP_SHIFT).pow(p) - _LP_SHIFT**p, reduction))
+    return _over_all((_checked(z).abs() + _LP_SHIFT).pow(p) - _LP_SHIFT**p, reduction)
 
 
 def sparsity_penalty(
@@ -224,6 +227,14 @@ def _over_latents(values: Tensor, reduction: Reduction) -> Tensor:
     if reduction == "mean":
         return values.mean(dim=-1)
     raise ValueError(f"unknown reduction {reduction!r}; known are sum, mean")
+
+
+def _over_all(values: Tensor, reduction: Reduction) -> Tensor:
+    """From (…, batch, latent) to a scalar in one pass: mean over the batch, sum over instances."""
+    if reduction not in ("sum", "mean"):
+        raise ValueError(f"unknown reduction {reduction!r}; known are sum, mean")
+    batch, latents = values.shape[-2:]
+    return values.sum() / (batch * (latents if reduction == "mean" else 1))
 
 
 def _over_samples(values: Tensor) -> Tensor:

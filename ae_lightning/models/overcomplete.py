@@ -35,7 +35,7 @@ class OvercompleteAutoencoder(ShallowAutoencoder):
     ) -> None:
         super().__init__(input_shape, dictionary_for(input_shape, latent_dim, activation, instances), **kwargs)
         self.output_activation_name: ActivationName = output_activation
-        self.output_activation = make_activation(output_activation)
+        self.output_activation = make_activation(output_activation, inplace=True)
 
     def encode(self, x: Tensor) -> Tensor:
         """Code: x (batch, *input_shape) to (batch, latent), or (instances, batch, latent)."""
@@ -43,7 +43,7 @@ class OvercompleteAutoencoder(ShallowAutoencoder):
 
     def decode(self, z: Tensor) -> Tensor:
         """Reconstruction: z (…, batch, latent) to (…, batch, *input_shape)."""
-        return self.unflatten(self.output_activation(self.dictionary.decode(z)))
+        return self.unflatten(self.dictionary.decode(z, self.output_activation))
 
     @property
     def output_range(self) -> tuple[float, float]:

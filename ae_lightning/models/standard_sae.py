@@ -72,7 +72,7 @@ class StandardSAE(ShallowAutoencoder):
 
     def loss_terms(self, x: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
         """The reconstruction's error per input dimension, and `l1`, the sum of |z| over latents."""
-        return {**super().loss_terms(x, output), "l1": l1(output.z, "sum")}
+        return {**super().loss_terms(x, output), "l1": l1(output.z, "sum", rectified=True)}
 
     @property
     def loss_weights(self) -> Mapping[str, float]:

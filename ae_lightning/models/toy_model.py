@@ -55,7 +55,7 @@ class ToyModel(ShallowAutoencoder):
         # All equal to 1 is no weight at all, and costs nothing.
         self.register_buffer("importance", None if bool((weight == 1).all()) else weight, persistent=False)
         self.output_activation_name: ActivationName = output_activation
-        self.output_activation = make_activation(output_activation)
+        self.output_activation = make_activation(output_activation, inplace=True)
 
     def encode(self, x: Tensor) -> Tensor:
         """Hidden state: x (batch, features) to (batch, latent), or (instances, batch, latent)."""
@@ -63,7 +63,7 @@ class ToyModel(ShallowAutoencoder):
 
     def decode(self, z: Tensor) -> Tensor:
         """Features from hidden states: z (…, batch, latent) to (…, batch, features)."""
-        return self.unflatten(self.output_activation(self.dictionary.decode(z)))
+        return self.unflatten(self.dictionary.decode(z, self.output_activation))
 
     @property
     def output_range(self) -> tuple[float, float]:

@@ -31,14 +31,18 @@ _RANGES = {
 }
 
 
-def activation(name: ActivationName) -> nn.Module:
+def activation(name: ActivationName, inplace: bool = False) -> nn.Module:
     """Return a new module that applies the activation called `name`.
+
+    Args:
+        name: One of `ActivationName`.
+        inplace: Whether a ReLU may overwrite its input, of which its gradient needs nothing but the output.
 
     Raises:
         ValueError: `name` is not one of `ActivationName`.
     """
     _check(name)
-    return _MODULES[name]()
+    return nn.ReLU(inplace=True) if inplace and name == "relu" else _MODULES[name]()
 
 
 def activation_range(name: ActivationName) -> tuple[float, float]:

@@ -39,7 +39,7 @@ def made(**options) -> Uniform:
 
 
 def loader(**options) -> GeneratedLoader:
-    return GeneratedLoader(Uniform().draw, 4, 5, **{"seeds": (0, 0), **options})
+    return GeneratedLoader(Uniform().draw_steps, 4, 5, **{"seeds": (0, 0), "at_once": 3, **options})
 
 
 def read(batches, count: int | None = None) -> list[bytes]:

@@ -9,9 +9,8 @@ from ae_lightning.data import SparseFeaturesDataModule
 from ae_lightning.errors import ConfigError
 
 N = 200_000
-ONE_DRAW, TWO_DRAWS = "one draw", "two draws"
-#: A feature as rare as the last one has its presence and its magnitude drawn apart, for all features.
-PATHS = {ONE_DRAW: [0.1, 0.3, 0.02, 1.0], TWO_DRAWS: [0.1, 0.3, 0.02, 0.0005]}
+#: Where all are rare, what is drawn is the distance from one present feature to the next.
+PATHS = {"one by one": [0.1, 0.07, 0.02, 0.0005], "all at once": [0.1, 0.3, 0.02, 1.0]}
 
 both_paths = pytest.mark.parametrize("path", PATHS)
 
@@ -53,7 +52,19 @@ def test_magnitudes_are_those_of_a_normal_number(path):
         assert stats.kstest(values[values > 0], stats.halfnorm.cdf).pvalue > 1e-4
 
 
-def test_the_rarest_features_of_one_draw_are_uniform_as_well():
+def test_how_many_features_are_present_follows_the_binomial_distribution():
+    data = SparseFeaturesDataModule(features=3, probability=0.05)
+    x = data.draw_features(40_000, 4, torch.Generator().manual_seed(1))  # steps of four samples, drawn in one call
+    counts = np.bincount((x > 0).sum((1, 2)).numpy(), minlength=5)
+    expected = stats.binom(12, 0.05).pmf(range(4)) * 40_000
+    expected = [*expected, 40_000 - expected.sum()]
+    assert stats.chisquare([*counts[:4], counts[4:].sum()], expected).pvalue > 1e-4
+    first, last = x[:, 0, 0] > 0, x[:, -1, -1] > 0  # no place is favored
+    for place in (first, last):
+        assert_frequency(place.numpy(), 0.05)
+
+
+def test_very_rare_features_are_uniform_as_well():
     x = drawn(2_000_000, features=1, probability=0.001)
     values = x[x > 0]
     assert_frequency(x > 0, 0.001)

@@ -90,7 +90,7 @@ def test_before_setup(tmp_path):
 def test_examples_are_activations(made):
     data = made(instances=2)
     x = data.examples(30, torch.Generator().manual_seed(0))
-    features = data.draw_features(30, torch.Generator().manual_seed(0))
+    features = data.draw_features(1, 30, torch.Generator().manual_seed(0))[0]
     assert x.shape == (30, 2, 2)
     torch.testing.assert_close(x, features @ data.feature_directions)
 

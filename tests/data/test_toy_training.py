@@ -50,7 +50,7 @@ def test_the_weights_are_those_of_a_lightning_fit_bit_for_bit(training, make_tra
     data = SparseFeaturesDataModule(**FEATURES)
     torch.manual_seed(3)
     fitted = ToyModel((5,), 2, importance)
-    batches = GeneratedLoader(data.draw, 1024, 20, seeds=(3, 4))
+    batches = GeneratedLoader(data.draw_steps, 1024, 20, at_once=data.steps_at_once, seeds=(3, 4))
     trainer = make_trainer(max_epochs=1)
     trainer.fit(fitted, batches)
     assert trainer.global_step == 20

@@ -182,7 +182,7 @@ def trained(steps: int, batch_size: int, lr: float, instances: int, **features) 
     data = SparseFeaturesDataModule(instances=instances, **features)
     model = ToyModel(data.input_shape, 2, instances=instances)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-    for x, _ in GeneratedLoader(data.draw, batch_size, steps):
+    for x, _ in GeneratedLoader(data.draw_steps, batch_size, steps):
         optimizer.zero_grad()
         model.loss(x)[0]["loss"].backward()
         optimizer.step()
