@@ -16,7 +16,7 @@ LEVELS = [
     {"nn", "losses", "metrics", "analysis"},
     {"models", "data", "plots", "loggers"},
     {"gallery"},
-    {"callbacks"},
+    {"callbacks", "lean_loop"},
     {"run", "evaluation", "explorer", "report"},
     {"cli"},
 ]

@@ -48,6 +48,7 @@ from ae_lightning.cli.setting_checks import check_settings
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.evaluation import describe, evaluate_run
+from ae_lightning.lean_loop import use_lean_loop
 from ae_lightning.loggers import run_loggers
 from ae_lightning.models import variants
 from ae_lightning.models.base import Autoencoder
@@ -170,11 +171,13 @@ class AutoencoderCLI(LightningCLI):
         kwargs["plugins"] = with_checkpoint_files(config.plugins)
         self.save_config_kwargs = {"resolved": self.config_dump}  # made when the model's settings were recorded
         try:
-            return super().instantiate_trainer(callbacks=[*given, *extra], **kwargs)
+            trainer = super().instantiate_trainer(callbacks=[*given, *extra], **kwargs)
         except (ValueError, TypeError, MisconfigurationException) as error:
             self._discard_new_folder()
             accelerator = f"--trainer.accelerator {config.accelerator}, --trainer.devices {config.devices}"
             raise ConfigError(f"there can be no such trainer ({accelerator}): {error}") from error
+        use_lean_loop(trainer)
+        return trainer
 
     def fit(self, **kwargs: Any) -> None:
         """Train; leave no folder behind when the run fails before its first step, and say how to go on after Ctrl-C."""

@@ -179,8 +179,8 @@ class Autoencoder(Sizes, LightningModule, ABC):
         output = self(x)
         terms = self.loss_terms(x, output)
         weights = self.loss_weights
-        weighted = [weights.get(name, 1.0) * term for name, term in terms.items()]
-        return {"loss": torch.stack(weighted).sum() if len(weighted) > 1 else weighted[0], **terms}, output
+        first, *others = (_times(weights.get(name, 1.0), term) for name, term in terms.items())
+        return {"loss": sum(others, first), **terms}, output
 
     def check_data(self, x: Tensor) -> None:
         """Check, on the first batch that is seen, that the data have the model's shape and values it can reach.
@@ -195,24 +195,27 @@ class Autoencoder(Sizes, LightningModule, ABC):
 
     def per_instance(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The losses as they are logged: detached, and divided by the number of instances they are sums over."""
-        copies = self.instances or 1
-        return {name: value.detach() / copies for name, value in losses.items()}
+        if self.instances is None:
+            return {name: value.detach() for name, value in losses.items()}
+        return {name: value.detach() / self.instances for name, value in losses.items()}
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Objective of one batch, logged every `log_every_n_steps` optimizer steps, and the code for callbacks."""
         x = batch[0]
-        with explained_batch_norm(len(x)):
+        if len(x) == 1:
+            with explained_batch_norm():
+                losses, output = self.loss(x)
+        else:
             losses, output = self.loss(x)
         if x.device.type == "cpu":  # elsewhere it would wait for the device at each step
             check_finite(losses, self.trainer, x)
-        values = self.per_instance(losses)
         if batch_idx == 0:  # not so in the rest of an epoch that was interrupted
             self._epoch_means.reset()
-        self._epoch_means.add(values, len(x))
+        self._epoch_means.add(losses, len(x))
         self.images_seen += len(x) * self.trainer.world_size
-        if self._logs_this_step():
+        if self._logs_this_step(batch_idx):
             check_finite(self._epoch_means.sums, self.trainer)
-            self._log_train(values)
+            self._log_train(self.per_instance(losses))
         return {"loss": losses["loss"], "z": output.z.detach()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -234,9 +237,18 @@ class Autoencoder(Sizes, LightningModule, ABC):
             torch.set_rng_state(self._rng_state)
             self._rng_state = None
 
+    def on_train_epoch_start(self) -> None:
+        """Forget the last row's step."""
+        self._forget_step()
+
+    def on_validation_model_train(self) -> None:
+        """Go back to training after a validation, and forget its step."""
+        super().on_validation_model_train()
+        self._forget_step()
+
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means over all training images, taken while the weights were changing."""
-        means = self._epoch_means.compute()
+        means = self.per_instance(self._epoch_means.compute())
         if means:
             self.log_dict({f"train/{name}_epoch": value for name, value in means.items()}, sync_dist=True)
             self.log_dict(self._step(), sync_dist=True)
@@ -277,19 +289,33 @@ class Autoencoder(Sizes, LightningModule, ABC):
         self.log_dict(values, **how)
         return output._asdict()
 
-    def _logs_this_step(self) -> bool:
-        # `self.log` costs more than a small model's whole step, so it is called only when a row is due.
+    def _logs_this_step(self, batch_idx: int) -> bool:
+        # A row costs more than a small model's whole step, so it is made only when one is due.
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        return every > 0 and (self.trainer.global_step + 1) % every == 0
+        if every < 1 or (self.trainer.global_step + 1) % every:
+            return False
+        return (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0 or self.trainer.is_last_batch
 
     def _log_train(self, values: Mapping[str, Tensor]) -> None:
-        self.log("train/loss", values["loss"], prog_bar=True)
+        # Lightning takes 1 ms for each value it logs. What is only to be written goes to the loggers without it.
+        self.log("train/loss", values["loss"], prog_bar=True, logger=False)
+        named = {f"train/{name}": value for name, value in values.items()}
+        self.trainer.callback_metrics.update(named)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        others = {f"train/{name}": value for name, value in values.items() if name != "loss"}
-        extra: dict[str, Any] = {"optim/lr": float(rate), "progress/images_seen": float(self.images_seen)}
-        self.log_dict({**others, **extra, **self._step(ahead=1)})
+        row = {name: float(value) for name, value in named.items()}
+        row |= {"optim/lr": float(rate), "progress/images_seen": float(self.images_seen)}
+        for logger in self.trainer.loggers:
+            logger.log_metrics({**row, "epoch": self.trainer.current_epoch}, step=self.trainer.global_step + 1)
 
-    def _step(self, ahead: int = 0) -> dict[str, Tensor]:
+    def _step(self) -> dict[str, Tensor]:
         # Lightning numbers rows by the index of the last step; ours count optimizer steps completed, so that a
         # row and a snapshot of the same moment carry the same number. float64 holds every step exactly.
-        return {"step": torch.tensor(self.trainer.global_step + ahead, dtype=torch.float64)}
+        return {"step": torch.tensor(self.trainer.global_step, dtype=torch.float64)}
+
+    def _forget_step(self) -> None:
+        # `ModelCheckpoint` would name the files of later steps by it, each in place of the one before.
+        self.trainer.callback_metrics.pop("step", None)
+
+
+def _times(weight: float, term: Tensor) -> Tensor:
+    return term if weight == 1 else weight * term

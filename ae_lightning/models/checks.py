@@ -84,8 +84,8 @@ def require_probability(**probabilities: float) -> None:
 
 
 @contextlib.contextmanager
-def explained_batch_norm(batch: int) -> Iterator[None]:
-    """Say what helps where batch normalization meets a batch that has no spread to normalize by.
+def explained_batch_norm() -> Iterator[None]:
+    """Say what helps where batch normalization meets a batch of one, which has no spread to normalize by.
 
     Raises:
         ConfigError: Values were to be normalized over a single one.
@@ -93,7 +93,7 @@ def explained_batch_norm(batch: int) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if batch > 1 or "more than 1 value per channel" not in str(error):
+        if "more than 1 value per channel" not in str(error):
             raise
         raise ConfigError(
             "batch normalization cannot be trained on a batch of a single sample: leave out the last, smaller batch of "
@@ -197,7 +197,8 @@ def check_finite(losses: Mapping[str, Tensor], trainer: Trainer, x: Tensor | Non
     Raises:
         TrainingError: One has; the message says what to change, and names the last checkpoint before.
     """
-    broken = [f"{name} is {float(value.detach())}" for name, value in losses.items() if not torch.isfinite(value)]
+    numbers = {name: float(value.detach()) for name, value in losses.items()}
+    broken = [f"{name} is {number}" for name, number in numbers.items() if not math.isfinite(number)]
     if not broken:
         return
     step = trainer.global_step

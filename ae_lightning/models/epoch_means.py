@@ -24,7 +24,7 @@ class EpochMeans:
 
     def add(self, values: Mapping[str, Tensor], weight: int) -> None:
         """Add scalars that are means over `weight` samples; the names must be the same at every call."""
-        stacked = torch.stack(tuple(values.values())).float()
+        stacked = torch.stack([value.detach() for value in values.values()]).float()
         if self._sums is None:
             self._names = list(values)
             self._sums = torch.zeros_like(stacked, dtype=torch.float32)

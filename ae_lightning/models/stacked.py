@@ -130,6 +130,7 @@ class StackedAutoencoder(FullyConnectedAutoencoder):
 
     def on_train_epoch_start(self) -> None:
         """Go on to the next phase when its first epoch comes, with a new optimizer."""
+        super().on_train_epoch_start()
         self._hold_early_stopping()
         number = self._phase_number(self.current_epoch)
         if number != self._phase:

@@ -1,0 +1,212 @@
+"""Training steps without what nobody listens to: Lightning's loop over batches, with a shorter way between two rows.
+
+A step of a small model takes a fraction of a millisecond, and Lightning's own loop as long again. Most of that goes to
+collecting metrics that no one logged, to profilers that do not measure, and to hooks that are empty.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import LambdaCallback
+from lightning.pytorch.loops.fetchers import _DataFetcher, _DataLoaderIterDataFetcher
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor
+
+from ae_lightning.models.base import Autoencoder
+
+Hook = Callable[..., Any]
+
+_BATCH_HOOKS = (
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
+)
+_MODULE_HOOKS = (*_BATCH_HOOKS, "backward", "optimizer_step", "optimizer_zero_grad")
+_TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+
+
+class LeanEpochLoop(_TrainingEpochLoop):
+    """Lightning's loop over the batches of an epoch, which takes the steps between two rows of metrics by a short way.
+
+    On the short way a step is: fetch the batch, `training_step`, backward, optimizer, and those hooks of callbacks
+    that are written. Weights, random numbers, counters, and what callbacks see are the same as on Lightning's way, bit
+    for bit; a test holds this. Lightning's way is taken at every step that logs a row, ends the epoch or the run, or
+    is followed by a validation, and for all steps of a fit that has anything the short way does not know: see
+    `knows`. Checkpoints are the same, and each loop resumes what the other began.
+    """
+
+    _hooks: dict[str, list[Hook]] | None = None
+
+    @property
+    def global_step(self) -> int:
+        """Optimizer steps completed; callbacks ask for it at each step."""
+        if self._hooks is not None:
+            return self.automatic_optimization.optim_progress.optimizer.step.total.completed
+        return super().global_step
+
+    def on_run_start(self, data_fetcher: _DataFetcher) -> None:
+        """Find out, at the start of each epoch, whether the short way may be taken, and who listens on it."""
+        super().on_run_start(data_fetcher)
+        self._hooks = listeners(self.trainer) if knows(self.trainer, data_fetcher) else None
+
+    def advance(self, data_fetcher: _DataFetcher) -> None:
+        """Take short steps up to the next one at which something is due, and that one as Lightning does."""
+        if self._hooks is not None and not self.restarting:
+            for _ in range(self._steps_before_due()):
+                self._short_step(data_fetcher, self._hooks)
+                if self.trainer.should_stop or self.trainer.received_sigterm:
+                    return  # Lightning's loop sees to it after each step
+                self._batches_that_stepped += 1
+        super().advance(data_fetcher)
+
+    def _steps_before_due(self) -> int:
+        trainer = self.trainer
+        step, batch = self.global_step, self.batch_progress.current.ready
+        distances: list[float] = [trainer.num_training_batches - batch]
+        if self.max_steps >= 0:
+            distances.append(self.max_steps - step)
+        if (every := trainer.log_every_n_steps) > 0:  # type: ignore[attr-defined]
+            # A resumed run's rows may be counted from elsewhere than its steps.
+            distances += [every - step % every, every - self._batches_that_stepped % every]
+        if self._should_check_val_epoch():
+            done = self.batch_progress.total.ready if trainer.check_val_every_n_epoch is None else batch
+            distances.append(trainer.val_check_batch - done % trainer.val_check_batch)
+        return int(min(distances)) - 1
+
+    def _short_step(self, data_fetcher: _DataFetcher, hooks: dict[str, list[Hook]]) -> None:
+        trainer, progress = self.trainer, self.batch_progress
+        module, optimizer, precision = trainer.lightning_module, trainer.optimizers[0], trainer.precision_plugin
+        batch, _, _ = next(data_fetcher)
+        number = progress.current.ready
+        progress.is_last_batch = data_fetcher.done
+        batch = _on_device(precision.convert_input(batch), trainer)
+        progress.increment_ready()
+        trainer._logger_connector.on_batch_start(batch)
+        _call(hooks["on_train_batch_start"], trainer, module, batch, number)
+        progress.increment_started()
+
+        module._current_fx_name = "training_step"  # a variant may log from there
+        # In plain float32 the strategy would do nothing but open contexts in which nothing is changed.
+        owner: Any = module if type(precision) is Precision else trainer.strategy
+        output = owner.training_step(batch, number)
+        module._current_fx_name = None
+        _call(hooks["on_before_zero_grad"], trainer, module, optimizer)
+        _forget_gradients(optimizer)
+        _call(hooks["on_before_backward"], trainer, module, output["loss"])
+        output["loss"].backward()
+        _call(hooks["on_after_backward"], trainer, module)
+        _call(hooks["on_before_optimizer_step"], trainer, module, optimizer)
+        if trainer.gradient_clip_val:
+            module.configure_gradient_clipping(optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
+        optimizer.step()
+        self._count_optimizer_step()
+
+        progress.increment_processed()
+        output = output | {"loss": output["loss"].detach()}
+        _call(hooks["on_train_batch_end"], trainer, module, output, batch, number)
+        progress.increment_completed()
+
+    def _count_optimizer_step(self) -> None:
+        counts = self.automatic_optimization.optim_progress.optimizer
+        counts.zero_grad.increment_by(1)
+        counts.step.increment_by(1)
+
+
+def use_lean_loop(trainer: Trainer) -> None:
+    """Let a trainer that has not fitted yet take the short way where it can."""
+    old = trainer.fit_loop.epoch_loop
+    trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer, min_steps=old.min_steps, max_steps=old.max_steps)
+
+
+def knows(trainer: Trainer, data_fetcher: _DataFetcher) -> bool:
+    """Tell whether a fit has nothing but what the short way does as Lightning would.
+
+    That is one process and one device, one optimizer of torch's that is stepped at each batch, a schedule stepped once
+    an epoch, epochs of known length, no profiler and no scaled loss; and hooks around a batch only in callbacks of ours
+    or Lightning's, since others may log from there.
+    """
+    return (
+        isinstance(trainer.strategy, SingleDeviceStrategy)
+        and type(trainer.profiler) is PassThroughProfiler
+        and not (isinstance(trainer.precision_plugin, MixedPrecision) and trainer.precision_plugin.scaler is not None)
+        and trainer.accumulate_grad_batches == 1
+        and not isinstance(data_fetcher, _DataLoaderIterDataFetcher)
+        and isinstance(trainer.num_training_batches, int)
+        and isinstance(trainer.val_check_batch, int)
+        and trainer._val_check_time_interval is None
+        and all(config.interval == "epoch" for config in trainer.lr_scheduler_configs)
+        and _knows_optimizers(trainer.optimizers)
+        and _knows_module(trainer.lightning_module)
+        and not _overridden(trainer.datamodule, LightningDataModule, _TRANSFER_HOOKS)  # type: ignore[attr-defined]
+        and all(map(_knows_callback, trainer.callbacks))  # type: ignore[attr-defined]
+    )
+
+
+def listeners(trainer: Trainer) -> dict[str, list[Hook]]:
+    """The methods of the trainer's callbacks that are written, in their order, by the name of the hook."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    return {
+        name: [getattr(callback, name) for callback in callbacks if _overridden(callback, Callback, (name,))]
+        for name in _BATCH_HOOKS
+    }
+
+
+def _knows_optimizers(optimizers: list[torch.optim.Optimizer]) -> bool:
+    # LBFGS computes the loss several times a step.
+    return (
+        len(optimizers) == 1
+        and type(optimizers[0]).__module__.startswith("torch.optim.")
+        and not isinstance(optimizers[0], torch.optim.LBFGS)
+    )
+
+
+def _knows_module(module: LightningModule) -> bool:
+    return (
+        isinstance(module, Autoencoder)
+        and module.automatic_optimization
+        and type(module).training_step is Autoencoder.training_step
+        and not _overridden(module, LightningModule, (*_MODULE_HOOKS, *_TRANSFER_HOOKS))
+    )
+
+
+def _knows_callback(callback: Callback) -> bool:
+    if not _overridden(callback, Callback, _BATCH_HOOKS):
+        return True
+    home = type(callback).__module__.partition(".")[0]
+    return home in ("ae_lightning", "lightning") and not isinstance(callback, LambdaCallback)
+
+
+def _overridden(instance: object, base: type, names: tuple[str, ...]) -> bool:
+    if instance is None:
+        return False
+    # A method may be that of the instance alone.
+    methods = {name: getattr(instance, name) for name in names}
+    return any(getattr(method, "__func__", method) is not getattr(base, name) for name, method in methods.items())
+
+
+def _forget_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """What `zero_grad` does, without the profiler's marks around it, which cost more."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+
+
+def _call(hooks: list[Hook], *arguments: Any) -> None:
+    for hook in hooks:
+        hook(*arguments)
+
+
+def _on_device(batch: Any, trainer: Trainer) -> Any:
+    """The batch on the device of the model, where our loaders have it already unless it comes from the host."""
+    device = trainer.strategy.root_device
+    if isinstance(batch, tuple) and all(isinstance(part, Tensor) and part.device == device for part in batch):
+        return batch
+    return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
