@@ -78,7 +78,8 @@ class LeanEpochLoop(_TrainingEpochLoop):
             distances += [every - step % every, every - self._batches_that_stepped % every]
         if self._should_check_val_epoch():
             done = self.batch_progress.total.ready if trainer.check_val_every_n_epoch is None else batch
-            distances.append(trainer.val_check_batch - done % trainer.val_check_batch)
+            check: Any = trainer.val_check_batch  # a whole number, see `knows`
+            distances.append(check - done % check)
         return int(min(distances)) - 1
 
     def _short_step(self, data_fetcher: _DataFetcher, hooks: dict[str, list[Hook]]) -> None:
@@ -126,7 +127,7 @@ def use_lean_loop(trainer: Trainer) -> None:
     trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer, min_steps=old.min_steps, max_steps=old.max_steps)
 
 
-def knows(trainer: Trainer, data_fetcher: _DataFetcher) -> bool:
+def knows(trainer: Any, data_fetcher: _DataFetcher) -> bool:
     """Tell whether a fit has nothing but what the short way does as Lightning would.
 
     That is one process and one device, one optimizer of torch's that is stepped at each batch, a schedule stepped once
@@ -145,8 +146,8 @@ def knows(trainer: Trainer, data_fetcher: _DataFetcher) -> bool:
         and all(config.interval == "epoch" for config in trainer.lr_scheduler_configs)
         and _knows_optimizers(trainer.optimizers)
         and _knows_module(trainer.lightning_module)
-        and not _overridden(trainer.datamodule, LightningDataModule, _TRANSFER_HOOKS)  # type: ignore[attr-defined]
-        and all(map(_knows_callback, trainer.callbacks))  # type: ignore[attr-defined]
+        and not _overridden(trainer.datamodule, LightningDataModule, _TRANSFER_HOOKS)
+        and all(map(_knows_callback, trainer.callbacks))
     )
 
 
