@@ -29,8 +29,7 @@ format: $(VENV)/.installed-dev ## mend style and formatting
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.installed-dev ## time training beside a plain PyTorch loop (needs MNIST)
-	$(BIN)/python benchmarks/fit_beside_plain_loop.py
-	$(BIN)/python benchmarks/toy_beside_plain_loop.py
+	$(BIN)/python benchmarks/fit_beside_plain_loops.py
 
 clean: ## remove the environment, caches and builds; runs in lightning_logs/ are kept
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""Training steps without what nobody listens to: Lightning's loop over batches, with a shorter way between two rows.
+"""Training steps without what nobody listens to: Lightning's loop over batches, with a shorter way inside an epoch.
 
 A step of a small model takes a fraction of a millisecond, and Lightning's own loop as long again. Most of that goes to
 collecting metrics that no one logged, to profilers that do not measure, and to hooks that are empty.
@@ -34,13 +34,13 @@ _TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_a
 
 
 class LeanEpochLoop(_TrainingEpochLoop):
-    """Lightning's loop over the batches of an epoch, which takes the steps between two rows of metrics by a short way.
+    """Lightning's loop over the batches of an epoch, which takes the steps before the last one by a short way.
 
-    On the short way a step is: fetch the batch, `training_step`, backward, optimizer, and those hooks of callbacks
-    that are written. Weights, random numbers, counters, and what callbacks see are the same as on Lightning's way, bit
-    for bit; a test holds this. Lightning's way is taken at every step that logs a row, ends the epoch or the run, or
-    is followed by a validation, and for all steps of a fit that has anything the short way does not know: see
-    `knows`. Checkpoints are the same, and each loop resumes what the other began.
+    On the short way a step is: fetch the batch, `training_step`, backward, optimizer, those hooks of callbacks that are
+    written, and metrics where a row is due. Weights, random numbers, counters, and what callbacks see are the same as
+    on Lightning's way, bit for bit; a test holds this. Lightning's way is taken at every step that ends the epoch or
+    the run or is followed by a validation, and for all steps of a fit that has anything the short way does not know:
+    see `knows`. Checkpoints are the same, and each loop resumes what the other began.
     """
 
     _hooks: dict[str, list[Hook]] | None = None
@@ -67,15 +67,16 @@ class LeanEpochLoop(_TrainingEpochLoop):
                 self._batches_that_stepped += 1
         super().advance(data_fetcher)
 
+    def _row_is_due(self, steps: int) -> bool:
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return every > 0 and steps % every == 0
+
     def _steps_before_due(self) -> int:
         trainer = self.trainer
         step, batch = self.global_step, self.batch_progress.current.ready
         distances: list[float] = [trainer.num_training_batches - batch]
         if self.max_steps >= 0:
             distances.append(self.max_steps - step)
-        if (every := trainer.log_every_n_steps) > 0:  # type: ignore[attr-defined]
-            # A resumed run's rows may be counted from elsewhere than its steps.
-            distances += [every - step % every, every - self._batches_that_stepped % every]
         if self._should_check_val_epoch():
             done = self.batch_progress.total.ready if trainer.check_val_every_n_epoch is None else batch
             check: Any = trainer.val_check_batch  # a whole number, see `knows`
@@ -113,7 +114,13 @@ class LeanEpochLoop(_TrainingEpochLoop):
         progress.increment_processed()
         output = output | {"loss": output["loss"].detach()}
         _call(hooks["on_train_batch_end"], trainer, module, output, batch, number)
+        # A resumed run's rows may be counted from elsewhere than its steps.
+        due = self._row_is_due(self.global_step) or self._row_is_due(self._batches_that_stepped + 1)
+        if due:
+            trainer._logger_connector.on_batch_end()
         progress.increment_completed()
+        if due:
+            trainer._logger_connector.update_train_step_metrics()
 
     def _count_optimizer_step(self) -> None:
         counts = self.automatic_optimization.optim_progress.optimizer

@@ -35,7 +35,7 @@ class TensorBoardImages(Callback):
         self,
         schedule: Schedule = Schedule(count=10, spacing="log"),  # noqa: B008 - it is frozen
         samples: int = 8,
-        units: int = 25,
+        units: int = 16,
     ) -> None:
         self.clock = Clock(schedule)
         self.samples = samples
@@ -69,6 +69,8 @@ class TensorBoardImages(Callback):
         for writer in writers:
             for tag, picture in pictures.items():
                 write_picture(writer, tag, picture, trainer.global_step)
+            # The writer's own thread would take a processor from the threads of the next steps' products.
+            writer.flush()
 
     def _reconstructions(self, trainer: Trainer, module: Autoencoder, data: AutoencoderDataModule) -> np.ndarray:
         x, _ = data.val_set.take(self.samples)
