@@ -1,5 +1,6 @@
 """What the arithmetic of a step alone takes: its matrix products or convolutions, timed on this machine."""
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -29,7 +30,7 @@ def products(shape: tuple[int, ...], widths: list[int], batch: int, dtype: torch
         dtype: Of all matrices.
     """
     pairs: list[tuple[Tensor, Tensor]] = []
-    for number, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for number, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
         x, weight, gradient = (
             torch.randn(*shape, *sides).to(dtype) for sides in ((batch, fan_in), (fan_in, fan_out), (batch, fan_out))
         )
@@ -40,8 +41,8 @@ def products(shape: tuple[int, ...], widths: list[int], batch: int, dtype: torch
 def convolutions(batch: int) -> float:
     """Seconds of a step's convolutions in the deep convolutional autoencoder, forward and backward."""
     x = torch.randn(batch, 1, 28, 28)
-    steps = []
-    for layer in plain_loops.deep_conv():
+    steps: list[tuple[nn.Module, Tensor, list[Tensor], Tensor]] = []
+    for layer in plain_loops.deep_conv().children():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             out = layer(x.requires_grad_(bool(steps)))
             wanted = [layer.weight, *([x] if steps else [])]

@@ -46,13 +46,13 @@ def deep_conv() -> nn.Module:
         norm = nn.BatchNorm2d(channels_out)
         return [nn.Conv2d(channels_in, channels_out, 3, padding=1), nn.ReLU(), norm, nn.MaxPool2d(2)]
 
-    def up(channels_in: int, channels_out: int, **sizes: int) -> list[nn.Module]:
-        convolution = nn.ConvTranspose2d(channels_in, channels_out, 3, 2, **sizes)
+    def up(channels_in: int, channels_out: int, padding: int = 1, extra: int = 1) -> list[nn.Module]:
+        convolution = nn.ConvTranspose2d(channels_in, channels_out, 3, 2, padding, output_padding=extra)
         return [convolution, nn.ReLU(), nn.BatchNorm2d(channels_out)]
 
     return nn.Sequential(
         *(*down(1, 16), *down(16, 32), *down(32, 64)),
-        *(*up(64, 64), *up(64, 32, padding=1, output_padding=1), *up(32, 16, padding=1, output_padding=1)),
+        *(*up(64, 64, padding=0, extra=0), *up(64, 32), *up(32, 16)),
         *(nn.Conv2d(16, 1, 3, padding=1), nn.Sigmoid()),
     )
 
