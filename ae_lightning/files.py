@@ -38,6 +38,13 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file in one piece, creating its folder if needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def read_json(path: Path, kind: type) -> Any:
     """Read a JSON file that holds a list or a mapping, as `kind` says.
 

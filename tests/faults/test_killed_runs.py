@@ -3,6 +3,9 @@
 import multiprocessing
 import os
 import random
+import re
+import resource
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +14,11 @@ from typing import Any
 import pytest
 import torch
 
+from ae_lightning.callbacks.snapshots import WeightSnapshots
+from ae_lightning.cli.checkpoint_files import CheckpointFiles
 from ae_lightning.cli.main import main
-from ae_lightning.files import replacing
+from ae_lightning.files import remove_leftovers, replacing
+from ae_lightning.loggers import RunTensorBoard
 from ae_lightning.run import Run
 
 KILLS = 20
@@ -48,6 +54,33 @@ def killed_after(seconds: float, folder: Path, checkpoint: Path | None) -> bool:
     process.kill()
     process.join()
     return was_running
+
+
+def killed_while_it(calls: tuple[type, str], folder: Path) -> int:
+    """Train in a process that dies amid what a method of that name writes, at its second call; answers the exit code.
+
+    The kernel kills it at the first byte over the largest size of a file that it may write.
+    """
+
+    def work() -> None:
+        owner, name = calls
+        write, count = getattr(owner, name), iter(range(100))
+
+        def dies(self: Any, *args: Any, **options: Any) -> None:
+            if next(count) == 1:
+                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+            write(self, *args, **options)
+
+        setattr(owner, name, dies)
+        RunTensorBoard.log_metrics = lambda *_, **__: None  # its thread writes whenever it likes
+        quietly(folder, None)
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
 
 
 def newest(folder: Path) -> Path | None:
@@ -93,6 +126,29 @@ def check_the_same(run: Run, whole: Run) -> None:
     names = {path.name for path in (run.folder / "snapshots").iterdir()}
     assert names == {"index.json", *(entry["file"] for entry in run.snapshots.index)}
     assert not list(run.folder.rglob("*.tmp"))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("calls", "place"),
+    [
+        ((WeightSnapshots, "_take"), "snapshots/step_00000001.safetensors"),
+        ((CheckpointFiles, "save_checkpoint"), "checkpoints/last.ckpt"),
+    ],
+    ids=["snapshot", "checkpoint"],
+)
+def test_half_a_file_has_a_name_by_which_it_is_known(calls: tuple[type, str], place: str, tmp_path: Path) -> None:
+    assert killed_while_it(calls, tmp_path) == -signal.SIGXFSZ
+    run = next(tmp_path.glob("lightning_logs/*/version_*"))
+    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    folder, name = place.split("/")
+    halves = {file for file in files if re.fullmatch(rf"{folder}/\.{re.escape(name)}\.\d+\.tmp", file)}
+    assert len(halves) == 1
+    assert place not in files
+    remove_leftovers(run)
+    assert {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()} == files - halves
+    hidden = [file for file in files - halves if Path(file).name.startswith(".")]
+    assert not hidden, "these are of a name that nobody knows"
 
 
 def test_a_checkpoint_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
