@@ -1,12 +1,13 @@
 """Runs that are killed at random moments, also while they write, and then go on: nothing differs, nothing is left."""
 
+import itertools
 import multiprocessing
 import os
 import random
 import re
 import resource
 import signal
-import time
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from ae_lightning.loggers import RunTensorBoard
 from ae_lightning.run import Run
 
 KILLS = 20
+FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir")
 RUN = [
     *("--config", "overcomplete_digits", "--model.latent_dim", "16", "--trainer.callbacks", "null"),
-    *("--trainer.max_epochs", "40", "--data.batch_size", "256", "--images.schedule.count", "1"),
+    *("--trainer.max_epochs", "12", "--data.batch_size", "256", "--images.schedule.count", "1"),
     *("--snapshots.schedule.every", "1", "--snapshots.schedule.unit", "steps"),
 ]
 
@@ -44,19 +46,32 @@ def quietly(folder: Path, checkpoint: Path | None) -> None:
     os._exit(fit(folder, checkpoint))
 
 
-def killed_after(seconds: float, folder: Path, checkpoint: Path | None) -> bool:
-    """Train in a process that is killed after so many seconds; answers whether it had not ended before."""
+def killed_at(moment: int, folder: Path, checkpoint: Path | None) -> bool:
+    """Train in a process that is killed when so many files were opened or renamed; answers whether it had not ended."""
+
+    def work() -> None:
+        count = iter(range(moment))
+
+        def kills(event: str, arguments: tuple[Any, ...]) -> None:
+            if event in FILE_EVENTS and str(folder) in str(arguments[0]) and next(count, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(kills)
+        quietly(folder, checkpoint)
+
+    return ended(work) == -signal.SIGKILL
+
+
+def ended(work: Callable[[], None]) -> int | None:
+    """Exit code of a process that does this."""
     # Forked, so that the libraries need not be imported again each time.
-    process = multiprocessing.get_context("fork").Process(target=quietly, args=(folder, checkpoint))
+    process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
-    process.join(seconds)
-    was_running = process.is_alive()
-    process.kill()
     process.join()
-    return was_running
+    return process.exitcode
 
 
-def killed_while_it(calls: tuple[type, str], folder: Path) -> int:
+def killed_while_it(calls: tuple[type, str], folder: Path) -> int | None:
     """Train in a process that dies amid what a method of that name writes, at its second call; answers the exit code.
 
     The kernel kills it at the first byte over the largest size of a file that it may write.
@@ -76,11 +91,7 @@ def killed_while_it(calls: tuple[type, str], folder: Path) -> int:
         RunTensorBoard.log_metrics = lambda *_, **__: None  # its thread writes whenever it likes
         quietly(folder, None)
 
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode
+    return ended(work)
 
 
 def newest(folder: Path) -> Path | None:
@@ -93,19 +104,17 @@ def newest(folder: Path) -> Path | None:
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path: Path) -> None:
-    started = time.perf_counter()
     assert fit(tmp_path / "whole", None) == 0
-    length = time.perf_counter() - started
     whole = Run.load(next((tmp_path / "whole").glob("lightning_logs/*/version_*")))
-    moments, folder = random.Random(0), tmp_path / "killed"
-    kills = 0
+    folders = (tmp_path / f"killed_{number}" for number in itertools.count())
+    moments, folder, kills = random.Random(0), next(folders), 0
     while kills < KILLS:
         checkpoint = newest(folder)
-        # The first one is let on until it has written a checkpoint; then most of a start is over before it is killed.
-        seconds = length if checkpoint is None else moments.uniform(0.1, 0.5) * length
-        kills += killed_after(seconds, folder, checkpoint)
+        # The first one is let on until it has written a checkpoint.
+        moment = moments.randrange(5, 100) + (100 if checkpoint is None else 0)
+        kills += killed_at(moment, folder, checkpoint)
         if checkpoint is not None and torch.load(checkpoint, weights_only=True)["global_step"] >= max(whole.snapshots):
-            folder = tmp_path / f"killed_{kills}"  # it came to its end meanwhile: the next run is killed
+            folder = next(folders)  # it came to its end meanwhile: the next run is killed
     for root in [path for path in tmp_path.glob("killed*") if newest(path)]:
         last = newest(root)
         assert last is not None
