@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
@@ -46,7 +47,7 @@ from ae_lightning.cli.resume import (
 )
 from ae_lightning.cli.setting_checks import check_settings
 from ae_lightning.data.base import AutoencoderDataModule
-from ae_lightning.errors import ConfigError
+from ae_lightning.errors import ConfigError, EndedByFirst, Stopped
 from ae_lightning.evaluation import describe, evaluate_run
 from ae_lightning.loggers import run_loggers
 from ae_lightning.models import variants
@@ -177,10 +178,12 @@ class AutoencoderCLI(LightningCLI):
             raise ConfigError(f"there can be no such trainer ({accelerator}): {error}") from error
 
     def fit(self, **kwargs: Any) -> None:
-        """Train; leave no folder behind when the run fails before its first step, and say how to go on after Ctrl-C."""
+        """Train; leave no folder behind when the run fails before its first step; say how to go on if it is stopped."""
         try:
             self.trainer.fit(**kwargs)
-        except SystemExit:  # Ctrl-C
+        except SystemExit as stop:
+            if not self.trainer.is_global_zero:
+                raise EndedByFirst from stop
             print(self._farewell(), file=sys.stderr)
             raise
         except Exception as error:
@@ -245,11 +248,11 @@ class AutoencoderCLI(LightningCLI):
 
     def _farewell(self) -> str:
         step = self.trainer.global_step
-        last = self.run / "checkpoints" / "last.ckpt" if self.run else None
+        last = self._save_on_stop.saved or (self.run / "checkpoints" / "last.ckpt" if self.run else None)
         if last is None or not last.is_file():
             return f"interrupted at step {step}; no checkpoint had been saved yet"
         what = "saved" if self._save_on_stop.saved else "the last checkpoint is older"
-        return f"interrupted at step {step}; {what}. Go on with:\n  ae-lightning fit --ckpt_path {last}"
+        return f"interrupted at step {step}; {what}. Go on with:\n  ae-lightning fit --ckpt_path {quote(str(last))}"
 
     def _discard_new_folder(self) -> None:
         if self._place is not None:
@@ -279,6 +282,8 @@ class AutoencoderCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
+        except Stopped:
+            raise
         except SystemExit:  # Lightning's answer to Ctrl-C, with an exit code that says nothing of it
             raise KeyboardInterrupt from None
 
