@@ -47,7 +47,7 @@ from ae_lightning.cli.resume import (
 )
 from ae_lightning.cli.setting_checks import check_settings
 from ae_lightning.data.base import AutoencoderDataModule
-from ae_lightning.errors import ConfigError, EndedByFirst, Stopped
+from ae_lightning.errors import ConfigError, EndedByFirst, RunFolderError, Stopped
 from ae_lightning.evaluation import describe, evaluate_run
 from ae_lightning.loggers import run_loggers
 from ae_lightning.models import variants
@@ -191,6 +191,8 @@ class AutoencoderCLI(LightningCLI):
                 self._discard_new_folder()
                 if isinstance(error, ValueError) and "val_check_interval" in str(error):  # told only now, by Lightning
                     raise ConfigError(f"--trainer.val_check_interval does not fit the data: {error}") from error
+            elif isinstance(error, OSError):
+                raise RunFolderError(self._broken_off(error)) from error
             raise
 
     def before_fit(self) -> None:
@@ -253,6 +255,16 @@ class AutoencoderCLI(LightningCLI):
             return f"interrupted at step {step}; no checkpoint had been saved yet"
         what = "saved" if self._save_on_stop.saved else "the last checkpoint is older"
         return f"interrupted at step {step}; {what}. Go on with:\n  ae-lightning fit --ckpt_path {quote(str(last))}"
+
+    def _broken_off(self, error: OSError) -> str:
+        last = self.run / "checkpoints" / "last.ckpt" if self.run else None
+        saved = last is not None and last.is_file()
+        go_on = f"`ae-lightning fit --ckpt_path {quote(str(last))}`" if saved else "the same command, from the start"
+        return (
+            f"{error.filename or self.run}: {(error.strerror or str(error)).lower()}; training broke off at step "
+            f"{self.trainer.global_step}, and what had been saved is kept: once there is room and permission to write, "
+            f"go on with {go_on}"
+        )
 
     def _discard_new_folder(self) -> None:
         if self._place is not None:

@@ -161,20 +161,20 @@ def test_half_a_file_has_a_name_by_which_it_is_known(calls: tuple[type, str], pl
 
 
 def test_a_checkpoint_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ae_lightning.cli import checkpoint_files
-
     path = tmp_path / "checkpoints" / "last.ckpt"
-    files = checkpoint_files.CheckpointFiles()
+    files = CheckpointFiles()
     files.save_checkpoint({"step": 1}, path)
+    write = Path.write_bytes
 
-    def break_off(content: Any, file: Path) -> None:
+    def break_off(file: Path, content: bytes) -> None:
         assert file.parent == path.parent, "it is written beside its place, on the same disk"
-        file.write_bytes(b"half")
-        raise OSError(28, "No space left on device", str(file))
+        write(file, content[: len(content) // 2])
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint_files.torch, "save", break_off)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(Path, "write_bytes", break_off)
+    with pytest.raises(OSError, match="No space left on device") as caught:
         files.save_checkpoint({"step": 2}, path)
+    assert caught.value.filename == str(path)
     assert torch.load(path, weights_only=True) == {"step": 1}
     assert [child.name for child in path.parent.iterdir()] == ["last.ckpt"]
 
