@@ -31,3 +31,18 @@ class TrainingError(UserError):
 
 class Notice(UserWarning):
     """Something the user should know of work that goes on; the command line prints it as a sentence of its own."""
+
+
+class Stopped(SystemExit):
+    """What was asked to stop by a signal, and has; `code` is 128 and the signal's number, as a shell would say it.
+
+    Args:
+        number: The signal's.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+
+
+class EndedByFirst(Exception):
+    """The first process of a run has ended it, for a reason that it tells of; this one only follows."""

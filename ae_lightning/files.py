@@ -1,6 +1,7 @@
 """Writing files so that a reader, or a run that is killed, never meets half of one."""
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -15,13 +16,29 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to; rename it to `path` when all went well.
 
     The temporary file is removed when the block fails, and whatever `path` held before stays.
+
+    Raises:
+        OSError: It cannot be written; it names `path`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with naming(path, temporary):
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):  # of a folder that is gone: what was wrong before is to be told
+                temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Let an OSError that names no file, as that of a full disk, or the temporary one, name `path`."""
     try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.filename is not None and str(error.filename) != str(temporary):
+            raise
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -36,6 +53,13 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file in one piece, creating its folder if needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_json(path: Path, kind: type) -> Any:

@@ -1,5 +1,6 @@
 """The two loggers of a run, side by side in its folder: `metrics.csv` and TensorBoard events."""
 
+import contextlib
 import csv
 import io
 from argparse import Namespace
@@ -16,7 +17,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from ae_lightning.errors import RunFolderError
-from ae_lightning.files import write_text
+from ae_lightning.files import naming, write_text
 
 HPARAM_METRICS = ("val/loss", "val/reconstruction", "probe/latent")
 """Metrics shown beside the hyper-parameters; TensorBoard wants their names before the first step."""
@@ -86,7 +87,7 @@ class MetricsCSV(Logger):
         new = [name for name in row if name not in self._columns]
         if new:
             self._write_table(read_rows(self.path), [*self._columns, *sorted(new)])
-        with self.path.open("a", newline="", encoding="utf-8") as file:
+        with naming(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns).writerow(row)
 
     def _start(self) -> None:
@@ -162,9 +163,25 @@ class RunTensorBoard(TensorBoardLogger):
             self.experiment._get_file_writer().add_summary(summary)
 
     @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write scalars. Lightning takes any failure, also that of a full disk, for a value of the wrong kind."""
+        try:
+            super().log_metrics(metrics, step)
+        except ValueError as error:
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None
+            raise
+
+    @rank_zero_only
     def save(self) -> None:
         """Flush the events; settings are in `config.yaml`, so Lightning's `hparams.yaml` is not written."""
         self.experiment.flush()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write what is left. Of a run that failed, what cannot be written does not hide what made it fail."""
+        with contextlib.nullcontext() if status == "success" else contextlib.suppress(OSError):
+            super().finalize(status)
 
 
 def write_picture(writer: SummaryWriter, tag: str, picture: np.ndarray, step: int) -> None:

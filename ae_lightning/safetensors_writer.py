@@ -5,7 +5,6 @@ places follow from the first rows and the number of rows, so that rows can be wr
 """
 
 import contextlib
-import errno
 import json
 import math
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from ae_lightning.files import replacing
+from ae_lightning.files import naming, replacing
 
 Array = np.ndarray[Any, Any]
 
@@ -83,13 +82,11 @@ class SafetensorsWriter:
         if parts.keys() != self._axes.keys() or len(count) != 1 or self.written + max(count) > self.rows:
             shapes = {name: part.shape for name, part in parts.items()}
             raise ValueError(f"{shapes} cannot follow {self.written} of {self.rows} rows of {list(self._axes)}")
-        try:
+        with naming(self.path):
             if not self._places:
                 self._write_header(parts)
             for name, part in parts.items():
                 self._write_rows(self._places[name], part)
-        except OSError as fault:  # a full disk, which does not know the name of the file
-            raise OSError(fault.errno or errno.EIO, fault.strerror, str(self.path)) from fault
         self.written += count.pop()
 
     def _write_header(self, parts: Mapping[str, Array]) -> None:

@@ -31,6 +31,22 @@ def _ctrl_c_is_heard() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(scope="session")
+def fit_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Train with these options of `ae-lightning fit`, and answer the run's folder, which is for reading only."""
+
+    def fit(*options: str) -> Path:
+        from ae_lightning.cli.main import main
+
+        root = tmp_path_factory.mktemp("trained")
+        with pytest.MonkeyPatch.context() as environment:  # puts back what Lightning writes its seed into
+            environment.setenv("PL_GLOBAL_SEED", "0")
+            assert main(["fit", *options, "--trainer.default_root_dir", str(root)]) == 0
+        return next(root.glob("lightning_logs/*/version_0"))
+
+    return fit
+
+
 @pytest.fixture
 def mnist_root() -> Path:
     root = os.environ.get("AE_LIGHTNING_DATA")

@@ -42,6 +42,21 @@ def test_a_failure_before_anything_was_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["of a full disk", "of its own file"])
+def test_a_file_that_cannot_be_written_is_named(own, tmp_path):
+    path = tmp_path / "a.bin"
+    with pytest.raises(OSError, match="No space left on device") as caught, replacing(path) as temporary:
+        raise OSError(28, "No space left on device", *([str(temporary)] if own else []))
+    assert caught.value.filename == str(path)
+
+
+def test_another_file_that_fails_meanwhile_keeps_its_name(tmp_path):
+    other = tmp_path / "other"
+    with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "a.bin"):
+        other.read_bytes()
+    assert caught.value.filename == str(other)
+
+
 def test_no_glob_for_the_file_s_ending_finds_the_temporary(tmp_path):
     with replacing(tmp_path / "step_00000001.safetensors") as temporary:
         temporary.touch()

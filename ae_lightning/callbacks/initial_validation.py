@@ -6,6 +6,7 @@ import warnings
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from ae_lightning.callbacks.first_process import on_first_process
 from ae_lightning.callbacks.observing import log_now, observing
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError, Notice
@@ -33,18 +34,10 @@ class InitialValidation(Callback):
             ConfigError: A callback monitors a value of the validation set that there is not.
         """
         data = trainer.datamodule  # type: ignore[attr-defined]
-        fresh = trainer.global_step == 0 and trainer.is_global_zero and trainer.limit_val_batches != 0
-        if not (fresh and isinstance(data, AutoencoderDataModule) and isinstance(pl_module, Autoencoder)):
+        if trainer.global_step > 0 or trainer.limit_val_batches == 0:
             return
-        means = EpochMeans()
-        with observing(trainer, pl_module):
-            for x, _ in data.val_set.batches(data.eval_batch_size):
-                losses, _ = pl_module.loss(x.to(pl_module.device))
-                means.add(pl_module.per_instance(losses), len(x))
-        found = {f"val/{name}": float(value) for name, value in means.compute().items()}
-        _refuse_unknown_monitors(trainer, list(found))
-        log_now(trainer, found)
-        self._untrained = found["val/loss"]
+        if isinstance(data, AutoencoderDataModule) and isinstance(pl_module, Autoencoder):
+            self._untrained = on_first_process(trainer, lambda: _validate(trainer, pl_module, data))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell once that training makes the model worse by far."""
@@ -59,6 +52,19 @@ class InitialValidation(Callback):
             Notice,
             stacklevel=2,
         )
+
+
+def _validate(trainer: Trainer, module: Autoencoder, data: AutoencoderDataModule) -> float:
+    """Log the errors on the validation set; the total is returned."""
+    means = EpochMeans()
+    with observing(trainer, module):
+        for x, _ in data.val_set.batches(data.eval_batch_size):
+            losses, _ = module.loss(x.to(module.device))
+            means.add(module.per_instance(losses), len(x))
+    found = {f"val/{name}": float(value) for name, value in means.compute().items()}
+    _refuse_unknown_monitors(trainer, list(found))
+    log_now(trainer, found)
+    return found["val/loss"]
 
 
 def _refuse_unknown_monitors(trainer: Trainer, known: list[str]) -> None:

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ae_lightning.callbacks.schedule import Clock, Schedule, moment_of
 from ae_lightning.errors import RunFolderError
-from ae_lightning.files import read_json, replacing, write_json
+from ae_lightning.files import read_json, write_bytes, write_json
 from ae_lightning.models.base import Autoencoder
 
 INDEX_NAME = "index.json"
@@ -66,12 +66,11 @@ class WeightSnapshots(Callback):
     def _take(self, trainer: Trainer, module: LightningModule) -> None:
         if not (trainer.is_global_zero and self._folder != Path() and isinstance(module, Autoencoder)):
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
         moment = moment_of(trainer, module)
         name = f"step_{moment['step']:08d}.safetensors"
         tensors = {key: value.detach().cpu().contiguous() for key, value in module.snapshot().items()}
-        with replacing(self._folder / name) as temporary:
-            safetensors.torch.save_file(tensors, temporary)
+        # Not `save_file`, which writes to a name of its own choosing: a killed run would leave that behind.
+        write_bytes(self._folder / name, safetensors.torch.save(tensors))
         # A fit into the folder of an earlier one finds that one's first entry.
         self._index = [entry for entry in self._index if entry["step"] != moment["step"]]
         self._index.append({**moment, "file": name})

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from ae_lightning.files import replacing
+from ae_lightning.models.checkpoint import write_checkpoint
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -22,10 +21,7 @@ class CheckpointFiles(TorchCheckpointIO):
         if "://" in str(path) or storage_options is not None:
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            torch.save(checkpoint, temporary)
+        write_checkpoint(checkpoint, Path(path))
 
 
 def with_checkpoint_files(plugins: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
@@ -46,7 +47,7 @@ from ae_lightning.cli.resume import (
 )
 from ae_lightning.cli.setting_checks import check_settings
 from ae_lightning.data.base import AutoencoderDataModule
-from ae_lightning.errors import ConfigError
+from ae_lightning.errors import ConfigError, EndedByFirst, RunFolderError, Stopped
 from ae_lightning.evaluation import describe, evaluate_run
 from ae_lightning.lean_loop import use_lean_loop
 from ae_lightning.loggers import run_loggers
@@ -180,10 +181,12 @@ class AutoencoderCLI(LightningCLI):
         return trainer
 
     def fit(self, **kwargs: Any) -> None:
-        """Train; leave no folder behind when the run fails before its first step, and say how to go on after Ctrl-C."""
+        """Train; leave no folder behind when the run fails before its first step; say how to go on if it is stopped."""
         try:
             self.trainer.fit(**kwargs)
-        except SystemExit:  # Ctrl-C
+        except SystemExit as stop:
+            if not self.trainer.is_global_zero:
+                raise EndedByFirst from stop
             print(self._farewell(), file=sys.stderr)
             raise
         except Exception as error:
@@ -191,6 +194,8 @@ class AutoencoderCLI(LightningCLI):
                 self._discard_new_folder()
                 if isinstance(error, ValueError) and "val_check_interval" in str(error):  # told only now, by Lightning
                     raise ConfigError(f"--trainer.val_check_interval does not fit the data: {error}") from error
+            elif isinstance(error, OSError):
+                raise RunFolderError(self._broken_off(error)) from error
             raise
 
     def before_fit(self) -> None:
@@ -248,11 +253,21 @@ class AutoencoderCLI(LightningCLI):
 
     def _farewell(self) -> str:
         step = self.trainer.global_step
-        last = self.run / "checkpoints" / "last.ckpt" if self.run else None
+        last = self._save_on_stop.saved or (self.run / "checkpoints" / "last.ckpt" if self.run else None)
         if last is None or not last.is_file():
             return f"interrupted at step {step}; no checkpoint had been saved yet"
         what = "saved" if self._save_on_stop.saved else "the last checkpoint is older"
-        return f"interrupted at step {step}; {what}. Go on with:\n  ae-lightning fit --ckpt_path {last}"
+        return f"interrupted at step {step}; {what}. Go on with:\n  ae-lightning fit --ckpt_path {quote(str(last))}"
+
+    def _broken_off(self, error: OSError) -> str:
+        last = self.run / "checkpoints" / "last.ckpt" if self.run else None
+        saved = last is not None and last.is_file()
+        go_on = f"`ae-lightning fit --ckpt_path {quote(str(last))}`" if saved else "the same command, from the start"
+        return (
+            f"{error.filename or self.run}: {(error.strerror or str(error)).lower()}; training broke off at step "
+            f"{self.trainer.global_step}, and what had been saved is kept: once there is room and permission to write, "
+            f"go on with {go_on}"
+        )
 
     def _discard_new_folder(self) -> None:
         if self._place is not None:
@@ -282,6 +297,8 @@ class AutoencoderCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
+        except Stopped:
+            raise
         except SystemExit:  # Lightning's answer to Ctrl-C, with an exit code that says nothing of it
             raise KeyboardInterrupt from None
 

@@ -3,12 +3,16 @@
 Nothing heavy is imported here, so that `--version` and `configs` answer at once.
 """
 
+import contextlib
 import importlib
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ae_lightning import __version__, safe_mode
-from ae_lightning.errors import UserError
+from ae_lightning.errors import EndedByFirst, Stopped, UserError
 from ae_lightning.parser_errors import is_wrapped, reason_of
 
 COMMANDS = {
@@ -48,7 +52,7 @@ SAFE = "--safe"
 """Anywhere among the arguments: only classes of ours, of Lightning and of torch.optim may be named."""
 
 USER_MISTAKE = 2
-INTERRUPTED = 130
+INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -58,7 +62,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Arguments without the program's name; those of the process by default.
 
     Returns:
-        0 when all went well, 2 for a mistake of the user's, 130 after Ctrl-C.
+        0 when all went well, 2 for a mistake of the user's, 130 after Ctrl-C, 143 after SIGTERM.
     """
     arguments = list(sys.argv[1:] if args is None else args)
     debug, safe = "--debug" in arguments, SAFE in arguments
@@ -69,15 +73,37 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         if safe:
             safe_mode.switch_on()
-        return _dispatch(arguments)
+        with _sigterm_ends_as_an_exception():
+            return _dispatch(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Stopped as stop:
+        return int(stop.code or 0)
+    except EndedByFirst:  # Lightning kills the first process as soon as another ends with a code
+        return 0
     except Exception as error:
         message = _explain(error)
         if debug or message is None:
             raise
         print(f"ae-lightning: error: {message}", file=sys.stderr)
         return USER_MISTAKE
+
+
+@contextlib.contextmanager
+def _sigterm_ends_as_an_exception() -> Iterator[None]:
+    """Let SIGTERM, which ends a process where it stands, take half-written files away first."""
+
+    def stop(number: int, *_: Any) -> None:
+        raise Stopped(number)
+
+    if threading.current_thread() is not threading.main_thread():  # only there can it be
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _dispatch(arguments: list[str]) -> int:

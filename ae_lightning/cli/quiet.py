@@ -1,6 +1,7 @@
 """What a user is not told: Lightning's advertisements; and what is told, without its place in the code."""
 
 import logging
+import threading
 import warnings
 from typing import Any
 
@@ -24,9 +25,16 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*Couldn't infer the batch indices.*")
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
     warnings.formatwarning = _plain_notice
+    threading.excepthook = _quiet_writer
 
 
 def _plain_notice(message: Warning | str, category: type[Warning], *where: Any, **line: Any) -> str:
     if issubclass(category, Notice):
         return f"ae-lightning: {message}\n"
     return _format_warning(message, category, *where, **line)
+
+
+def _quiet_writer(failed: threading.ExceptHookArgs) -> None:
+    """Show what ends a thread, but for TensorBoard's writer: what it met is raised where one writes to it next."""
+    if type(failed.thread).__name__ != "_AsyncWriterThread":
+        threading.__excepthook__(failed)

@@ -93,14 +93,10 @@ def _with_progress(report: "Report", folder: Path) -> "list[Section]":
     from rich.console import Console
     from rich.progress import Progress
 
-    from ae_lightning.files import replacing
-
-    figures = folder / "figures"
+    from ae_lightning.files import write_bytes
 
     def keep(name: str, png: bytes) -> None:
-        figures.mkdir(parents=True, exist_ok=True)  # not before: a run that cannot be read leaves no empty folder
-        with replacing(figures / f"{name}.png") as temporary:
-            temporary.write_bytes(png)
+        write_bytes(folder / "figures" / f"{name}.png", png)
 
     total = sum(map(len, report.makers.values()))
     console = Console(stderr=True)

@@ -53,7 +53,7 @@ class Place:
         """Leave nothing behind of a run that never began; a folder that was there before is kept."""
         if not (self.claimed and _is_first()):
             return
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)  # what went wrong before is to be told
         with contextlib.suppress(OSError):  # other runs are there
             for path in (self.folder.parent, *self._made):
                 path.rmdir()

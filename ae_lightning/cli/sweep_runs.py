@@ -16,7 +16,7 @@ from ae_lightning import safe_mode
 from ae_lightning.cli.main import SAFE
 from ae_lightning.cli.run_folder import RUN_PARENT
 from ae_lightning.cli.sweep_settings import PlannedRun
-from ae_lightning.errors import ConfigError
+from ae_lightning.errors import ConfigError, Stopped
 from ae_lightning.run import Run
 
 STARTED, FINISHED, FAILED, INTERRUPTED = "started", "finished", "failed", "interrupted"
@@ -168,6 +168,8 @@ class _Process:
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()[1:] if line.strip()]
         if (code := self._popen.returncode) < 0:
             return f"killed by {signal.Signals(-code).name}"
+        if code == Stopped(signal.SIGTERM).code:
+            return "stopped by SIGTERM"
         told = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
         return (told or lines or [f"it ended with code {code} and wrote nothing"])[-1]
 

@@ -15,8 +15,7 @@ import torch
 from ae_lightning.data.generated import GeneratedLoader
 from ae_lightning.data.sparse_features import SparseFeaturesDataModule
 from ae_lightning.errors import CheckpointError, DataError
-from ae_lightning.files import replacing
-from ae_lightning.models.checkpoint import load_autoencoder, stamp_identity
+from ae_lightning.models.checkpoint import load_autoencoder, stamp_identity, write_checkpoint
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.per_feature import PerFeature
 
@@ -95,8 +94,8 @@ class ToyTraining:
     def _keep(self, model: ToyModel) -> None:
         checkpoint: dict[str, Any] = {"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams)}
         stamp_identity(model, checkpoint)
-        with self._writing(), replacing(self.path) as temporary:
-            torch.save(checkpoint, temporary)
+        with self._writing():
+            write_checkpoint(checkpoint, self.path)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import io
 import pickle
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 import ae_lightning
 from ae_lightning.errors import CheckpointError, ConfigError
+from ae_lightning.files import write_bytes
 from ae_lightning.models.checkpoint_state import check_form, check_weights
 from ae_lightning.parser_errors import denied_in, reason_of
 from ae_lightning.safe_mode import refusal, refuse_unsafe
@@ -54,6 +56,17 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(_is_plain(v) for v in value)
     return isinstance(value, _PLAIN)
+
+
+def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint in one piece, creating its folder if needed.
+
+    Raises:
+        OSError: It cannot be written; it names the file, which torch's own writing to a path does not.
+    """
+    content = io.BytesIO()
+    torch.save(checkpoint, content)
+    write_bytes(path, content.getbuffer())
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -96,8 +96,8 @@ def explained_batch_norm() -> Iterator[None]:
         if "more than 1 value per channel" not in str(error):
             raise
         raise ConfigError(
-            "batch normalization cannot be trained on a batch of a single sample: leave out the last, smaller batch of "
-            "an epoch with --data.drop_last true, or change --data.batch_size"
+            "batch normalization cannot be trained on a batch of a single sample: raise --data.batch_size or, where "
+            "only the last batch of an epoch is that small, leave it out with --data.drop_last true"
         ) from error
 
 
@@ -206,7 +206,7 @@ def check_finite(losses: Mapping[str, Tensor], trainer: Trainer, x: Tensor | Non
         raise TrainingError(
             f"the loss is not finite before the first step: {broken[-1]}, for values from {float(x.min()):.4g} to "
             f"{float(x.max()):.4g}; bring the data to a smaller scale, with --data.normalize where they have it, or "
-            "train in a wider format with --trainer.precision 32-true"
+            f"train in a wider format with --trainer.precision {'64' if trainer.precision == '32-true' else '32'}-true"
         )
     paths = [getattr(callback, "last_model_path", "") for callback in trainer.checkpoint_callbacks]
     saved = next(filter(None, paths), "none was saved yet")

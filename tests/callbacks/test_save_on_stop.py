@@ -15,6 +15,7 @@ from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.callbacks.schedule import Schedule
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.data.digits import DigitsDataModule
+from ae_lightning.errors import Stopped
 from ae_lightning.loggers import read_rows, run_loggers
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 
@@ -27,16 +28,17 @@ class Noisy(OvercompleteAutoencoder):
 
 
 class CtrlC(Callback):
-    """Sends this process a SIGINT at a certain batch of the run, before or after its step, or in validation."""
+    """Sends this process a signal at a certain batch of the run, before or after its step, or in validation."""
 
-    def __init__(self, batch: int | None, when: str = "before the step") -> None:
+    def __init__(self, batch: int | None, when: str = "before the step", number: int = signal.SIGINT) -> None:
         self.batch = batch
         self.when = when
+        self.number = number
         self.batches = 0
 
     def _press(self, when: str) -> None:
         if when == self.when and self.batches == self.batch:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.number)
 
     def on_before_optimizer_step(self, *args) -> None:
         self._press("in the step")
@@ -69,7 +71,7 @@ def fit(folder: Path, make_trainer, *callbacks: Callback, ckpt: Path | None = No
         **options,
     )
     data = DigitsDataModule(batch_size=256)
-    with contextlib.suppress(SystemExit):  # Lightning's answer to KeyboardInterrupt
+    with contextlib.suppress(Stopped):
         trainer.fit(model, data, ckpt_path=ckpt, weights_only=True)
     return trainer, model
 
@@ -145,12 +147,13 @@ def test_a_run_that_max_steps_ends_can_be_made_longer(max_steps, make_trainer, t
     assert snapshots(short).keys() == snapshots(whole).keys()
 
 
-def test_a_second_ctrl_c_stops_at_once(make_trainer, tmp_path):
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_second_signal_stops_at_once(second, make_trainer, tmp_path):
     class Twice(Callback):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
             if batch_idx == 2:
                 os.kill(os.getpid(), signal.SIGINT)
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), second)
 
     folder = tmp_path / "run" / "version_0"
     trainer, _ = fit(folder, make_trainer, Twice())
@@ -159,8 +162,9 @@ def test_a_second_ctrl_c_stops_at_once(make_trainer, tmp_path):
     assert not (folder / "checkpoints" / "last.ckpt").exists()
 
 
-@pytest.mark.parametrize("ends_by", ["finishing", "ctrl-c", "an error"])
-def test_ctrl_c_is_given_back(ends_by, make_trainer, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("ends_by", ["finishing", "a signal", "an error"])
+def test_the_signals_are_given_back(ends_by, number, make_trainer, tmp_path):
     class Fails(Callback):
         def on_train_batch_end(self, *args) -> None:
             raise ZeroDivisionError
@@ -168,23 +172,23 @@ def test_ctrl_c_is_given_back(ends_by, make_trainer, tmp_path):
     def handler(*args) -> None:
         raise AssertionError("called")
 
-    before = signal.signal(signal.SIGINT, handler)
+    before = signal.signal(number, handler)
     try:
         folder = tmp_path / "run" / "version_0"
         if ends_by == "an error":
             with pytest.raises(ZeroDivisionError):
                 fit(folder, make_trainer, Fails())
         else:
-            trainer, _ = fit(folder, make_trainer, CtrlC(2 if ends_by == "ctrl-c" else None))
-            assert trainer.interrupted == (ends_by == "ctrl-c")
-        assert signal.getsignal(signal.SIGINT) is handler
+            trainer, _ = fit(folder, make_trainer, CtrlC(2 if ends_by == "a signal" else None, number=number))
+            assert trainer.interrupted == (ends_by == "a signal")
+        assert signal.getsignal(number) is handler
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
 
 
 def test_one_callback_serves_a_second_fit_after_an_interrupted_one(make_trainer, digits, tmp_path):
     stop = SaveOnStop()
-    with pytest.raises(SystemExit):
+    with pytest.raises(Stopped):
         make_trainer(CtrlC(2), stop, enable_checkpointing=True).fit(OvercompleteAutoencoder((1, 8, 8), 3), digits)
     assert stop.saved is not None
     trainer = make_trainer(stop, enable_checkpointing=True)

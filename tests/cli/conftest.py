@@ -66,10 +66,6 @@ def quick() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(fit_once: Callable[..., Path]) -> Path:
     """Folder of a quick finished run, overcomplete_digits/version_0; for reading only."""
-    root = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as environment:  # puts back what Lightning writes its seed into
-        environment.setenv("PL_GLOBAL_SEED", "0")
-        assert call_main(["fit", *QUICK, "--trainer.default_root_dir", str(root)]) == 0
-    return root / "lightning_logs" / "overcomplete_digits" / "version_0"
+    return fit_once(*QUICK)

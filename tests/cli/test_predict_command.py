@@ -201,9 +201,11 @@ def test_several_processes_are_refused(tmp_path: Path) -> None:
         PredictionWriter(tmp_path / "x", "x.ckpt").setup(SimpleNamespace(world_size=2), None, "predict")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("interrupted", [False, True], ids=["an error", "Ctrl-C"])
+@pytest.mark.parametrize(
+    ("stop", "ends"), [(None, None), (signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["an error", "Ctrl-C", "SIGTERM"]
+)
 def test_a_prediction_that_fails_leaves_the_earlier_one(
-    interrupted: bool, ae: Callable[..., Any], run: Path, monkeypatch: pytest.MonkeyPatch
+    stop: int | None, ends: int | None, ae: Callable[..., Any], run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["predict", "--ckpt_path", run / "checkpoints" / "best.ckpt", "--data.eval_batch_size", "100"]
     assert ae(*arguments).code == 0
@@ -215,20 +217,19 @@ def test_a_prediction_that_fails_leaves_the_earlier_one(
     def fail(self: OvercompleteAutoencoder, batch: Any, batch_idx: int) -> Any:
         if batch_idx == 2:
             unfinished.append({path.name for path in folder.iterdir()} - before.keys())
-            if interrupted:
-                os.kill(os.getpid(), signal.SIGINT)
-            else:
+            if stop is None:
                 raise RuntimeError("out of memory")
+            os.kill(os.getpid(), stop)
         return predict(self, batch, batch_idx)
 
     monkeypatch.setattr(OvercompleteAutoencoder, "predict_step", fail)
     handler = signal.getsignal(signal.SIGINT)
     try:
-        if interrupted:
-            assert ae(*arguments).code != 0
-        else:
+        if stop is None:
             with pytest.raises(RuntimeError, match="out of memory"):
                 ae(*arguments)
+        else:
+            assert ae(*arguments).code == ends
     finally:
         signal.signal(signal.SIGINT, handler)
     assert len(unfinished[0]) == 1  # it was being written beside

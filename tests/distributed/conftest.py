@@ -15,6 +15,8 @@ from ae_lightning.run import Run
 
 # A module that the processes import: it writes what each of them has at the end, and the samples it was given.
 WITNESS = """
+import os
+import signal
 from pathlib import Path
 import torch
 from lightning.pytorch import Callback
@@ -29,6 +31,15 @@ class Witness(Callback):
     def on_fit_end(self, trainer, pl_module):
         state = {name: value.clone() for name, value in pl_module.state_dict().items()}
         torch.save({"weights": state, "seen": self.seen}, self.folder / f"rank_{trainer.global_rank}.pt")
+
+# One process gets SIGTERM amid its fourth step.
+class Terminated(Callback):
+    def __init__(self, rank: int):
+        self.rank = rank
+
+    def on_before_optimizer_step(self, trainer, *args):
+        if trainer.global_rank == self.rank and trainer.global_step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
 """
 
 
@@ -42,24 +53,36 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture
-def fit(tmp_path: Path) -> Callable[..., Outcome]:
-    """Train with these arguments on so many processes, a folder for each call."""
+def launch(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Train in a folder with these arguments and callbacks on so many processes, and see how that ends."""
     (tmp_path / "witness.py").write_text(WITNESS, encoding="utf-8")
+
+    def start(
+        folder: Path, *arguments: str, callbacks: tuple[str, ...], processes: int = 2, strategy: str = "ddp"
+    ) -> "subprocess.CompletedProcess[str]":
+        spread = ("--trainer.strategy", strategy) if processes > 1 else ()
+        command = [
+            *(sys.executable, "-m", "ae_lightning", "fit", *arguments, "--trainer.accelerator", "cpu", *spread),
+            *("--trainer.devices", str(processes), "--trainer.callbacks", f"[{', '.join(callbacks)}]"),
+            *("--trainer.enable_progress_bar", "false", "--experiment", "shared"),
+        ]
+        paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+
+    return start
+
+
+@pytest.fixture
+def fit(tmp_path: Path, launch: Callable[..., "subprocess.CompletedProcess[str]"]) -> Callable[..., Outcome]:
+    """Train with these arguments on so many processes, a folder for each call."""
     calls = iter(range(100))
 
     def train(*arguments: str, processes: int = 2, callbacks: tuple[str, ...] = (), strategy: str = "ddp") -> Outcome:
         folder = tmp_path / f"call_{next(calls)}"
         folder.mkdir()
-        listed = [*callbacks, f"{{class_path: witness.Witness, init_args: {{folder: '{folder}'}}}}"]
-        spread = ("--trainer.strategy", strategy) if processes > 1 else ()
-        command = [
-            *(sys.executable, "-m", "ae_lightning", "fit", *arguments, "--trainer.accelerator", "cpu", *spread),
-            *("--trainer.devices", str(processes), "--trainer.callbacks", f"[{', '.join(listed)}]"),
-            *("--trainer.enable_progress_bar", "false", "--experiment", "shared"),
-        ]
-        paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+        listed = (*callbacks, f"{{class_path: witness.Witness, init_args: {{folder: '{folder}'}}}}")
+        done = launch(folder, *arguments, callbacks=listed, processes=processes, strategy=strategy)
         assert done.returncode == 0, done.stderr
         runs = list((folder / "lightning_logs").glob("*/version_*"))
         assert len(runs) == 1, "each process made a folder of its own"

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,3 +108,26 @@ def test_generated_data_differ_between_processes_and_can_be_repeated(fit: Callab
             assert torch.equal(batch, repeated)
     for of_first, of_second in zip(*first.seen, strict=True):
         assert not torch.equal(of_first, of_second)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_all_stop_after_the_same_step_whichever_is_asked_to(
+    rank: int, launch: Callable[..., Any], tmp_path: Path
+) -> None:
+    terminated = f"{{class_path: witness.Terminated, init_args: {{rank: {rank}}}}}"
+    done = launch(tmp_path, *SAE, "--data.batch_size", "64", callbacks=(terminated,))
+    assert done.returncode == 143, done.stderr
+    assert done.stderr.count("interrupted at step 4; saved. Go on with:") == 1
+    assert "Traceback" not in done.stderr
+    last = tmp_path / "lightning_logs" / "shared" / "version_0" / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == 4
+
+
+def test_what_the_first_process_refuses_ends_all_with_one_sentence(launch: Callable[..., Any], tmp_path: Path) -> None:
+    stopping = "{class_path: EarlyStopping, init_args: {monitor: val/los}}"
+    done = launch(tmp_path, *SAE, "--data.batch_size", "64", callbacks=(stopping,))
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("ae-lightning: error: ") == 1
+    assert "EarlyStopping monitors val/los, which is not logged; did you mean val/loss?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "lightning_logs").exists()

@@ -48,13 +48,9 @@ def environment_is_put_back() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(fit_once: Callable[..., Path]) -> Path:
     """Folder of a quick finished run; for reading only."""
-    root = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as environment:  # puts back what Lightning writes its seed into
-        environment.setenv("PL_GLOBAL_SEED", "0")
-        assert main(["fit", *SMALL, "--trainer.default_root_dir", str(root)]) == 0
-    return root / "lightning_logs" / "overcomplete_digits" / "version_0"
+    return fit_once(*SMALL)
 
 
 @pytest.fixture

@@ -1,9 +1,13 @@
 """Runs that are killed at random moments, also while they write, and then go on: nothing differs, nothing is left."""
 
+import itertools
 import multiprocessing
 import os
 import random
-import time
+import re
+import resource
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +15,18 @@ from typing import Any
 import pytest
 import torch
 
+from ae_lightning.callbacks.snapshots import WeightSnapshots
+from ae_lightning.cli.checkpoint_files import CheckpointFiles
 from ae_lightning.cli.main import main
-from ae_lightning.files import replacing
+from ae_lightning.files import remove_leftovers, replacing
+from ae_lightning.loggers import RunTensorBoard
 from ae_lightning.run import Run
 
 KILLS = 20
+FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir")
 RUN = [
     *("--config", "overcomplete_digits", "--model.latent_dim", "16", "--trainer.callbacks", "null"),
-    *("--trainer.max_epochs", "40", "--data.batch_size", "256", "--images.schedule.count", "1"),
+    *("--trainer.max_epochs", "12", "--data.batch_size", "256", "--images.schedule.count", "1"),
     *("--snapshots.schedule.every", "1", "--snapshots.schedule.unit", "steps"),
 ]
 
@@ -38,16 +46,52 @@ def quietly(folder: Path, checkpoint: Path | None) -> None:
     os._exit(fit(folder, checkpoint))
 
 
-def killed_after(seconds: float, folder: Path, checkpoint: Path | None) -> bool:
-    """Train in a process that is killed after so many seconds; answers whether it had not ended before."""
+def killed_at(moment: int, folder: Path, checkpoint: Path | None) -> bool:
+    """Train in a process that is killed when so many files were opened or renamed; answers whether it had not ended."""
+
+    def work() -> None:
+        count = iter(range(moment))
+
+        def kills(event: str, arguments: tuple[Any, ...]) -> None:
+            if event in FILE_EVENTS and str(folder) in str(arguments[0]) and next(count, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(kills)
+        quietly(folder, checkpoint)
+
+    return ended(work) == -signal.SIGKILL
+
+
+def ended(work: Callable[[], None]) -> int | None:
+    """Exit code of a process that does this."""
     # Forked, so that the libraries need not be imported again each time.
-    process = multiprocessing.get_context("fork").Process(target=quietly, args=(folder, checkpoint))
+    process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
-    process.join(seconds)
-    was_running = process.is_alive()
-    process.kill()
     process.join()
-    return was_running
+    return process.exitcode
+
+
+def killed_while_it(calls: tuple[type, str], folder: Path) -> int | None:
+    """Train in a process that dies amid what a method of that name writes, at its second call; answers the exit code.
+
+    The kernel kills it at the first byte over the largest size of a file that it may write.
+    """
+
+    def work() -> None:
+        owner, name = calls
+        write, count = getattr(owner, name), iter(range(100))
+
+        def dies(self: Any, *args: Any, **options: Any) -> None:
+            if next(count) == 1:
+                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+            write(self, *args, **options)
+
+        setattr(owner, name, dies)
+        RunTensorBoard.log_metrics = lambda *_, **__: None  # its thread writes whenever it likes
+        quietly(folder, None)
+
+    return ended(work)
 
 
 def newest(folder: Path) -> Path | None:
@@ -60,19 +104,17 @@ def newest(folder: Path) -> Path | None:
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path: Path) -> None:
-    started = time.perf_counter()
     assert fit(tmp_path / "whole", None) == 0
-    length = time.perf_counter() - started
     whole = Run.load(next((tmp_path / "whole").glob("lightning_logs/*/version_*")))
-    moments, folder = random.Random(0), tmp_path / "killed"
-    kills = 0
+    folders = (tmp_path / f"killed_{number}" for number in itertools.count())
+    moments, folder, kills = random.Random(0), next(folders), 0
     while kills < KILLS:
         checkpoint = newest(folder)
-        # The first one is let on until it has written a checkpoint; then most of a start is over before it is killed.
-        seconds = length if checkpoint is None else moments.uniform(0.1, 0.5) * length
-        kills += killed_after(seconds, folder, checkpoint)
+        # The first one is let on until it has written a checkpoint.
+        moment = moments.randrange(5, 100) + (100 if checkpoint is None else 0)
+        kills += killed_at(moment, folder, checkpoint)
         if checkpoint is not None and torch.load(checkpoint, weights_only=True)["global_step"] >= max(whole.snapshots):
-            folder = tmp_path / f"killed_{kills}"  # it came to its end meanwhile: the next run is killed
+            folder = next(folders)  # it came to its end meanwhile: the next run is killed
     for root in [path for path in tmp_path.glob("killed*") if newest(path)]:
         last = newest(root)
         assert last is not None
@@ -95,21 +137,44 @@ def check_the_same(run: Run, whole: Run) -> None:
     assert not list(run.folder.rglob("*.tmp"))
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("calls", "place"),
+    [
+        ((WeightSnapshots, "_take"), "snapshots/step_00000001.safetensors"),
+        ((CheckpointFiles, "save_checkpoint"), "checkpoints/last.ckpt"),
+    ],
+    ids=["snapshot", "checkpoint"],
+)
+def test_half_a_file_has_a_name_by_which_it_is_known(calls: tuple[type, str], place: str, tmp_path: Path) -> None:
+    assert killed_while_it(calls, tmp_path) == -signal.SIGXFSZ
+    run = next(tmp_path.glob("lightning_logs/*/version_*"))
+    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    folder, name = place.split("/")
+    halves = {file for file in files if re.fullmatch(rf"{folder}/\.{re.escape(name)}\.\d+\.tmp", file)}
+    assert len(halves) == 1
+    assert place not in files
+    remove_leftovers(run)
+    assert {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()} == files - halves
+    hidden = [file for file in files - halves if Path(file).name.startswith(".")]
+    assert not hidden, "these are of a name that nobody knows"
+
+
 def test_a_checkpoint_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ae_lightning.cli import checkpoint_files
-
     path = tmp_path / "checkpoints" / "last.ckpt"
-    files = checkpoint_files.CheckpointFiles()
+    files = CheckpointFiles()
     files.save_checkpoint({"step": 1}, path)
+    write = Path.write_bytes
 
-    def break_off(content: Any, file: Path) -> None:
+    def break_off(file: Path, content: bytes) -> None:
         assert file.parent == path.parent, "it is written beside its place, on the same disk"
-        file.write_bytes(b"half")
-        raise OSError(28, "No space left on device", str(file))
+        write(file, content[: len(content) // 2])
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint_files.torch, "save", break_off)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(Path, "write_bytes", break_off)
+    with pytest.raises(OSError, match="No space left on device") as caught:
         files.save_checkpoint({"step": 2}, path)
+    assert caught.value.filename == str(path)
     assert torch.load(path, weights_only=True) == {"step": 1}
     assert [child.name for child in path.parent.iterdir()] == ["last.ckpt"]
 

@@ -68,7 +68,7 @@ def test_batch_normalization_of_a_last_batch_of_one(ae, tmp_path):
     model = ["--model", "FullyConnectedAutoencoder", "--model.batch_norm", "true", "--data", "digits"]
     outcome = ae("fit", *model, "--data.batch_size", "1292")
     assert outcome.code == 2
-    assert "leave out the last, smaller batch of an epoch with --data.drop_last true" in outcome.err
+    assert "where only the last batch of an epoch is that small, leave it out with --data.drop_last true" in outcome.err
     assert (
         ae("fit", *model, "--data.batch_size", "1292", "--data.drop_last", "true", "--trainer.max_epochs", "1").code
         == 0
@@ -81,4 +81,5 @@ def test_values_whose_squares_overflow(ae, tmp_path):
     assert outcome.code == 2
     assert "before the first step" in outcome.err
     assert "values from 1e+30 to 1e+30" in outcome.err
+    assert outcome.err.strip().endswith("--trainer.precision 64-true")
     assert not (tmp_path / "lightning_logs").exists()
