@@ -27,13 +27,15 @@ STEPS = 24
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(made_once: Callable[..., Path]) -> Path:
     """Folder of a run of four epochs, with the probe; for reading only."""
-    root = tmp_path_factory.mktemp("uninterrupted")
-    with pytest.MonkeyPatch.context() as environment:  # puts back what Lightning writes its seed into
-        environment.setenv("PL_GLOBAL_SEED", "0")
-        assert main(["fit", *OPTIONS, "--trainer.default_root_dir", str(root)]) == 0
-    return root / "lightning_logs" / "overcomplete_digits" / "version_0"
+
+    def fit(root: Path) -> None:
+        with pytest.MonkeyPatch.context() as environment:  # puts back what Lightning writes its seed into
+            environment.setenv("PL_GLOBAL_SEED", "0")
+            assert main(["fit", *OPTIONS, "--trainer.default_root_dir", str(root)]) == 0
+
+    return made_once("uninterrupted", fit) / "lightning_logs" / "overcomplete_digits" / "version_0"
 
 
 @pytest.fixture
