@@ -37,6 +37,10 @@ TOY = [
 ]
 TIED = ("--model", "StandardSAE", "--model.latent_dim", "90", "--model.tied", "true", "--data", "digits")
 DEEP = ("--model", "FullyConnectedAutoencoder", "--model.hidden_dims", "[48,32]", "--model.batch_norm", "true")
+COLOR = [
+    *("--model", "OvercompleteAutoencoder", "--model.latent_dim", "24", "--trainer.max_epochs", "4"),
+    *("--data", "ArraysDataModule", "--data.normalize", "unit", "--data.batch_size", "20"),
+]
 
 FITS = {
     "digits": DIGITS,
@@ -75,22 +79,37 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
+def colored(made_once: Callable[..., Path]) -> Path:
+    """A file of pictures of three channels, 6 high and 5 wide: on each a square of some color."""
+
+    def write(root: Path) -> None:
+        random = np.random.default_rng(0)
+        x = random.integers(0, 40, (200, 3, 6, 5), dtype=np.uint8)
+        for image, (row, column) in zip(x, random.integers(0, 3, (200, 2)), strict=True):
+            image[:, row : row + 3, column : column + 3] = random.permutation([60, 150, 255])[:, None, None]
+        np.save(root / "colored.npy", x)
+
+    return made_once("explorer_colored_pictures", write) / "colored.npy"
+
+
+@pytest.fixture(scope="session")
 def explored(
-    browser: Browser, ae: Callable[..., Path], explored_mnist: Callable[[], tuple[Path, Path]]
+    browser: Browser, ae: Callable[..., Path], explored_mnist: Callable[[], tuple[Path, Path]], colored: Path
 ) -> Callable[[str], Explored]:
-    """The page of one of `FITS`, or of MNIST, made when it is first asked for."""
+    """The page of one of `FITS`, of MNIST, or of colored pictures, made when it is first asked for."""
 
     def get(name: str) -> Explored:
         if name == "mnist":
             run, page = explored_mnist()
             return Explored(Run.load(run), page)
+        arguments = {**FITS, "colored": (*COLOR, "--data.train", str(colored))}[name]
         instance = 1 if name == "toy_sae" else None
         where = ("--trainer.default_root_dir", "{root}", "--experiment", name)
         folder = f"lightning_logs/{name}/version_0"
         options = () if instance is None else ("--instance", str(instance))
         root = ae(
             f"browser_{name}",
-            ["fit", *FITS[name], *SNAPSHOTS, *where],
+            ["fit", *arguments, *SNAPSHOTS, *where],
             ["explore", f"{{root}}/{folder}", "-o", "{root}/explorer.html", *options],
         )
         return Explored(Run.load(root / folder), root / "explorer.html", instance)
