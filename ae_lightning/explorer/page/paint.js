@@ -42,7 +42,7 @@ export function paintSample(canvas, values, input) {
  */
 export function paintSigned(canvas, values, input, reach = largest(values)) {
   const scale = reach > 0 ? 127 / reach : 0;
-  paint(canvas, input, signedColors(), (index) => 128 + values[index] * scale);
+  paint(canvas, input, signedColors(), levels(values, scale));
 }
 
 /**
@@ -54,7 +54,7 @@ export function paintSigned(canvas, values, input, reach = largest(values)) {
  */
 export function paintSheet(rows, input, reaches, lit = null) {
   const pixels = rows.length / reaches.length;
-  const { width, height } = input;
+  const { width, height, planes } = input;
   const columns = Math.ceil(Math.sqrt((reaches.length * height) / width));
   const canvas = document.createElement("canvas");
   canvas.width = columns * width;
@@ -69,12 +69,18 @@ export function paintSheet(rows, input, reaches, lit = null) {
   const isLit = new Uint8Array(offsets.length);
   lit?.forEach((one, index) => (isLit[index % isLit.length] |= one));
   const unlit = lit === null ? [] : offsets.filter((_, index) => !isLit[index]);
-  let from = 0, scale = 0;
-  const colorAt = colorsOf(input, signedColors(), (index) => 128 + rows[from + index] * scale);
-  for (let unit = 0; unit < reaches.length; unit++, from += pixels) {
+  const colors = signedColors();
+  for (let unit = 0; unit < reaches.length; unit++) {
     const start = Math.floor(unit / columns) * height * canvas.width + (unit % columns) * width;
-    scale = reaches[unit] > 0 ? 127 / reaches[unit] : 0;
-    for (let index = 0; index < offsets.length; index++) target[start + offsets[index]] = colorAt(index);
+    const row = rows.subarray(unit * pixels, (unit + 1) * pixels);
+    const scale = reaches[unit] > 0 ? 127 / reaches[unit] : 0;
+    const colorAt = colorsOf(input, colors, levels(row, scale));
+    for (let index = 0; index < offsets.length; index++) {
+      // A million numbers at every snapshot: for one channel this is `colorAt`, written out.
+      const level = 128.5 + row[index] * scale;
+      target[start + offsets[index]] =
+        planes === 1 ? colors[level > 0 ? (level < 255 ? level | 0 : 255) : 0] : colorAt(index);
+    }
     for (const offset of unlit) target[start + offset] = grays[128];
   }
   context.putImageData(image, 0, 0);
@@ -92,6 +98,8 @@ export function largest(values) {
 }
 
 export const darkScheme = matchMedia("(prefers-color-scheme: dark)");
+
+const levels = (values, scale) => (index) => 128 + values[index] * scale;
 
 const cells = (input) => Math.min(input.width * input.height, sizeOf(input));
 

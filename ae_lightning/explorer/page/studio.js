@@ -184,6 +184,6 @@ function imageChooser(store) {
     if (input.is_image) take(file);
   });
   const title = "Take an image file as input, or drop one on the page; it stays on this machine";
-  const choose = button("image …", () => field.click(), { title, hidden: !input.is_image });
+  const choose = input.is_image ? button("image …", () => field.click(), { title }) : null;
   return h("span", {}, choose, field, problem);
 }
