@@ -1,4 +1,6 @@
+import hashlib
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
+from filelock import FileLock
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers.logger import Logger
 
@@ -32,17 +35,39 @@ def _ctrl_c_is_heard() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def fit_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Answer the folder of a name, filled by the first process of the session that asks for it; for reading only."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    shared.mkdir(exist_ok=True)
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, finished = shared / name, shared / f"{name}.finished"
+        with FileLock(shared / f"{name}.lock"):
+            if not finished.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that failed
+                folder.mkdir()
+                fill(folder)
+                finished.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fit_once(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Callable[..., Path]:
     """Train with these options of `ae-lightning fit`, and answer the run's folder, which is for reading only."""
 
     def fit(*options: str) -> Path:
-        from ae_lightning.cli.main import main
+        def train(root: Path) -> None:
+            from ae_lightning.cli.main import main
 
-        root = tmp_path_factory.mktemp("trained")
-        with pytest.MonkeyPatch.context() as environment:  # puts back what Lightning writes its seed into
-            environment.setenv("PL_GLOBAL_SEED", "0")
-            assert main(["fit", *options, "--trainer.default_root_dir", str(root)]) == 0
-        return next(root.glob("lightning_logs/*/version_0"))
+            with pytest.MonkeyPatch.context() as environment:  # puts back what Lightning writes its seed into
+                environment.setenv("PL_GLOBAL_SEED", "0")
+                assert main(["fit", *options, "--trainer.default_root_dir", str(root)]) == 0
+
+        name = "fit_" + hashlib.sha256(repr(options).encode()).hexdigest()[:16]
+        return next(made_once(name, train).glob("lightning_logs/*/version_0"))
 
     return fit
 

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +27,15 @@ OPTIONS = [
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(made_once: Callable[..., Path]) -> Path:
     """Folder of a finished run of twelve steps; for reading only."""
-    root = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as environment:  # puts back what Lightning writes its seed into
-        environment.setenv("PL_GLOBAL_SEED", "0")
-        assert main(["fit", *OPTIONS, "--trainer.default_root_dir", str(root)]) == 0
-    return root / "lightning_logs" / "overcomplete_digits" / "version_0"
+
+    def fit(root: Path) -> None:
+        with pytest.MonkeyPatch.context() as environment:  # puts back what Lightning writes its seed into
+            environment.setenv("PL_GLOBAL_SEED", "0")
+            assert main(["fit", *OPTIONS, "--trainer.default_root_dir", str(root)]) == 0
+
+    return made_once("twelve_steps", fit) / "lightning_logs" / "overcomplete_digits" / "version_0"
 
 
 @pytest.fixture

@@ -35,13 +35,17 @@ def fit(root: Path, *options: str) -> Path:
     with pytest.MonkeyPatch.context() as environment:  # puts back what Lightning writes its seed into
         environment.setenv("PL_GLOBAL_SEED", "0")
         assert main(["fit", *OPTIONS, *options, "--trainer.default_root_dir", str(root)]) == 0
+    return run_below(root)
+
+
+def run_below(root: Path) -> Path:
     return root / "lightning_logs" / "overcomplete_digits" / "version_0"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(made_once: Callable[..., Path]) -> Path:
     """Folder of a finished run with a probe; for reading only."""
-    return fit(tmp_path_factory.mktemp("board"))
+    return run_below(made_once("board", fit))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ae_lightning.cli.arguments import CommandParser
+from ae_lightning.cli.run_command import write_figure
 from ae_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 TABLE, FIGURE = "compare.csv", "compare.png"
 
-_DPI = 150
 # A run lies so many folders below one that is given for all its runs: of an experiment, a sweep, or all of them.
 _DEEPEST = 3
 # Of a table that goes into a file or a pipe, where no terminal tells its width.
@@ -124,12 +124,9 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def _draw(path: Path, curves: Any, groups: Any) -> None:
-    from ae_lightning.files import replacing
     from ae_lightning.plots.compare import comparison_curves
 
-    figure = comparison_curves(curves, groups)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, format="png")
+    write_figure(comparison_curves(curves, groups), path)
 
 
 class _Column(NamedTuple):

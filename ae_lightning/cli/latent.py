@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_lightning.cli.arguments import CommandParser
+from ae_lightning.cli.run_command import RunParser, write_figure
 from ae_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 ALWAYS = ("reconstructions", "scatter", "layers")
 """Figures that need no choice, drawn where they fit."""
 
-_DPI = 150
 _EXAMPLE = """example:
   ae-lightning latent lightning_logs/fully_connected_mnist/version_0 --interpolate 3 7 --arithmetic 2 3 5 --grid
 
@@ -37,14 +36,13 @@ _READING = {
 
 def main(arguments: list[str]) -> int:
     """Draw the figures asked for, and those that always fit, and say where they are and how to read them."""
-    options = _parser().parse_args(arguments)
+    options = _parser().options(arguments)
 
     from ae_lightning.cli.open_run import open_run
     from ae_lightning.gallery import Gallery
     from ae_lightning.models.checkpoint import load_autoencoder
 
-    _check_numbers(options)
-    run, checkpoint = open_run(options.run, "name a run's folder, or a checkpoint in one")
+    run, checkpoint = open_run(options.run)
     gallery = Gallery(load_autoencoder(checkpoint), run.data)
     for index in chain(*options.interpolate, *options.arithmetic):
         gallery.sample(index)  # all mistakes come before the first file
@@ -56,15 +54,13 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _parser() -> CommandParser:
-    parser = CommandParser(
+def _parser() -> RunParser:
+    parser = RunParser(
         "latent",
-        description="Draw the latent space of a trained autoencoder: reconstructions, a scatter of the codes and\n"
+        "Draw the latent space of a trained autoencoder: reconstructions, a scatter of the codes and\n"
         "the encoder's layers always, and what else is asked for.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        _EXAMPLE,
     )
-    parser.add_argument("run", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder, or a checkpoint in it")
     parser.add_argument(
         "--interpolate",
         type=int,
@@ -74,7 +70,7 @@ def _parser() -> CommandParser:
         metavar=("A", "B"),
         help="the line from test sample A to B; repeatable",
     )
-    parser.add_argument("--steps", type=int, default=9, help="codes on that line, both ends included (default: 9)")
+    parser.add_number("--steps", least=2, default=9, help="codes on that line, both ends included (default: 9)")
     parser.add_argument(
         "--arithmetic",
         type=int,
@@ -84,22 +80,12 @@ def _parser() -> CommandParser:
         metavar=("A", "B", "C"),
         help="code of A, plus B, minus C; repeatable",
     )
-    parser.add_argument(
-        "--grid", type=int, nargs="?", const=15, metavar="SIZE", help="SIZE × SIZE codes over a plane (15 if not said)"
+    parser.add_number(
+        "--grid", least=2, nargs="?", const=15, metavar="SIZE", help="SIZE × SIZE codes over a plane (15 if not said)"
     )
-    parser.add_argument("--samples", type=int, metavar="N", help="N random codes")
+    parser.add_number("--samples", least=1, metavar="N", help="N random codes")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where to write (default: RUN/figures/latent)")
     return parser
-
-
-def _check_numbers(options: argparse.Namespace) -> None:
-    for option, value, least in (
-        ("--steps", options.steps, 2),
-        ("--grid", options.grid, 2),
-        ("--samples", options.samples, 1),
-    ):
-        if value is not None and value < least:
-            raise ConfigError(f"{option} is {value}; it must be at least {least}")
 
 
 def _figures(gallery: "Gallery", options: argparse.Namespace) -> dict[str, Callable[[], "Figure"]]:
@@ -118,11 +104,8 @@ def _figures(gallery: "Gallery", options: argparse.Namespace) -> dict[str, Calla
 
 
 def _write(path: Path, draw: Callable[[], "Figure"]) -> None:
-    from ae_lightning.files import replacing
-
     try:
         figure = draw()
     except ValueError as error:  # such as codes that are not finite
         raise ConfigError(f"{path.stem} cannot be drawn: {error}") from error
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, format="png")
+    write_figure(figure, path)

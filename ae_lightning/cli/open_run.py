@@ -7,7 +7,7 @@ from ae_lightning.errors import RunFolderError
 from ae_lightning.run import Run
 
 
-def open_run(path: Path, otherwise: str) -> tuple[Run, Path]:
+def open_run(path: Path, otherwise: str = "name a run's folder, or a checkpoint in one") -> tuple[Run, Path]:
     """Open the run that `path` is, or lies in.
 
     Args:

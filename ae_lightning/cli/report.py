@@ -1,12 +1,11 @@
 """`ae-lightning report`: a run's folder turned into figures and one page that is read from top to bottom."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_lightning.cli.arguments import CommandParser
+from ae_lightning.cli.run_command import RunParser
 from ae_lightning.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ The run may still be training, or have been interrupted: what there is is shown.
 
 def main(arguments: list[str]) -> int:
     """Write the figures and the page, and say where they are."""
-    options = _parser().parse_args(arguments)
+    options = _parser().options(arguments)
 
     from ae_lightning.cli.open_run import open_run
     from ae_lightning.files import write_text
@@ -30,9 +29,7 @@ def main(arguments: list[str]) -> int:
     from ae_lightning.report.page import html_page
     from ae_lightning.report.report import Report
 
-    if options.units < 1:
-        raise ConfigError(f"--units is {options.units}; it must be at least 1")
-    run, checkpoint = open_run(options.run, "name a run's folder, or a checkpoint in one")
+    run, checkpoint = open_run(options.run)
     steps = None if options.snapshots is None else _steps(options.snapshots, list(run.snapshots), run.folder)
     report = Report(run, checkpoint, steps, options.units)
     if steps and report.weights.steps != steps:
@@ -52,22 +49,20 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _parser() -> CommandParser:
-    parser = CommandParser(
+def _parser() -> RunParser:
+    parser = RunParser(
         "report",
-        description="Turn a run into figures and one HTML page: what was trained, its numbers beside baselines, and\n"
+        "Turn a run into figures and one HTML page: what was trained, its numbers beside baselines, and\n"
         "every figure that fits the variant, with a sentence on how to read it.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        _EXAMPLE,
     )
-    parser.add_argument("run", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder, or a checkpoint in it")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where to write (default: RUN/report)")
     parser.add_argument(
         "--snapshots",
         metavar="STEPS",
         help="optimizer steps to show side by side, such as 0,50,last; the nearest snapshots are taken (default: some)",
     )
-    parser.add_argument("--units", type=int, default=64, metavar="N", help="units shown as images (default: 64)")
+    parser.add_number("--units", least=1, default=64, metavar="N", help="units shown as images (default: 64)")
     return parser
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_lightning.cli.arguments import CommandParser
+from ae_lightning.cli.run_command import RunParser, write_figure
 from ae_lightning.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from ae_lightning.report.sparsity import SparsityFigures
 
-_DPI = 150
 _FAILED = 2
 # So many frames are there before one wonders; more take seconds.
 _AT_ONCE = 10
@@ -37,14 +36,12 @@ _READING = {
 
 def main(arguments: list[str]) -> int:
     """Draw all figures that fit, and say where they are and how to read them; 2 if one of them could not be made."""
-    options = _parser().parse_args(arguments)
+    options = _parser().options(arguments)
 
     from ae_lightning.cli.open_run import open_run
     from ae_lightning.report.sparsity import SparsityFigures
 
-    if options.instances < 1:
-        raise ConfigError(f"--instances is {options.instances}; it must be at least 1")
-    run, checkpoint = open_run(options.run, "name a run's folder, or a checkpoint in one")
+    run, checkpoint = open_run(options.run)
     figures = SparsityFigures(run, checkpoint)
     _check(figures, options)
     folder = options.output or run.folder / "figures" / "sparsity"
@@ -65,22 +62,20 @@ def main(arguments: list[str]) -> int:
     return 0 if all(made) else _FAILED
 
 
-def _parser() -> CommandParser:
-    parser = CommandParser(
+def _parser() -> RunParser:
+    parser = RunParser(
         "sparsity",
-        description="Draw how sparse the code of a run is, what its latents stand for, and how they came about.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "Draw how sparse the code of a run is, what its latents stand for, and how they came about.",
+        _EXAMPLE,
     )
-    parser.add_argument("run", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder, or a checkpoint in it")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="where to write (default: RUN/figures/sparsity)"
     )
     parser.add_argument(
         "--sample", type=int, metavar="N", help="test sample to take apart (default: the first with an active latent)"
     )
-    parser.add_argument(
-        "--instances", type=int, default=12, metavar="N", help="instances side by side, at most (default: 12)"
+    parser.add_number(
+        "--instances", least=1, default=12, metavar="N", help="instances side by side, at most (default: 12)"
     )
     parser.add_argument("--no-animation", dest="animation", action="store_false", help="leave the animation out")
     return parser
@@ -114,11 +109,7 @@ def _make(name: str, make: Callable[[], list[Path]]) -> bool:
 
 def _picture(path: Path, draw: Callable[[], "Figure"]) -> Callable[[], list[Path]]:
     def write() -> list[Path]:
-        from ae_lightning.files import replacing
-
-        figure = draw()
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=_DPI, format="png")
+        write_figure(draw(), path)
         return [path]
 
     return write

@@ -21,18 +21,20 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def four(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def four(made_once: Callable[..., Path]) -> Path:
     """A sweep's folder with runs of 8 and 16 latents and seeds 0 and 1."""
-    root = tmp_path_factory.mktemp("four")
-    for width in (8, 16):
-        for seed in (0, 1):
-            place = root / "lightning_logs" / "sweep" / f"latent_dim={width},seed={seed}"
-            with pytest.MonkeyPatch.context() as environment:
-                environment.setenv("PL_GLOBAL_SEED", "0")  # puts back what Lightning writes its seed into
-                environment.setenv("AE_LIGHTNING_RUN_PARENT", str(place))
-                options = ["--model.latent_dim", str(width), "--seed_everything", str(seed)]
-                assert main(["fit", *SMALL, *options]) == 0
-    return root / "lightning_logs" / "sweep"
+
+    def fit_all(root: Path) -> None:
+        for width in (8, 16):
+            for seed in (0, 1):
+                place = root / "lightning_logs" / "sweep" / f"latent_dim={width},seed={seed}"
+                with pytest.MonkeyPatch.context() as environment:
+                    environment.setenv("PL_GLOBAL_SEED", "0")  # puts back what Lightning writes its seed into
+                    environment.setenv("AE_LIGHTNING_RUN_PARENT", str(place))
+                    options = ["--model.latent_dim", str(width), "--seed_everything", str(seed)]
+                    assert main(["fit", *SMALL, *options]) == 0
+
+    return made_once("four", fit_all) / "lightning_logs" / "sweep"
 
 
 @pytest.fixture

@@ -45,15 +45,21 @@ def _one_thread_in_the_runs_as_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def swept(made_once: Callable[..., Path]) -> tuple[Path, str]:
     """A finished sweep of two widths and two seeds, for reading only, and what it printed."""
-    root = tmp_path_factory.mktemp("swept")
-    out = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
-        patch.chdir(root)
-        patch.setenv("OMP_NUM_THREADS", "1")
-        assert main(COMMAND) == 0
-    return root / "mine", out.getvalue()
+
+    def sweep(root: Path) -> None:
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            (root / "printed.txt").open("w", encoding="utf-8") as out,
+            contextlib.redirect_stdout(out),
+        ):
+            patch.chdir(root)
+            patch.setenv("OMP_NUM_THREADS", "1")
+            assert main(COMMAND) == 0
+
+    root = made_once("swept", sweep)
+    return root / "mine", (root / "printed.txt").read_text(encoding="utf-8")
 
 
 def table(folder: Path) -> list[dict[str, str]]:

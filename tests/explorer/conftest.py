@@ -17,21 +17,39 @@ from ae_lightning.cli.main import main
 SHORT = ["--trainer.max_epochs", "1", "--trainer.log_every_n_steps", "10", "--snapshots.schedule.spacing", "linear"]
 
 
+MNIST = [
+    *("--config", "overcomplete_mnist", "--trainer.callbacks", "null"),
+    *("--trainer.limit_train_batches", "30", "--trainer.limit_val_batches", "1"),
+]
+
+
 @pytest.fixture(scope="session")
-def fit(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Train with these arguments and answer the run's folder."""
+def ae(made_once: Callable[..., Path]) -> Callable[..., Path]:
+    """Fill a folder of a name by commands, each a list of arguments in which {root} stands for the folder."""
+
+    def fill(name: str, *commands: list[str]) -> Path:
+        def run(root: Path) -> None:
+            before = dict(os.environ)
+            try:  # Lightning writes its seed into the environment
+                for command in commands:
+                    assert main([argument.replace("{root}", str(root)) for argument in command]) == 0
+            finally:
+                os.environ.clear()
+                os.environ.update(before)
+
+        return made_once(f"explorer_{name}", run)
+
+    return fill
+
+
+@pytest.fixture(scope="session")
+def fit(ae: Callable[..., Path]) -> Callable[..., Path]:
+    """Train with these arguments and answer the run's folder, with an experiment's name that is used once."""
 
     def train(name: str, *arguments: str, snapshots: int = 6) -> Path:
-        root = tmp_path_factory.mktemp(name)
-        before = dict(os.environ)
-        try:  # Lightning writes its seed into the environment
-            where = ("--trainer.default_root_dir", str(root), "--experiment", name)
-            count = ("--snapshots.schedule.count", str(snapshots))
-            assert main(["fit", *arguments, *SHORT, *count, *where]) == 0
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-        return root / "lightning_logs" / name / "version_0"
+        where = ("--trainer.default_root_dir", "{root}", "--experiment", name)
+        count = ("--snapshots.schedule.count", str(snapshots))
+        return ae(name, ["fit", *arguments, *SHORT, *count, *where]) / "lightning_logs" / name / "version_0"
 
     return train
 
@@ -41,6 +59,17 @@ def digits_run(fit: Callable[..., Path]) -> Path:
     """An overcomplete autoencoder of 80 latents after an epoch of digits, with six snapshots."""
     model = ("--model", "OvercompleteAutoencoder", "--model.latent_dim", "80")
     return fit("digits_run", *model, "--data", "digits", "--data.batch_size", "32")
+
+
+@pytest.fixture(scope="session")
+def explored_mnist(fit: Callable[..., Path], ae: Callable[..., Path]) -> Callable[[], tuple[Path, Path]]:
+    """Make a run of 1,024 latents on MNIST with twelve snapshots, and its page."""
+
+    def make() -> tuple[Path, Path]:
+        run = fit("mnist", *MNIST, snapshots=12)
+        return run, ae("mnist_page", ["explore", str(run), "-o", "{root}/explorer.html"]) / "explorer.html"
+
+    return make
 
 
 class PageFile:

@@ -19,9 +19,14 @@ MODELS = {
 }
 
 
-def compare(folder, page_file, instance=0):
+def exported(folder, instance=0):
     run = Run.load(folder)
-    found = page_file(export(run, run.checkpoint, instance=instance))
+    return run, export(run, run.checkpoint, instance=instance)
+
+
+def compare(run, text, page_file, instance=0):
+    found = page_file(text)
+    run.data.setup()
     x = run.data.test_set.take(2000)[0]
     np.testing.assert_array_equal(found.x, x.flatten(1))
     assert len(found.manifest["snapshots"]) > 1
@@ -39,7 +44,7 @@ def compare(folder, page_file, instance=0):
 
 
 def test_an_overcomplete_run(digits_run, page_file):
-    found = compare(digits_run, page_file)
+    found = compare(*exported(digits_run), page_file)
     (units,) = found.manifest["units"]
     z = found.outputs(found.manifest["final"], found.x)[0]
     top, activation = found.array(units["top"]), found.array(units["top_activation"])
@@ -57,7 +62,8 @@ def test_an_overcomplete_run(digits_run, page_file):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_other_runs(name, fit, page_file):
-    compare(fit(name, *MODELS[name]), page_file, 2 if name == "population" else 0)
+    instance = 2 if name == "population" else 0
+    compare(*exported(fit(f"export_{name}", *MODELS[name]), instance), page_file, instance)
 
 
 def test_the_same_run_gives_the_same_file_wherever_it_lies(digits_run, tmp_path, monkeypatch):
@@ -69,10 +75,9 @@ def test_the_same_run_gives_the_same_file_wherever_it_lies(digits_run, tmp_path,
 
 
 @pytest.mark.mnist
-def test_mnist_keeps_to_its_size(fit, mnist_root, page_file):
-    options = ("--trainer.limit_train_batches", "30", "--trainer.limit_val_batches", "1", "--trainer.callbacks", "null")
-    folder = fit("mnist", "--config", "overcomplete_mnist", *options, snapshots=12)
-    found = compare(folder, page_file)
+def test_mnist_keeps_to_its_size(mnist_root, explored_mnist, page_file):
+    run, page = explored_mnist()
+    found = compare(Run.load(run), page.read_text(encoding="utf-8"), page_file)
     assert len(found.manifest["snapshots"]) == 10
     assert len(found.text) < 25e6
     snapshots = found.manifest["snapshots"]

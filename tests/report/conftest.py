@@ -21,19 +21,20 @@ RESAMPLED = "{class_path: ResampleDeadLatents, init_args: {every: 40, window: 4,
 
 
 @pytest.fixture(scope="session")
-def fit(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Train with these arguments and answer the run's folder."""
+def fit(made_once: Callable[..., Path]) -> Callable[..., Path]:
+    """Train with these arguments and answer the run's folder, with an experiment's name that is used once."""
 
     def train(name: str, *arguments: str) -> Path:
-        root = tmp_path_factory.mktemp(name)
-        before = dict(os.environ)
-        try:  # Lightning writes its seed into the environment
-            where = ("--trainer.default_root_dir", str(root), "--experiment", name)
-            assert main(["fit", *arguments, *SHARED, *where]) == 0
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-        return root / "lightning_logs" / name / "version_0"
+        def fill(root: Path) -> None:
+            before = dict(os.environ)
+            try:  # Lightning writes its seed into the environment
+                where = ("--trainer.default_root_dir", str(root), "--experiment", name)
+                assert main(["fit", *arguments, *SHARED, *where]) == 0
+            finally:
+                os.environ.clear()
+                os.environ.update(before)
+
+        return made_once(f"report_{name}", fill) / "lightning_logs" / name / "version_0"
 
     return train
 

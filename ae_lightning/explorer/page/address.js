@@ -18,7 +18,7 @@ export function followAddress(store) {
     // Browsers limit how often this may be done: a moving slider would reach the limit.
     history.replaceState(null, "", own === "" ? location.pathname + location.search : own);
   };
-  const shown = show(store, location.hash).then(() => (store.past = [])); // nothing has been done yet
+  const shown = show(store, location.hash).then(() => store.set({ past: [] })); // nothing has been done yet
   store.on("unit layer sample snapshot pixel surgery order query", () => {
     clearTimeout(timer);
     timer = setTimeout(write, delay);

@@ -1,8 +1,8 @@
 /** All units of a hidden layer as pictures of their weights, with what the input excites in them. */
 
 import { AtlasDrawing } from "explorer/atlas_drawing.js";
-import { announce, checkbox, counted, h, menu, short } from "explorer/dom.js";
-import { darkScheme, largest, paintSheet, pictureSize } from "explorer/paint.js";
+import { announce, checkbox, counted, h, isCommand, menu, quiet, short, tools } from "explorer/dom.js";
+import { darkScheme, largest, paintSheet } from "explorer/paint.js";
 import { isDirect, rowsOf, whenIdle } from "explorer/rows.js";
 import { parseQuery, searchHelp, shownUnits } from "explorer/units.js";
 
@@ -23,7 +23,7 @@ class AtlasView {
   constructor(store) {
     Object.assign(this, { store, units: [], cursor: 0, hovered: null, focused: false });
     this.count = h("output", { class: "quiet number" });
-    this.note = h("p", { class: "quiet" });
+    this.note = quiet();
     this.canvas = h("canvas");
     this.spacer = h("div", {}, this.canvas);
     this.tip = h("span", { class: "tip number", hidden: true });
@@ -32,7 +32,7 @@ class AtlasView {
       "aria-label": "Units: the arrow keys move, Enter chooses",
     }, this.spacer);
     this.box = h("div", { class: "atlas-box" }, this.scroll, this.tip);
-    this.drawing = new AtlasDrawing(this.canvas, pictureSize(store.session.manifest.input));
+    this.drawing = new AtlasDrawing(this.canvas, store.session.input);
     this.listenToStore();
     this.listenToPointer();
     this.listenToKeys();
@@ -68,11 +68,11 @@ class AtlasView {
     const rows = rowsOf(this.store, drawn);
     const reaches = reachesOf(rows, network.pixels, sharedScale);
     const lit = masked && drawn === "reads" ? session.lit : null;
-    this.drawing.sheet = paintSheet(rows, session.manifest.input, reaches, lit);
+    this.drawing.sheet = paintSheet(rows, session.input, reaches, lit);
     this.drawing.readColors();
     const scale = sharedScale ? `Colors are full at ±${short(reaches[0], 2)}.` : "Each unit has its own color scale.";
     this.note.textContent = isDirect(this.store, drawn)
-      ? `${scale} Red is positive, blue negative; bars are activations.`
+      ? `${scale} ${session.signs} Bars are activations.`
       : `What a unit here ${drawn} depends on the input: the gradient at this input is shown. ${scale}`;
     this.draw();
   }
@@ -147,7 +147,7 @@ class AtlasView {
 
   listenToKeys() {
     this.scroll.addEventListener("keydown", (event) => {
-      if (event.ctrlKey || event.altKey || event.metaKey || this.units.length === 0) return;
+      if (isCommand(event) || this.units.length === 0) return;
       const { columns, linesInView } = this.drawing;
       const page = columns * linesInView;
       const by = {
@@ -208,7 +208,7 @@ function reachesOf(rows, width, shared) {
 
 /** A width at which each pixel is as wide as the others; few units are drawn larger. */
 function firstTile({ session, layer }) {
-  const { width } = pictureSize(session.manifest.input);
+  const { width } = session.input;
   const { units } = session.hiddenLayers[layer];
   return Math.ceil((units > 64 ? 40 : units > 8 ? 72 : 120) / width) * width;
 }
@@ -240,8 +240,8 @@ function controls(store) {
   layer.label.hidden = layers.length < 2;
   masked.label.hidden = session.lit.every((lit) => lit !== 0);
   return [
-    h("div", { class: "tools" }, layer.label, order.label, drawn.label),
-    h("div", { class: "tools" }, h("label", {}, "size", size), active.label, shared.label, masked.label),
+    tools(layer.label, order.label, drawn.label),
+    tools(h("label", {}, "size", size), active.label, shared.label, masked.label),
   ];
 }
 

@@ -10,6 +10,9 @@ const arrayTypes = {
   uint16: Uint16Array,
 };
 
+/** How many numbers something of a shape has. */
+export const sizeOf = ({ shape }) => shape.reduce((product, size) => product * size, 1);
+
 /** What is thrown for an array that is missing or damaged; its message is meant for a person. */
 export class DamagedBlock extends Error {}
 
@@ -40,7 +43,7 @@ export class Blocks {
       throw new DamagedBlock(`The part “${name}” of this file is damaged.`, { cause: error });
     }
     const ArrayType = arrayTypes[description.type];
-    const length = description.shape.reduce((product, size) => product * size, 1);
+    const length = sizeOf(description);
     if (!ArrayType || bytes.length !== length * ArrayType.BYTES_PER_ELEMENT) {
       throw new DamagedBlock(`The part “${name}” of this file has another length than it should have.`);
     }

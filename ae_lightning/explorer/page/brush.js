@@ -1,7 +1,5 @@
 /** Ways to change the input. Each gives new pixels and leaves the old ones as they were. */
 
-import { indexOf } from "explorer/paint.js";
-
 /** Whether a brush with a soft edge draws on this input; on small ones and vectors it is a cell at a time. */
 export const hasSoftBrush = ({ is_image: isImage, width }) => isImage && width > 16;
 
@@ -21,11 +19,8 @@ export class Stroke {
 
   /** Draw a line to a place in cells, in all channels of an image. @returns {Float32Array} The pixels now. */
   moveTo({ column, row }) {
-    const { width, height, planes } = this.input;
-    // It stays in the channel in which it began, also where another one stands beside it.
-    this.plane ??= clamp(Math.floor(column / width), 0, planes - 1);
-    const x = column - this.plane * width;
-    const to = this.soft ? { x, y: row } : { x: Math.floor(x) + 0.5, y: Math.floor(row) + 0.5 };
+    const { width, height } = this.input;
+    const to = this.soft ? { x: column, y: row } : { x: Math.floor(column) + 0.5, y: Math.floor(row) + 0.5 };
     const from = this.last ?? to;
     const reach = this.soft ? this.size / 2 + 0.5 : 0.5;
     this.last = to;
@@ -42,12 +37,11 @@ export class Stroke {
   }
 
   cover(x, y, part) {
-    const { width, planes } = this.input;
-    if (part <= this.covered[y * width + x]) return;
-    this.covered[y * width + x] = part;
-    for (let plane = 0; plane < planes; plane++) {
-      const index = indexOf(plane * width + x, y, this.input);
-      if (index !== null) this.pixels[index] = this.before[index] + part * (this.value - this.before[index]);
+    const cell = y * this.input.width + x;
+    if (part <= this.covered[cell]) return;
+    this.covered[cell] = part;
+    for (let index = cell; index < this.pixels.length; index += this.covered.length) {
+      this.pixels[index] = this.before[index] + part * (this.value - this.before[index]);
     }
   }
 }

@@ -95,9 +95,13 @@ function newChart({ label = "", height = 130, top = 8, xLabel, onpick }, xAxis, 
   const [x, y] = [scale(...xAxis, left, right), scale(...yAxis, bottom, top)];
   const chart = element("svg", { class: "chart", role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}` });
   frames.set(chart, { top, bottom, x, y });
-  for (const value of ticks(y)) {
-    add(chart, "path", { class: "chart-grid", d: `M${left} ${y.at(value)}H${right}` });
-    addText(chart, left - 5, y.at(value) + 4, tickText(value), "end");
+  let last = Infinity;
+  for (const [value, text] of ticks(y)) {
+    const at = y.at(value);
+    add(chart, "path", { class: "chart-grid", d: `M${left} ${at}H${right}` });
+    if (last - at < 11) continue; // there is no room for its text
+    addText(chart, left - 5, at + 4, text, "end");
+    last = at;
   }
   if (onpick) {
     chart.classList.add("pickable");
@@ -111,10 +115,10 @@ function newChart({ label = "", height = 130, top = 8, xLabel, onpick }, xAxis, 
 
 function addHorizontalAxis(chart, { xLabel = "", marker = null }) {
   const { x, bottom } = frames.get(chart);
-  const marks = ticks(x).map((value) => [x.at(value), value]);
+  const marks = ticks(x).map(([value, text]) => [x.at(value), text]);
   const d = `M${left} ${bottom}H${right}${marks.map(([at]) => `M${at} ${bottom}v3`).join("")}`;
   add(chart, "path", { class: "chart-axis", d });
-  for (const [at, value] of marks) addText(chart, at, bottom + 13, tickText(value), at > right - 12 ? "end" : "middle");
+  for (const [at, text] of marks) addText(chart, at, bottom + 13, text, at > right - 12 ? "end" : "middle");
   addText(chart, (left + right) / 2, bottom + 13 + line, xLabel, "middle");
   if (marker !== null) moveMarker(chart, marker);
 }
@@ -137,19 +141,22 @@ function extent(values) {
   return [Math.min, Math.max].map((most) => finite.reduce((a, b) => most(a, b)));
 }
 
-/** A few round numbers within a scale: of a logarithmic one powers of ten, if there are two. */
+/** A few round numbers within a scale, with their texts: of a logarithmic one powers of ten, if there are two. */
 function ticks({ low, high, kind }) {
   if (kind !== plain) {
     const powers = Array.from({ length: 25 }, (_, i) => Number(`1e${i - 12}`));
     const inside = powers.filter((power) => power <= high && power >= (kind === log ? low : Math.max(low, 1)));
-    if (inside.length > 1) return low === 0 ? [0, ...inside] : inside;
+    if (inside.length > 1) return (low === 0 ? [0, ...inside] : inside).map((value) => [value, tickText(value, 3)]);
   }
   const rough = (high - low) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.99);
   const first = Math.ceil(low / step - 1e-9);
   const length = Math.floor(high / step + 1e-9) - first + 1;
-  return Array.from({ length }, (_, i) => Number(((first + i) * step).toPrecision(6)));
+  // Texts differ, however near two ticks are to each other.
+  const digits = Math.max(Math.ceil(Math.log10(Math.max(-low, high) / step)) + 1, 3);
+  return Array.from({ length }, (_, i) => Number(((first + i) * step).toPrecision(digits)))
+    .map((value) => [value, tickText(value, digits)]);
 }
 
 function addBars(chart, values, x, chosen = null) {
@@ -176,10 +183,11 @@ function path(xs, ys, x, y) {
   return drawn;
 }
 
-function tickText(value) {
-  if (Math.abs(value) >= 1e4) return new Intl.NumberFormat("en-US", { notation: "compact" }).format(value);
+function tickText(value, digits) {
+  const compact = { notation: "compact", maximumSignificantDigits: digits };
+  if (Math.abs(value) >= 1e4) return value.toLocaleString("en-US", compact);
   // Ticks are round: without the zeros after the point that `short` writes there is room for them.
-  return short(value).replace(/\.?0+e/, "e");
+  return short(value, digits).replace(/\.?0+e/, "e");
 }
 
 function addText(chart, x, y, content, anchor = "start") {

@@ -1,8 +1,8 @@
 /** Two snapshots side by side: the shown unit, the reconstruction, and the most important units of both. */
 
-import { button, counted, h, short } from "explorer/dom.js";
+import { button, counted, h, quiet, short } from "explorer/dom.js";
 import { meanSquaredError } from "explorer/network.js";
-import { largest, paintGray, paintSigned } from "explorer/paint.js";
+import { largest, paintSample, paintSigned } from "explorer/paint.js";
 import { pictureWithCaption } from "explorer/pictures.js";
 import { whenIdle } from "explorer/rows.js";
 import { ranked } from "explorer/store.js";
@@ -12,7 +12,7 @@ const best = 8;
 /** Put the comparison at the end of an element; it is hidden while no second snapshot is chosen. */
 export function mountComparison(store, element) {
   const sides = [side("now"), side("other")];
-  const note = h("p", { class: "quiet" });
+  const note = quiet();
   const box = h("div", { hidden: true }, h("div", { class: "beside" }, ...sides.map((one) => one.element)), note);
   element.append(box);
   let other = null;
@@ -58,24 +58,24 @@ function side(name) {
   const units = h("p", { class: "best" });
   const pictures = h("div", { class: "pictures" }, reads.figure, writes.figure, output.figure);
   const element = h("div", { class: `side-${name}` }, title, pictures, numbers,
-    h("p", { class: "quiet" }, "Most important units"), units);
+    quiet("Most important units"), units);
   return { element, title, reads, writes, output, numbers, units };
 }
 
 function showSide(store, { title, reads, writes, output, numbers, units }, snapshot, unit, network, result) {
   const { layer, session } = store;
-  const { input } = session.manifest;
+  const { input } = session;
   title.textContent = `Step ${counted(session.manifest.snapshots[snapshot].step)}`;
   reads.figure.hidden = writes.figure.hidden = unit === null;
   if (unit !== null) {
     for (const [picture, row] of [
-      [reads, network.readRow(result, layer, unit)], [writes, network.writeRow(result, layer, unit)],
+      [reads, network.readRows(result, layer, unit)], [writes, network.writeRows(result, layer, unit)],
     ]) {
       paintSigned(picture.canvas, row, input);
       picture.range.textContent = `±${short(largest(row), 2)}`;
     }
   }
-  paintGray(output.canvas, result.output, input);
+  paintSample(output.canvas, result.output, input);
   const error = meanSquaredError(result.output, store.input);
   const activation = unit === null ? "" : ` · unit ${unit}: ${short(result.hidden[layer][unit])}`;
   numbers.textContent = `Error ${short(error)}${activation}`;

@@ -36,6 +36,18 @@ export function menu(text, options, onchange) {
   return { select, label: h("label", {}, text, select) };
 }
 
+/** Controls beside each other. */
+export const tools = (...children) => h("div", { class: "tools" }, ...children);
+
+/** A paragraph that is read by those who ask. */
+export const quiet = (text = "") => h("p", { class: "quiet" }, text);
+
+/** Which way the arrow keys lead: right and down. */
+export const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/** Whether a key is meant for the browser. */
+export const isCommand = (event) => event.ctrlKey || event.altKey || event.metaKey;
+
 /** A number in few digits, for people. */
 export function short(value, digits = 3) {
   if (value === null || Number.isNaN(value)) return "–";
@@ -44,6 +56,9 @@ export function short(value, digits = 3) {
   if (size >= 1e5 || size < 1e-3) return value.toExponential(digits - 1).replace("e+", "e").replaceAll("-", "−");
   return Number(value.toPrecision(digits)).toString().replace("-", "−");
 }
+
+/** A difference, with its sign. */
+export const signed = (value, digits) => `${value < 0 ? "" : "+"}${short(value, digits)}`;
 
 /** A count, with its thousands apart. */
 export function counted(value) {

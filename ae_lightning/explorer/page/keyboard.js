@@ -1,6 +1,6 @@
 /** The keyboard: one table of keys, what each does, and the words that the list of keys says about it. */
 
-import { announce, button, checkbox, h } from "explorer/dom.js";
+import { announce, button, checkbox, h, isCommand, quiet, tools } from "explorer/dom.js";
 import { stepUnit } from "explorer/units.js";
 
 let listening = true;
@@ -46,15 +46,15 @@ export function showKeys() {
   const dialog = h("dialog", { class: "keys", "aria-labelledby": "keys-title", onclose: () => dialog.remove() },
     h("h2", { id: "keys-title" }, "Keys"),
     h("table", {}, ...rows),
-    h("p", { class: "quiet" }, "They rest while you type, and with Ctrl, Alt or ⌘ held."),
-    h("div", { class: "tools" }, button("Close", () => dialog.close(), { class: "primary", autofocus: true }), label));
+    quiet("They rest while you type, and with Ctrl, Alt or ⌘ held."),
+    tools(button("Close", () => dialog.close(), { class: "primary", autofocus: true }), label));
   document.body.append(dialog);
   dialog.showModal();
 }
 
 /** Whether a key belongs to nobody else: no other view, no dialog, no field, no slider, no button. */
 function isFree(event) {
-  if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return false;
+  if (event.defaultPrevented || isCommand(event)) return false;
   if (document.querySelector("dialog[open]")) return false;
   const isAt = (selector) => event.target.closest(selector) !== null;
   if (isAt("select, input:not([type=range], [type=checkbox])")) return false;

@@ -1,18 +1,17 @@
 /** View 7: the codes of the file's samples as points of a plane, the present input among them. */
 
-import { announce, button, h, menu } from "explorer/dom.js";
+import { announce, arrows, button, h, isCommand, menu, quiet } from "explorer/dom.js";
 import { cleared, drawPoint, drawRing } from "explorer/map_drawing.js";
-import { darkScheme, paintGray } from "explorer/paint.js";
+import { darkScheme, paintSample } from "explorer/paint.js";
 
 const reach = 16;
 const margin = 12;
-const directions = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const help = "Map of codes: arrows go to the nearest sample in their direction, Enter takes it as input";
 
 /** Put the view into its element. */
 export function mountMap(store, element) {
   if (store.session.maps.length > 0) new CodeMap(store).mount(element);
-  else element.append(h("p", { class: "quiet" }, "These codes have no map: not all of them are finite numbers."));
+  else element.append(quiet("These codes have no map: not all of them are finite numbers."));
 }
 
 /** Two canvases on each other: points, drawn when the map itself changes, and rings, drawn with each input. */
@@ -22,7 +21,7 @@ class CodeMap {
     this.points = h("canvas", { "aria-hidden": "true" });
     this.rings = h("canvas", { tabindex: 0, role: "application", "aria-label": help });
     this.card = h("div", { class: "map-card", hidden: true }, h("canvas", { class: "image" }), h("span"));
-    this.note = h("p", { class: "quiet" });
+    this.note = quiet();
     this.legend = (store.session.manifest.samples.classes ?? []).map((name, number) =>
       button(name, () => this.highlight(number), { "aria-pressed": "false" }));
     for (const one of this.legend) one.prepend(h("canvas", { width: 24, height: 24, "aria-hidden": "true" }));
@@ -144,7 +143,7 @@ class CodeMap {
     card.hidden = point === null;
     if (point !== null) {
       const { session } = this.store;
-      paintGray(card.firstChild, session.sample(point), session.manifest.input);
+      paintSample(card.firstChild, session.sample(point), session.input);
       card.lastChild.textContent = this.nameOf(point);
       const [left, top] = this.places[point];
       const beside = (at, size, room) => `${at + margin + size > room ? at - margin - size : at + margin}px`;
@@ -155,8 +154,8 @@ class CodeMap {
   }
 
   key(event) {
-    if (event.ctrlKey || event.altKey || event.metaKey) return;
-    if (event.key in directions) this.walk(directions[event.key]);
+    if (isCommand(event)) return;
+    if (event.key in arrows) this.walk(arrows[event.key]);
     else if (event.key === "Enter") this.take(this.pointed);
     else return;
     event.preventDefault();

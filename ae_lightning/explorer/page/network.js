@@ -125,51 +125,34 @@ export class Network {
   }
 
   /**
-   * What the units of a hidden layer read, (units, pixels): the weights of the first layer; of a later one the
-   * gradient of each unit's sum with respect to the pixels, at this input.
+   * What the units of a hidden layer read, (units, pixels), or one of them: the weights of the first layer; of a later
+   * one the gradient of each unit's sum with respect to the pixels, at this input.
    */
-  readRows(result, number) {
-    let rows = this.layers[0].weight;
-    for (let next = 1; next <= number; next++) {
-      const { weight, inputs, units } = this.layers[next];
-      rows = product(transposed(weight, inputs, units), slopes(this, result, next - 1), rows, units, inputs);
+  readRows(result, number, unit = null) {
+    let rows = this.reading(number);
+    if (unit !== null) rows = rows.subarray(...[unit, unit + 1].map((row) => row * this.layers[number].inputs));
+    for (let before = number - 1; before >= 0; before--) {
+      rows = product(rows, slopes(this, result, before), this.reading(before));
     }
     return rows;
   }
 
   /**
-   * What the units of a hidden layer write, (units, pixels): the weights of the last layer; of an earlier one the
-   * gradient of the output's sums with respect to each unit's activation, at this input.
+   * What the units of a hidden layer write, (units, pixels), or one of them: the weights of the last layer; of an
+   * earlier one the gradient of the output's sums with respect to each unit's activation, at this input.
    */
-  writeRows(result, number) {
-    let rows = this.layers[this.last].weight;
-    for (let before = this.last - 1; before > number; before--) {
-      const { weight, inputs, units } = this.layers[before];
-      rows = product(weight, slopes(this, result, before), rows, inputs, units);
+  writeRows(result, number, unit = null) {
+    let rows = unit === null ? this.layers[number + 1].weight : this.row(number + 1, unit);
+    for (let next = number + 1; next < this.last; next++) {
+      rows = product(rows, slopes(this, result, next), this.layers[next + 1].weight);
     }
     return rows;
   }
 
-  /** One row of `readRows`, without computing the others. */
-  readRow(result, number, unit) {
-    if (number === 0) return this.row(0, unit);
+  /** The weight of a layer with a row for each of its units. */
+  reading(number) {
     const { weight, inputs, units } = this.layers[number];
-    let row = Float32Array.from({ length: inputs }, (_, input) => weight[input * units + unit]);
-    for (let before = number - 1; before >= 0; before--) {
-      const layer = this.layers[before];
-      const weights = before === 0 ? layer.weight : transposed(layer.weight, layer.inputs, layer.units);
-      row = product(row, slopes(this, result, before), weights, 1, layer.units);
-    }
-    return row;
-  }
-
-  /** One row of `writeRows`. */
-  writeRow(result, number, unit) {
-    let row = this.row(number + 1, unit);
-    for (let next = number + 1; next < this.last; next++) {
-      row = product(row, slopes(this, result, next), this.layers[next + 1].weight, 1, this.layers[next].units);
-    }
-    return row;
+    return number === 0 ? weight : transposed(weight, inputs, units);
   }
 }
 
@@ -256,10 +239,11 @@ function transposed(weight, rows, columns) {
 }
 
 /** left (rows, inner) · diag(scale) · right (inner, width), all flat. */
-function product(left, scale, right, rows, inner) {
+function product(left, scale, right) {
+  const inner = scale.length;
   const width = right.length / inner;
-  const answer = new Float32Array(rows * width);
-  for (let row = 0; row < rows; row++) {
+  const answer = new Float32Array((left.length / inner) * width);
+  for (let row = 0; row * width < answer.length; row++) {
     const target = row * width;
     for (let k = 0; k < inner; k++) {
       const factor = left[row * inner + k] * scale[k];

@@ -1,7 +1,7 @@
 /** Pictures with a caption and a mark, lists of facts, and pictures to take away. */
 
 import { h } from "explorer/dom.js";
-import { cellOf, pictureSize } from "explorer/paint.js";
+import { cellOf } from "explorer/paint.js";
 
 /** A canvas with a caption under it, and frames that can be put around one of its cells. */
 export function pictureWithCaption(name, properties = {}) {
@@ -18,15 +18,14 @@ export function placeMark(mark, index, input) {
   mark.hidden = index === null;
   if (index === null) return;
   const { column, row } = cellOf(index, input);
-  const { width, height } = pictureSize(input);
+  const { width, height } = input;
   const percent = (part, whole) => `${(100 * part) / whole}%`;
   Object.assign(mark.style, { left: percent(column, width), top: percent(row, height) });
   Object.assign(mark.style, { width: percent(1, width), height: percent(1, height) });
 }
 
 /** Class of a grid of pictures: flat ones stand one above the other. */
-export function gridClass(name, input) {
-  const { width, height } = pictureSize(input);
+export function gridClass(name, { width, height }) {
   return width > 3 * height ? `${name} strips` : name;
 }
 

@@ -1,7 +1,6 @@
 /** View 4, one pixel: which units read it, or how its value in the reconstruction comes about. */
 
-import { button, counted, h, short } from "explorer/dom.js";
-import { indexOf } from "explorer/paint.js";
+import { button, counted, h, quiet, short, tools } from "explorer/dom.js";
 import { ranked } from "explorer/store.js";
 
 const rowsShown = 12;
@@ -17,8 +16,8 @@ export function mountPixels(store, element) {
     store.selectLayer(store.pixel.side === "input" ? 0 : store.network.last - 1);
     store.selectUnit(unit);
   });
-  const note = h("p", { class: "quiet" });
-  element.append(h("div", { class: "tools" }, ...sides, place.element), says, list.element, note);
+  const note = quiet();
+  element.append(tools(...sides, place.element), says, list.element, note);
 
   store.on("pixel result", () => {
     const { pixel } = store;
@@ -134,7 +133,7 @@ function fillRow(row, { name, unit, value, from, to, numbers, kind = "" }) {
 
 /** Number fields for the place of the pixel: row, column, and channel if there are several; a number in vectors. */
 function placeFields(store) {
-  const { input } = store.session.manifest;
+  const { input } = store.session;
   const { height, width, planes, is_image: isImage } = input;
   const area = width * height;
   const sizes = isImage ? [["row", height], ["column", width], ["channel", planes]]
@@ -143,7 +142,7 @@ function placeFields(store) {
     const values = fields.map((field) => field.valueAsNumber);
     if (!values.every((value, i) => value >= 0 && value < sizes[i][1])) return;
     const [first, column, channel] = values;
-    const index = isImage ? indexOf(channel * width + column, first, input) : first;
+    const index = isImage ? (channel * height + first) * width + column : first;
     store.set({ pixel: { side: store.pixel?.side ?? "input", index } });
   };
   const fields = sizes.map(([, size]) => h("input", { type: "number", min: 0, max: size - 1, oninput: move }));

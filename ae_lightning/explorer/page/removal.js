@@ -2,7 +2,7 @@
 
 import { activations } from "explorer/activations.js";
 import { lineChart, moveMarker } from "explorer/charts.js";
-import { counted, h, short } from "explorer/dom.js";
+import { counted, h, quiet, short } from "explorer/dom.js";
 import { meanSquaredError } from "explorer/network.js";
 import { whenIdle } from "explorer/rows.js";
 import { ranked } from "explorer/store.js";
@@ -12,7 +12,7 @@ const forwardPasses = 33;
 /** Put the curve at the end of an element. It is computed after a while without changes, and when it can be seen. */
 export function mountRemovalCurve(store, element) {
   const place = h("div");
-  const note = h("p", { class: "quiet" });
+  const note = quiet();
   element.append(h("h3", {}, "Error without the most important units"), place, note);
   const state = { seen: false, old: true };
   const draw = whenIdle(() => {

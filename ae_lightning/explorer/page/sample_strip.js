@@ -1,7 +1,7 @@
 /** The test samples: thumbnails of the first hundred, and a field that reaches all of them. */
 
-import { button, counted, h } from "explorer/dom.js";
-import { darkScheme, paintGray, pictureSize } from "explorer/paint.js";
+import { button, counted, h, isCommand, tools } from "explorer/dom.js";
+import { darkScheme, paintSample } from "explorer/paint.js";
 
 const most = 100;
 const side = 44;
@@ -9,9 +9,9 @@ const side = 44;
 /** Thumbnails, field and buttons, as one element. */
 export function sampleStrip(store) {
   const { session } = store;
-  const { samples, input } = session.manifest;
+  const { samples } = session.manifest;
   const count = Math.min(most, samples.count);
-  const { width, height } = pictureSize(input);
+  const { width, height } = session.input;
   const thumb = Math.max(12, Math.round(Math.min(side, (side * width) / height)));
   const sheet = h("canvas", { class: "image" });
   const frame = h("span", { class: "mark" });
@@ -28,7 +28,7 @@ export function sampleStrip(store) {
     onclick: (event) => go(Math.floor((event.clientX - sheet.getBoundingClientRect().left) / thumb)),
     onkeydown: (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity }[event.key];
-      if (by === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
+      if (by === undefined || isCommand(event)) return;
       event.preventDefault();
       go((store.sample ?? 0) + by);
     },
@@ -52,20 +52,19 @@ export function sampleStrip(store) {
     if (left < 0 || left + thumb > strip.clientWidth) strip.scrollLeft = sample * thumb - strip.clientWidth / 2;
   });
   const step = (sign, by, title) => button(sign, () => go((store.sample ?? 0) + by), { title, class: "icon" });
-  return h("div", {}, strip, h("div", { class: "tools" },
+  return h("div", {}, strip, tools(
     h("label", {}, "sample #", field), h("span", { class: "quiet" }, `of ${counted(samples.count)}`),
     h("span", { class: "joined" }, step("‹", -1, "Previous sample"), step("›", 1, "Next sample"))));
 }
 
 /** All thumbnails in a row on one canvas. */
 function paintThumbnails(sheet, session, count) {
-  const { input } = session.manifest;
-  const { width, height } = pictureSize(input);
+  const { width, height } = session.input;
   Object.assign(sheet, { width: count * width, height });
   const context = sheet.getContext("2d");
   const one = document.createElement("canvas");
   for (let sample = 0; sample < count; sample++) {
-    paintGray(one, session.sample(sample), input);
+    paintSample(one, session.sample(sample), session.input);
     context.drawImage(one, sample * width, 0);
   }
 }

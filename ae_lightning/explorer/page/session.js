@@ -1,6 +1,6 @@
 /** What this file holds of a run: its manifest, its samples, its networks at each snapshot, its numbers on units. */
 
-import { Blocks, DamagedBlock } from "explorer/blocks.js";
+import { Blocks, DamagedBlock, sizeOf } from "explorer/blocks.js";
 import { Network } from "explorer/network.js";
 
 const schema = 1;
@@ -12,7 +12,11 @@ export class Session {
     this.manifest = manifest;
     this.blocks = blocks;
     this.networks = new Map();
-    this.pixels = manifest.input.shape.reduce((product, size) => product * size, 1);
+    const { input } = manifest;
+    this.input = input;
+    /** How pictures of signed numbers are read. */
+    this.signs = input.planes === 3 ? "Gray is zero, in each channel." : "Red is positive, blue negative.";
+    this.pixels = sizeOf(input);
     this.hiddenLayers = manifest.layers.slice(0, -1);
   }
 

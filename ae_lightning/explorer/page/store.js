@@ -125,9 +125,10 @@ export class Store {
 
   /** Let a unit be as it was. */
   restore(layer, unit) {
-    if (!this.operationOn(layer, unit)) return;
+    const operation = this.operationOn(layer, unit);
+    if (!operation) return;
     this.remember();
-    this.set({ surgery: this.without(layer, unit) });
+    this.set({ surgery: this.surgery.filter((other) => other !== operation) });
   }
 
   restoreAll() {
@@ -144,10 +145,6 @@ export class Store {
   /** What is done to a unit; undefined if nothing. */
   operationOn(layer, unit) {
     return this.surgery.find((operation) => operation.layer === layer && operation.unit === unit);
-  }
-
-  without(layer, unit) {
-    return this.surgery.filter((operation) => operation.layer !== layer || operation.unit !== unit);
   }
 
   // --- undo --------------------------------------------------------------------------------------------------------

@@ -1,27 +1,23 @@
 /** The input: choose a sample, draw on it, and see what the network makes of it. */
 
 import { background, hasSoftBrush, inverted, noisy, readImage, shifted, Stroke } from "explorer/brush.js";
-import { announce, button, counted, h, short } from "explorer/dom.js";
-import {
-  cellOf, darkScheme, indexOf, indexUnder, largest, paintGray, paintSigned, pictureSize,
-} from "explorer/paint.js";
+import { announce, arrows, button, counted, h, isCommand, short, tools } from "explorer/dom.js";
+import { cellOf, darkScheme, indexAt, largest, paintSample, paintSigned, placeUnder } from "explorer/paint.js";
 import { facts, gridClass, pictureWithCaption, placeMark } from "explorer/pictures.js";
 import { sampleStrip } from "explorer/sample_strip.js";
 
-const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-
 /** Put the view on the page. */
 export function mountStudio(store, element) {
-  const brush = { size: 2, value: store.session.manifest.input.high };
-  element.append(sampleStrip(store), pictures(store, brush), drawingTools(store, brush), changes(store, element));
+  const brush = { size: 2, value: store.session.input.high };
+  element.append(sampleStrip(store), pictures(store, brush), drawingTools(store, brush), changes(store));
 }
 
 function pictures(store, brush) {
-  const { input } = store.session.manifest;
+  const { input, signs } = store.session;
   const given = pictureWithCaption("input");
   const output = pictureWithCaption("reconstruction");
   const difference = pictureWithCaption("difference", {
-    title: "The reconstruction less the input: red where it is larger, blue where it is smaller",
+    title: `The reconstruction less the input. ${signs}`,
   });
   const numbers = facts(["sample", "class", "error per pixel", "active units"]);
   for (const [picture, side] of [[given, "input"], [output, "output"]]) {
@@ -30,8 +26,8 @@ function pictures(store, brush) {
   }
   const paint = () => {
     const signed = store.result.output.map((value, index) => value - store.input[index]);
-    paintGray(given.canvas, store.input, input);
-    paintGray(output.canvas, store.result.output, input);
+    paintSample(given.canvas, store.input, input);
+    paintSample(output.canvas, store.result.output, input);
     paintSigned(difference.canvas, signed, input);
     difference.range.textContent = `±${short(largest(signed), 2)}`;
   };
@@ -54,21 +50,16 @@ function showNumbers({ session, sample, edited, error, result, layer }, show) {
 
 /** Let a picture be picked from and drawn on, with mouse, pen, finger and keyboard. */
 function listen(store, { canvas, cursor }, side, brush) {
-  const { input } = store.session.manifest;
+  const { input } = store.session;
   let stroke = null;
   let pressed = false;
-  const act = (index, place) => {
-    if (side === "output" || store.tool === "pick") return pick(store, side, index);
+  const act = (place) => {
+    if (side === "output" || store.tool === "pick") return pick(store, side, indexAt(place, input));
     const going = stroke !== null;
     stroke ??= new Stroke(store.input, input, store.tool === "erase" ? background(input) : brush.value, brush.size);
     store.edit(stroke.moveTo(place), { remember: !going }); // undoing takes back the whole stroke
   };
-  const actUnder = (event) => {
-    const box = canvas.getBoundingClientRect();
-    const { width, height } = pictureSize(input);
-    const column = ((event.clientX - box.left) / box.width) * width;
-    act(indexUnder(event, canvas, input), { column, row: ((event.clientY - box.top) / box.height) * height });
-  };
+  const actUnder = (event) => act(placeUnder(event, canvas, input));
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     pressed = cursor.hidden = true;
@@ -80,36 +71,42 @@ function listen(store, { canvas, cursor }, side, brush) {
   for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (pressed = false));
   addCursor(store, canvas, cursor, side, ({ column, row }) => {
     stroke = null;
-    act(indexOf(column, row, input), { column: column + 0.5, row: row + 0.5 });
+    act({ column: column + 0.5, row: row + 0.5 });
   });
 }
 
-function pick(store, side, index) {
-  if (index === null || (store.pixel?.side === side && store.pixel.index === index)) return;
-  store.set({ pixel: { side, index } });
+/** Show a cell's number, of three channels that of the one shown before. */
+function pick(store, side, cell) {
+  if (cell === null) return;
+  const { width, height } = store.session.input;
+  const before = store.pixel?.index ?? 0;
+  const index = cell + before - (before % (width * height));
+  if (store.pixel?.side !== side || before !== index) store.set({ pixel: { side, index } });
 }
 
 /** The arrow keys move a cell over a picture; Enter and the space bar act on it. */
 function addCursor(store, canvas, cursor, side, act) {
-  const { input } = store.session.manifest;
+  const { input } = store.session;
+  const { width, height } = input;
   const name = side === "input" ? "Input" : "Reconstruction";
   canvas.tabIndex = 0;
   canvas.setAttribute("role", "application");
   canvas.setAttribute("aria-label", `${name}: the arrow keys move over its pixels, Enter takes the tool to one`);
-  let cell = { column: pictureSize(input).width >> 1, row: input.height >> 1 };
+  let cell = { column: width >> 1, row: height >> 1 };
   const say = () => {
-    const index = indexOf(cell.column, cell.row, input);
-    placeMark(cursor, index, input);
+    const first = indexAt(cell, input);
+    placeMark(cursor, first, input);
     const values = side === "input" ? store.input : store.result.output;
-    announce(`row ${cell.row}, column ${cell.column}: ${short(values[index])}`);
+    const channels = values.filter((_, index) => index % (width * height) === first);
+    announce(`row ${cell.row}, column ${cell.column}: ${Array.from(channels, (value) => short(value)).join(", ")}`);
   };
   canvas.addEventListener("keydown", (event) => {
     const by = arrows[event.key];
-    if (event.ctrlKey || event.altKey || event.metaKey || !(by || event.key === "Enter" || event.key === " ")) return;
+    if (isCommand(event) || !(by || event.key === "Enter" || event.key === " ")) return;
     event.preventDefault();
     const next = by && { column: cell.column + by[0], row: cell.row + by[1] };
     if (!by) act(cell);
-    else if (indexOf(next.column, next.row, input) !== null) cell = next;
+    else if (indexAt(next, input) !== null) cell = next;
     say();
   });
   canvas.addEventListener("focus", () => {
@@ -121,9 +118,9 @@ function addCursor(store, canvas, cursor, side, act) {
 }
 
 function drawingTools(store, brush) {
-  const { input } = store.session.manifest;
-  const tools = { pick: "Choose a pixel", draw: "Draw on the input", erase: "Erase from the input" };
-  const buttons = Object.entries(tools).map(([tool, title]) => button(tool, () => store.set({ tool }), { title }));
+  const { input } = store.session;
+  const titles = { pick: "Choose a pixel", draw: "Draw on the input", erase: "Erase from the input" };
+  const buttons = Object.entries(titles).map(([tool, title]) => button(tool, () => store.set({ tool }), { title }));
   const slider = (text, name, min, max, step) => {
     const shown = h("span", { class: "number" }, short(brush[name], 2));
     const field = h("input", { type: "range", min, max, step, value: brush[name], oninput: () => {
@@ -139,12 +136,12 @@ function drawingTools(store, brush) {
     size.hidden = store.tool === "pick" || !hasSoftBrush(input);
     value.hidden = store.tool !== "draw";
   });
-  return h("div", { class: "tools" }, h("span", { class: "joined" }, ...buttons), size, value);
+  return tools(h("span", { class: "joined" }, ...buttons), size, value);
 }
 
 /** Buttons that change the whole input. */
-function changes(store, element) {
-  const { input } = store.session.manifest;
+function changes(store) {
+  const { input } = store.session;
   const shift = (sign, to, ...by) =>
     button(sign, () => store.edit(shifted(store.input, input, ...by)), { title: `Shift ${to} by one`, class: "icon" });
   const shifts = [shift("←", "left", -1, 0), shift("→", "right", 1, 0)];
@@ -152,19 +149,19 @@ function changes(store, element) {
   const undo = button("undo", () => store.undo());
   const original = button("original", () => store.selectSample(store.sample),
     { title: "Take back all changes to the sample" });
-  store.on("input surgery sample edited", () => {
+  store.on("input surgery sample edited past", () => {
     undo.disabled = store.past.length === 0;
     original.disabled = !store.edited || store.sample === null;
   });
-  return h("div", { class: "tools" }, h("span", { class: "joined" }, ...shifts),
+  return tools(h("span", { class: "joined" }, ...shifts),
     button("invert", () => store.edit(inverted(store.input, input)), { title: "Bright for dark" }),
     button("noise", () => store.edit(noisy(store.input, input)), { title: "Add noise of a tenth of the range" }),
     button("clear", () => store.edit(store.input.map(() => background(input)))),
-    undo, original, input.is_image ? imageChooser(store, element) : null);
+    undo, original, imageChooser(store));
 }
 
-function imageChooser(store, element) {
-  const { input } = store.session.manifest;
+function imageChooser(store) {
+  const { input } = store.session;
   const problem = h("span", { class: "warn", role: "status" });
   const take = async (file) => {
     problem.textContent = "";
@@ -178,12 +175,15 @@ function imageChooser(store, element) {
     if (field.files.length > 0) take(field.files[0]);
     field.value = ""; // the same file can be chosen again
   } });
-  // A file that is dropped beside the card must not take the place of the page.
+  // Wherever a file is dropped: it must not take the place of the page.
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {
+    const [file] = event.dataTransfer.files;
+    if (!file) return; // text, which a field may take
     event.preventDefault();
-    if (element.contains(event.target) && event.dataTransfer.files.length > 0) take(event.dataTransfer.files[0]);
+    if (input.is_image) take(file);
   });
-  const title = "Take an image file as input, or drop one here; it stays on this machine";
-  return h("span", {}, button("image …", () => field.click(), { title }), field, problem);
+  const title = "Take an image file as input, or drop one on the page; it stays on this machine";
+  const choose = input.is_image ? button("image …", () => field.click(), { title }) : null;
+  return h("span", {}, choose, field, problem);
 }

@@ -1,6 +1,6 @@
 /** View 5: switch units off, clamp or scale them, and see what becomes of the error. */
 
-import { button, counted, h, menu, short } from "explorer/dom.js";
+import { button, counted, h, menu, quiet, short, signed, tools } from "explorer/dom.js";
 import { meanSquaredError } from "explorer/network.js";
 import { paintSigned } from "explorer/paint.js";
 import { mountRemovalCurve } from "explorer/removal.js";
@@ -16,9 +16,9 @@ export function mountSurgery(store, element) {
   mountSeveral(store, element);
   mountList(store, element);
   const [restore, undo] = [button("Restore all", () => store.restoreAll()), button("Undo", () => store.undo())];
-  element.append(h("div", { class: "tools" }, restore, undo));
+  element.append(tools(restore, undo));
   mountRemovalCurve(store, element);
-  store.on("result", () => {
+  store.on("result past", () => {
     change.textContent = describeChange(store);
     restore.disabled = store.surgery.length === 0;
     undo.disabled = store.past.length === 0;
@@ -29,7 +29,7 @@ function describeChange(store) {
   if (store.surgery.length === 0) return `Error ${short(store.error)}, with all units as they are.`;
   const before = meanSquaredError(store.network.forward(store.input).output, store.input);
   const more = store.error - before;
-  return `Error ${short(before)} → ${short(store.error)} (${more < 0 ? "" : "+"}${short(more)})`;
+  return `Error ${short(before)} → ${short(store.error)} (${signed(more)})`;
 }
 
 /** What can be done to the shown unit. */
@@ -42,7 +42,7 @@ function mountUnit(store, element) {
   const scale = slider("Scale by", act("scale"));
   scale.limit(-2, 3);
   const sliders = h("div", {}, clamp.element, scale.element);
-  element.append(h("div", { class: "tools" }, off, title), sliders);
+  element.append(tools(off, title), sliders);
 
   store.on("result unit layer", () => {
     const { unit, layer } = store;
@@ -127,7 +127,7 @@ function leading({ surgery, layer }, order) {
 /** What is done at present, each with a button that ends it; the last ones first. */
 function mountList(store, element) {
   const list = h("ul", { class: "operations", "aria-label": "Operations" });
-  const more = h("p", { class: "quiet" });
+  const more = quiet();
   element.append(list, more);
   store.on("surgery network", () => {
     const { surgery } = store;
@@ -143,7 +143,7 @@ function mountList(store, element) {
 
 function listItem(store, operation) {
   const { layer, unit } = operation;
-  const { hiddenLayers, manifest } = store.session;
+  const { hiddenLayers, input } = store.session;
   const show = () => {
     store.selectLayer(layer);
     store.selectUnit(unit);
@@ -151,7 +151,7 @@ function listItem(store, operation) {
   let image = null;
   if (store.network.readsDirectly(layer)) {
     image = h("canvas", { class: "image tiny", "aria-hidden": "true" });
-    paintSigned(image, store.network.row(layer, unit), manifest.input);
+    paintSigned(image, store.network.row(layer, unit), input);
   }
   const where = hiddenLayers.length > 1 ? ` ${hiddenLayers[layer].name}` : "";
   return h("li", {}, image, button(`#${unit}${where}`, show, { class: "link" }),

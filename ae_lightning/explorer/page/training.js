@@ -2,7 +2,7 @@
 
 import { lineChart, moveMarker } from "explorer/charts.js";
 import { mountComparison } from "explorer/comparison.js";
-import { button, counted, h, menu, short } from "explorer/dom.js";
+import { button, counted, h, menu, quiet, short, tools } from "explorer/dom.js";
 import { whenIdle } from "explorer/rows.js";
 
 const pause = 500;
@@ -17,7 +17,7 @@ export function mountTraining(store, element) {
     prefetch(store);
     play(store);
   } else {
-    element.append(h("p", { class: "quiet" }, "This file holds one snapshot: there is no time to move in. "
+    element.append(quiet("This file holds one snapshot: there is no time to move in. "
       + "--snapshots exports more."));
   }
   mountCurves(store, element);
@@ -66,7 +66,7 @@ function options(store) {
     (value) => store.set({ compared: value === "" ? null : Number(value) }));
   store.on("follow", () => (follow.select.value = store.follow));
   store.on("compared", () => (compare.select.value = store.compared ?? ""));
-  return h("div", { class: "tools" }, follow.label, compare.label);
+  return tools(follow.label, compare.label);
 }
 
 /** From one snapshot to the next until the last; begun at the last one it goes from the first. */
@@ -105,7 +105,7 @@ function mountCurves(store, element) {
   const charts = names.map((name) => curveChart(store, name, curves.filter((one) => chartOf(one) === name)));
   const figures = charts.map((chart, i) => h("figure", {}, h("figcaption", {}, names[i]), chart));
   element.append(h("div", { class: "charts" }, ...figures));
-  if (snapshots.length > 1) element.append(h("p", { class: "quiet" }, "Click a curve to go to the nearest snapshot."));
+  if (snapshots.length > 1) element.append(quiet("Click a curve to go to the nearest snapshot."));
   store.on("snapshot compared", () => {
     for (const chart of charts) {
       moveMarker(chart, snapshots[store.snapshot].step);

@@ -1,6 +1,6 @@
 /** One unit: what it reads and writes, what it does now, and what it does on the test samples. */
 
-import { button, counted, h, savePicture, short } from "explorer/dom.js";
+import { button, counted, h, quiet, savePicture, short, signed, tools } from "explorer/dom.js";
 import { cosine, meanSquaredError, norm } from "explorer/network.js";
 import { darkScheme, largest, paintSigned } from "explorer/paint.js";
 import { facts, gridClass, labelledPicture, pictureWithCaption, placeMark } from "explorer/pictures.js";
@@ -17,7 +17,7 @@ const names = [
 /** Put the view on the page. */
 export function mountUnitPanel(store, element) {
   const panel = new UnitPanel(store);
-  const hint = h("p", { class: "quiet" }, "No unit is chosen: click one of the pictures, or search for its number.");
+  const hint = quiet("No unit is chosen: click one of the pictures, or search for its number.");
   element.append(hint, panel.body);
   store.on("unit layer network", () => {
     panel.body.hidden = store.unit === null;
@@ -34,14 +34,14 @@ export function mountUnitPanel(store, element) {
 
 class UnitPanel {
   constructor(store) {
-    const { input } = store.session.manifest;
+    const { input } = store.session;
     this.store = store;
     this.title = h("h3", { class: "unit-title" });
     this.off = button("", () => store.toggle(store.layer, store.unit));
     this.reads = pictureWithCaption("reads");
     this.writes = pictureWithCaption("writes");
     this.adds = pictureWithCaption("adds", { title: "What the unit adds to the reconstruction of this input" });
-    this.note = h("p", { class: "quiet" });
+    this.note = quiet();
     this.facts = facts(names);
     this.facts.list.title = "Importance: norm of reads × mean |activation| × norm of writes. "
       + "Causal importance: growth of the mean error without the unit.";
@@ -50,7 +50,7 @@ class UnitPanel {
     const figures = [this.reads, this.writes, this.adds].map(({ figure }) => figure);
     const step = (sign, by, title) => button(sign, () => stepUnit(store, by), { title, class: "icon" });
     this.body = h("div", {},
-      h("div", { class: "tools" }, this.title,
+      tools(this.title,
         h("span", { class: "joined" }, step("‹", -1, "Previous unit"), step("›", 1, "Next unit")),
         this.off, button("save picture", () => this.save())),
       h("div", { class: gridClass("unit-images", input) }, ...figures),
@@ -87,7 +87,7 @@ class UnitPanel {
     const { store } = this;
     const [reads, writes] = ["reads", "writes"].map((side) => {
       const row = rowOf(store, side, store.unit);
-      paintSigned(this[side].canvas, row, store.session.manifest.input);
+      paintSigned(this[side].canvas, row, store.session.input);
       this[side].range.textContent = `±${short(largest(row), 2)}`;
       this.facts.show(`norm of ${side}`, short(norm(row)));
       return row;
@@ -101,12 +101,12 @@ class UnitPanel {
     const { unit, layer, network, result, session, input, error } = this.store;
     const activation = result.hidden[layer][unit];
     const added = network.contribution(result, layer, unit);
-    paintSigned(this.adds.canvas, added, session.manifest.input);
+    paintSigned(this.adds.canvas, added, session.input);
     this.adds.range.textContent = activation === 0 ? "nothing" : `±${short(largest(added), 2)}`;
     const without = activation === 0 ? error : meanSquaredError(network.outputWithout(result, layer, unit), input);
     const more = without - error;
     this.facts.show("activation", short(activation));
-    this.facts.show("error without it", `${short(without)} (${more < 0 ? "" : "+"}${short(more, 2)})`);
+    this.facts.show("error without it", `${short(without)} (${signed(more, 2)})`);
     this.parts.showActivation(activation);
     if (!this.direct) this.later();
   }
@@ -120,7 +120,7 @@ class UnitPanel {
   showPixel() {
     const { pixel, session } = this.store;
     for (const [{ mark }, side] of [[this.reads, "input"], [this.writes, "output"], [this.adds, "output"]]) {
-      placeMark(mark, pixel?.side === side ? pixel.index : null, session.manifest.input);
+      placeMark(mark, pixel?.side === side ? pixel.index : null, session.input);
     }
   }
 

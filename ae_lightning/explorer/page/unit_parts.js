@@ -1,9 +1,9 @@
 /** The parts of the unit panel below its numbers: samples, classes, pixels, neighbors and its history. */
 
 import { barChart, histogramChart, moveMarker } from "explorer/charts.js";
-import { button, counted, h, short } from "explorer/dom.js";
+import { button, counted, h, quiet, short } from "explorer/dom.js";
 import { History } from "explorer/history.js";
-import { cellOf, largest, paintGray, paintSigned } from "explorer/paint.js";
+import { cellOf, largest, paintSample, paintSigned } from "explorer/paint.js";
 import { pictureButton } from "explorer/pictures.js";
 import { isDirect, rowOf, whenIdle } from "explorer/rows.js";
 import { ranked } from "explorer/store.js";
@@ -13,12 +13,10 @@ const strongest = 6;
 const nearest = 8;
 const none = 65535;
 
-const quiet = (sentence) => h("p", { class: "quiet" }, sentence);
-
 /** All parts; the functions that come with them bring them up to date. */
 export function unitParts(store) {
   const { samples, final, snapshots, evaluated, causal_samples: causal } = store.session.manifest;
-  const statistics = quiet("");
+  const statistics = quiet();
   const part = (title, kind = "") => {
     const content = h("div", { class: kind });
     return { section: h("section", {}, h("h3", {}, title), content), content };
@@ -83,7 +81,7 @@ function fillTop(store, element) {
   const buttons = samples.map((sample, i) => {
     const name = session.className(sample);
     const title = `Sample ${sample}${name === null ? "" : `, class ${name}`}: take it as input`;
-    const paint = (canvas) => paintGray(canvas, session.sample(sample), session.manifest.input);
+    const paint = (canvas) => paintSample(canvas, session.sample(sample), session.input);
     return pictureButton(paint, short(values[i], 2), title, () => store.selectSample(sample));
   });
   element.replaceChildren(...buttons);
@@ -103,12 +101,14 @@ function fillClasses(store, element) {
 }
 
 function fillPixels(store, element, side, row) {
-  const { input } = store.session.manifest;
+  const { input } = store.session;
   const indices = ranked(row.map(Math.abs)).slice(0, strongest).filter((index) => row[index] !== 0);
   element.replaceChildren(...indices.map((index) => {
     const { column, row: line } = cellOf(index, input);
-    const title = input.is_image ? `Row ${line}, column ${column}: show this pixel` : `Number ${index}: show it`;
-    const text = `${input.is_image ? `${line}, ${column}` : index}: ${short(row[index], 2)}`;
+    const plane = Math.floor(index / (input.width * input.height));
+    const channel = input.planes === 3 ? [" red", " green", " blue"][plane] : "";
+    const title = input.is_image ? `Row ${line}, column ${column}${channel}: show this pixel` : `Number ${index}: show it`;
+    const text = `${input.is_image ? `${line}, ${column}${channel}` : index}: ${short(row[index], 2)}`;
     const choose = () => store.set({ pixel: { side, index } });
     return button(text, choose, { title, class: "chip number", "data-sign": Math.sign(row[index]) });
   }));
@@ -120,7 +120,7 @@ function fillNear(store, element) {
   const others = ranked(cosines).filter((other) => other !== store.unit).slice(0, nearest);
   element.replaceChildren(...others.map((other) => {
     const close = short(cosines[other], 2);
-    const paint = (canvas) => paintSigned(canvas, rowOf(store, "reads", other), store.session.manifest.input);
+    const paint = (canvas) => paintSigned(canvas, rowOf(store, "reads", other), store.session.input);
     return pictureButton(paint, `#${other}\n${close}`, `Unit ${other}, cosine ${close}`, () => store.selectUnit(other));
   }));
 }

@@ -28,7 +28,7 @@ export function parseQuery(text, store) {
   const terms = [];
   let rest = text.trim();
   while (rest !== "") {
-    const found = firstTerm(rest);
+    const found = firstTerm(rest, store);
     const problem = found === null ? `“${rest}” is no search: try ${searchHelp}.` : problemOf(found.term, store);
     if (problem) return { terms: [], problem };
     terms.push(found.term);
@@ -89,12 +89,12 @@ function bySimilarity(store, unit) {
   return ranked(cosines);
 }
 
-function firstTerm(text) {
+function firstTerm(text, store) {
   const readers = [
     [/^#?(\d+)(?=[\s,]|$)/, (match) => ({ kind: "unit", unit: Number(match[1]) })],
     [/^dead(?=[\s,]|$)/i, () => ({ kind: "dead" })],
     [/^like\s*#?(\d+)(?=[\s,]|$)/i, (match) => ({ kind: "like", unit: Number(match[1]) })],
-    [/^class\s+([^\s,]+)/i, (match) => ({ kind: "class", name: match[1] })],
+    [classPattern(store), (match) => ({ kind: "class", name: match[1] })],
     [/^([a-z]+)\s*(>=|<=|>|<|=)\s*(-?[\d.]+(?:e-?\d+)?)(?=[\s,]|$)/i, (match) => ({
       kind: "number", name: match[1].toLowerCase(), comparison: match[2], value: Number(match[3]),
     })],
@@ -104,6 +104,13 @@ function firstTerm(text) {
     if (match) return { term: read(match), length: match[0].length };
   }
   return null;
+}
+
+/** Finds `class` and a name: the longest that is there, as a name can have spaces, or else a word. */
+function classPattern({ session }) {
+  const names = [...(session.manifest.samples.classes ?? [])].sort((a, b) => b.length - a.length);
+  const escaped = names.map((name) => name.replace(/[^\w\s]/g, "\\$&"));
+  return new RegExp(`^class\\s+(${[...escaped, "[^\\s,]+"].join("|")})(?=[\\s,]|$)`, "i");
 }
 
 function problemOf(term, store) {

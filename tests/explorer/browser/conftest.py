@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,6 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from ae_lightning.cli.main import main
 from ae_lightning.run import Run
 
 CHROMIUM = "AE_LIGHTNING_CHROMIUM"
@@ -33,10 +33,14 @@ DIGITS = ("--config", "overcomplete_digits", "--trainer.max_epochs", "3")
 TOY = [
     *("--config", "toy_sae", "--data.steps_per_epoch", "300", "--data.num_val", "64", "--data.num_test", "600"),
     *("--data.instances", "3", "--model.instances", "3", "--trainer.max_epochs", "1", "--data.toy_steps", "100"),
+    *("--data.root", "{root}"),
 ]
 TIED = ("--model", "StandardSAE", "--model.latent_dim", "90", "--model.tied", "true", "--data", "digits")
 DEEP = ("--model", "FullyConnectedAutoencoder", "--model.hidden_dims", "[48,32]", "--model.batch_norm", "true")
-MNIST = ("--config", "overcomplete_mnist", "--trainer.limit_train_batches", "60", "--trainer.limit_val_batches", "1")
+COLOR = [
+    *("--model", "OvercompleteAutoencoder", "--model.latent_dim", "24", "--trainer.max_epochs", "4"),
+    *("--data", "ArraysDataModule", "--data.normalize", "unit", "--data.batch_size", "20"),
+]
 
 FITS = {
     "digits": DIGITS,
@@ -75,39 +79,42 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def explore(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Explored]:
-    """Train with these arguments, and make the page of the run."""
+def colored(made_once: Callable[..., Path]) -> Path:
+    """A file of pictures of three channels, 6 high and 5 wide: on each a square of some color."""
 
-    def make(name: str, *arguments: str, options: tuple[str, ...] = (), instance: int | None = None) -> Explored:
-        root = tmp_path_factory.mktemp(name)
-        before = dict(os.environ)
-        try:  # Lightning writes its seed into the environment
-            where = ("--trainer.default_root_dir", str(root), "--experiment", name)
-            data = ("--data.root", str(root)) if name == "toy_sae" else ()
-            assert main(["fit", *arguments, *data, *SNAPSHOTS, *where]) == 0
-            folder = root / "lightning_logs" / name / "version_0"
-            assert main(["explore", str(folder), "-o", str(root / "explorer.html"), *options]) == 0
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-        return Explored(Run.load(folder), root / "explorer.html", instance)
+    def write(root: Path) -> None:
+        random = np.random.default_rng(0)
+        x = random.integers(0, 40, (200, 3, 6, 5), dtype=np.uint8)
+        for image, (row, column) in zip(x, random.integers(0, 3, (200, 2)), strict=True):
+            image[:, row : row + 3, column : column + 3] = random.permutation([60, 150, 255])[:, None, None]
+        np.save(root / "colored.npy", x)
 
-    return make
+    return made_once("explorer_colored_pictures", write) / "colored.npy"
 
 
 @pytest.fixture(scope="session")
-def explored(browser: Browser, explore: Callable[..., Explored]) -> Callable[[str], Explored]:
-    """The page of one of `FITS`, or of MNIST, made when it is first asked for."""
-    made: dict[str, Explored] = {}
+def explored(
+    browser: Browser, ae: Callable[..., Path], explored_mnist: Callable[[], tuple[Path, Path]], colored: Path
+) -> Callable[[str], Explored]:
+    """The page of one of `FITS`, of MNIST, or of colored pictures, made when it is first asked for."""
 
     def get(name: str) -> Explored:
-        if name not in made:
-            instance = 1 if name == "toy_sae" else None
-            options = () if instance is None else ("--instance", str(instance))
-            made[name] = explore(name, *{**FITS, "mnist": MNIST}[name], options=options, instance=instance)
-        return made[name]
+        if name == "mnist":
+            run, page = explored_mnist()
+            return Explored(Run.load(run), page)
+        arguments = {**FITS, "colored": (*COLOR, "--data.train", str(colored))}[name]
+        instance = 1 if name == "toy_sae" else None
+        where = ("--trainer.default_root_dir", "{root}", "--experiment", name)
+        folder = f"lightning_logs/{name}/version_0"
+        options = () if instance is None else ("--instance", str(instance))
+        root = ae(
+            f"browser_{name}",
+            ["fit", *arguments, *SNAPSHOTS, *where],
+            ["explore", f"{{root}}/{folder}", "-o", "{root}/explorer.html", *options],
+        )
+        return Explored(Run.load(root / folder), root / "explorer.html", instance)
 
-    return get
+    return cache(get)
 
 
 @pytest.fixture(scope="module", params=[*FITS, "mnist"])

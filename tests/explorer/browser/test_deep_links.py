@@ -63,6 +63,14 @@ def test_a_part_of_the_address_is_shown_and_kept(tab: Any, digits: Any, part: st
     assert dict(parse_qsl(page.evaluate("location.hash.slice(1)"))) == {part: value}
 
 
+def test_following_an_address_is_nothing_to_undo(tab: Any, digits: Any) -> None:
+    page = tab.open(digits, "#sample=4&surgery=0:3:off:0")
+    buttons = page.locator("#studio, #surgery").get_by_role("button", name="undo")
+    assert [button.is_disabled() for button in buttons.all()] == [True, True]
+    page.get_by_role("button", name="Next sample").click()
+    assert [button.is_disabled() for button in buttons.all()] == [False, False]
+
+
 def test_a_snapshot_is_named_by_its_step_and_the_nearest_is_taken(tab: Any, digits: Any) -> None:
     page = tab.open(digits)
     steps = page.evaluate("explorer.session.manifest.snapshots.map(({ step }) => step)")

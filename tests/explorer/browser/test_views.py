@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -132,26 +133,44 @@ def test_an_image_file_becomes_the_input(page: Page) -> None:
     assert fact(page, "sample") == "0"
 
 
-def test_an_image_is_dropped_anywhere_in_the_studio(page: Page) -> None:
-    drop = """([selector, name, type, data]) => {
-      const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-      const dataTransfer = new DataTransfer();
-      dataTransfer.items.add(new File([bytes], name, { type }));
-      const event = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
-      document.querySelector(selector).dispatchEvent(event);
-      return event.defaultPrevented;
-    }"""
-    wide = base64.b64encode(png(40, 20)).decode()
-    assert page.evaluate(drop, ["#atlas", "half.png", "image/png", wide])  # beside it: nothing happens
-    page.wait_for_timeout(100)
-    assert fact(page, "sample") == "0"
-    assert page.evaluate(drop, [INPUT, "half.png", "image/png", wide])
+def drop(page: Page, selector: str, file: bytes | None) -> bool:
+    """Drop a picture, or a text if it is None, on an element; whether the browser is kept from acting on it."""
+    data = None if file is None else base64.b64encode(file).decode()
+    prevented: bool = page.evaluate(
+        """([selector, data]) => {
+          const dataTransfer = new DataTransfer();
+          if (data === null) dataTransfer.setData("text/plain", "dead");
+          else {
+            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+            dataTransfer.items.add(new File([bytes], "half.png", { type: "image/png" }));
+          }
+          const event = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
+          document.querySelector(selector).dispatchEvent(event);
+          return event.defaultPrevented;
+        }""",
+        [selector, data],
+    )
+    return prevented
+
+
+@pytest.mark.parametrize("place", ["body", "#atlas", "#header", INPUT])
+def test_an_image_is_dropped_anywhere(page: Page, place: str) -> None:
+    assert drop(page, place, png(40, 20))
     page.wait_for_selector('dd:text-is("your image")')
     given = values(page, "explorer.input").reshape(8, 8)
     assert not given[:2].any()  # it keeps its shape
     np.testing.assert_allclose(given[3:5, :3], 1, atol=0.02)
     page.keyboard.press("ArrowRight")
     assert fact(page, "sample") == "0"
+
+
+def test_what_is_dropped_and_no_image_for_this_model_changes_nothing(page: Page, tab: Any, explored: Any) -> None:
+    assert not drop(page, "#atlas input[type=search]", None)  # the field takes the text
+    assert fact(page, "sample") == "0"
+    vectors = tab.open(explored("toy_sae").page)
+    assert drop(vectors, "#studio", png())  # the browser would show it in place of the page
+    vectors.wait_for_timeout(100)
+    assert (fact(vectors, "sample"), vectors.inner_text("#studio .warn")) == ("0", "")
 
 
 def test_what_is_no_image_is_said_to_be_none(page: Page) -> None:
@@ -263,6 +282,37 @@ def test_larger_pictures_are_fewer_to_a_line_and_hovering_names_a_unit(page: Pag
     assert page.inner_text(".tip").startswith(f"#{first} activation ")
     page.mouse.move(2, 2)
     assert page.locator(".tip").is_hidden()
+
+
+NAMES = ["Ankle", "Ankle boot", "Ankle boot, wet", "T-shirt/top", "a+b (c)", *"56789"]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [*((f"class {name}", number) for number, name in enumerate(NAMES)), ("CLASS  Ankle boot", 1)]
+)
+def test_a_class_is_found_by_its_whole_name(tab: Any, explored: Any, tmp_path: Path, text: str, number: int) -> None:
+    page = tab.open(with_classes(explored("digits").page, NAMES, tmp_path))
+    means = values(page, "explorer.session.units[0].class_mean").reshape(-1, 10)
+    wanted = (means.any(axis=1) & (means.argmax(axis=1) == number)).sum()
+    assert searched(page, text) == ""
+    assert page.inner_text("#atlas output") == f"{wanted} of {len(means)} units"
+    active = (values(page, "explorer.result.hidden[0]") > 0) & means.any(axis=1) & (means.argmax(axis=1) == number)
+    assert searched(page, f"{text}, act>0") == ""
+    assert page.inner_text("#atlas output") == f"{active.sum()} of {len(means)} units"
+
+
+def test_a_part_of_a_class_s_name_is_none(tab: Any, explored: Any, tmp_path: Path) -> None:
+    page = tab.open(with_classes(explored("digits").page, [*NAMES[1:], "x"], tmp_path))
+    assert searched(page, "class Ankle").startswith("There is no class “Ankle”: they are Ankle boot, Ankle boot, wet,")
+    assert searched(page, "class Ankle boots").startswith("There is no class “Ankle”")
+
+
+def with_classes(path: Path, names: list[str], folder: Path) -> Path:
+    """The page with other names of its classes."""
+    text, count = re.subn(r'"classes":\[.*?\]', f'"classes":{json.dumps(names)}', path.read_text(encoding="utf-8"))
+    assert count == 1
+    (folder / "named.html").write_text(text, encoding="utf-8")
+    return folder / "named.html"
 
 
 # --- a unit ----------------------------------------------------------------------------------------------------------
@@ -460,6 +510,45 @@ def test_several_units_are_switched_off_in_order_at_once(page: Page, measured: d
     assert "those off now: 10" in page.inner_text("#surgery p.quiet >> nth=-1")
     page.locator("#surgery").get_by_role("button", name="Undo").click()
     assert page.locator(".operations li").count() == 0
+
+
+RANGES = [
+    (0.98761, 0.98767),
+    (0.98761, 0.98761 + 1e-7),
+    (0, 1),
+    (-3.2, 0.4),
+    (12_000, 12_600),
+    (1_000_000, 1_000_003),
+    (2e-5, 2.0004e-5),
+    (-1.00001, -1),
+]
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize(("low", "high"), RANGES)
+def test_texts_at_an_axis_differ_and_say_where_they_are(page: Page, low: float, high: float, log: bool) -> None:
+    texts = page.evaluate(
+        """async ([low, high, logY]) => {
+          const { imports } = JSON.parse(document.querySelector('script[type="importmap"]').textContent);
+          const { lineChart } = await import(imports["explorer/charts.js"]);
+          const chart = lineChart([{ name: "", x: [0, 1], y: [low, high] }], { logY });
+          return [...chart.querySelectorAll("text[x='35']")].map((text) => [text.getAttribute("y"), text.textContent]);
+        }""",
+        [low, high, log],
+    )
+    places, found = zip(*((float(y), text_number(text)) for y, text in texts), strict=True)
+    assert len(set(found)) == len(found) >= 2
+    assert np.diff(places).max() < -10  # nor do they cover each other
+    room = 0.05 * (high - low)
+    assert low - room <= min(found) < max(found) <= high + room
+    if not log or low <= 0:
+        steps = np.diff(found)
+        np.testing.assert_allclose(steps, steps[0], rtol=1e-3)
+        np.testing.assert_allclose(np.diff(places) / steps, np.diff(places)[0] / steps[0], rtol=1e-2)
+
+
+def text_number(text: str) -> float:
+    return number(text.rstrip("KM")) * {"K": 1e3, "M": 1e6}.get(text[-1], 1)
 
 
 # --- the training ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,61 @@
+"""What the commands share that make something of a run: their parser, and how they write a figure."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ae_lightning.cli.arguments import CommandParser
+from ae_lightning.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DPI = 150
+
+
+class RunParser(CommandParser):
+    """Parser of a command whose first argument is a run.
+
+    Args:
+        command: Name of the command, such as report.
+        description: What it does, in lines as they are to be printed.
+        example: What follows the list of options, printed as it is.
+    """
+
+    def __init__(self, command: str, description: str, example: str) -> None:
+        form = argparse.RawDescriptionHelpFormatter
+        super().__init__(command, description=description, epilog=example, formatter_class=form)
+        self.add_argument("run", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder, or a checkpoint in it")
+        self._least: dict[argparse.Action, int] = {}
+
+    def add_number(self, option: str, least: int, **kwargs: Any) -> None:
+        """Add an option that takes a whole number.
+
+        Args:
+            option: Its name.
+            least: The smallest number that makes sense.
+            **kwargs: Arguments of `add_argument`.
+        """
+        self._least[self.add_argument(option, type=int, **kwargs)] = least
+
+    def options(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Read the arguments.
+
+        Raises:
+            ConfigError: They make no sense, or a number is too small.
+        """
+        options = self.parse_args(arguments)
+        for action, least in self._least.items():
+            value = getattr(options, action.dest)
+            if value is not None and value < least:
+                raise ConfigError(f"{action.option_strings[0]} is {value}; it must be at least {least}")
+        return options
+
+
+def write_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG, beside its place and renamed."""
+    from ae_lightning.files import replacing
+
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI, format="png")
