@@ -11,6 +11,7 @@ from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.epoch_means import EpochMeans
+from ae_lightning.nn.precision import like_weights
 
 # Beyond this it is no passing hill: a learning rate is too high.
 _FAR_WORSE = 10.0
@@ -39,7 +40,7 @@ class InitialValidation(Callback):
         means = EpochMeans()
         with observing(trainer, pl_module):
             for x, _ in data.val_set.batches(data.eval_batch_size):
-                losses, _ = pl_module.loss(x.to(pl_module.device))
+                losses, _ = pl_module.loss(like_weights(pl_module, x))
                 means.add(pl_module.per_instance(losses), len(x))
         found = {f"val/{name}": float(value) for name, value in means.compute().items()}
         _refuse_unknown_monitors(trainer, list(found))

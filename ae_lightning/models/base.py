@@ -22,6 +22,7 @@ from ae_lightning.models.checks import (
     explained_batch_norm,
     require_clippable,
     require_finite_rate,
+    require_trainable,
 )
 from ae_lightning.models.constructor import outermost_constructor
 from ae_lightning.models.epoch_means import EpochMeans
@@ -160,6 +161,7 @@ class Autoencoder(Sizes, LightningModule, ABC):
             raise ConfigError(f"--model.optimizer cannot be built with these settings: {error}") from error
         require_finite_rate(optimizer)
         if self._trainer is not None:
+            require_trainable(self.trainer.precision)
             require_clippable(optimizer, self.trainer.precision, self.trainer.gradient_clip_val)
         if self.build_lr_scheduler is None:
             return optimizer
