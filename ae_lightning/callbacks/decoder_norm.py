@@ -54,7 +54,8 @@ class DecoderNorm(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Divide the rows of a new run, before anything looks at them; those of a resumed one are left as saved."""
-        if trainer.ckpt_path is None:
+        # LearningRateFinder names a checkpoint too, that of the untrained model.
+        if trainer.ckpt_path is None or getattr(pl_module, "images_seen", 0) == 0:
             normalize_decoder(pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

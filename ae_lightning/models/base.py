@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -26,6 +25,7 @@ from ae_lightning.models.checks import (
 )
 from ae_lightning.models.constructor import outermost_constructor
 from ae_lightning.models.epoch_means import EpochMeans
+from ae_lightning.models.learning_rate import LearningRate
 from ae_lightning.models.restore import write_back
 from ae_lightning.models.sizes import Sizes
 
@@ -46,7 +46,7 @@ class AutoencoderOutput(NamedTuple):
     z: Tensor
 
 
-class Autoencoder(Sizes, LightningModule, ABC):
+class Autoencoder(Sizes, LearningRate, ABC):
     """Base of every variant: a variant writes `encode` and `decode`, the base does the rest.
 
     The training objective is Σ weight × term over `loss_terms`; the total and each unweighted term are logged as
@@ -286,9 +286,8 @@ class Autoencoder(Sizes, LightningModule, ABC):
 
     def _log_train(self, values: Mapping[str, Tensor]) -> None:
         self.log("train/loss", values["loss"], prog_bar=True)
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         others = {f"train/{name}": value for name, value in values.items() if name != "loss"}
-        extra: dict[str, Any] = {"optim/lr": float(rate), "progress/images_seen": float(self.images_seen)}
+        extra: dict[str, Any] = {"optim/lr": self.learning_rate, "progress/images_seen": float(self.images_seen)}
         self.log_dict({**others, **extra, **self._step(ahead=1)})
 
     def _step(self, ahead: int = 0) -> dict[str, Tensor]:
