@@ -25,6 +25,7 @@ from ae_lightning.data.in_memory import Batch, InMemoryDataset
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.evaluation_mode import evaluation_mode
+from ae_lightning.nn.precision import like_weights
 from ae_lightning.plots.latent_space import (
     arithmetic_strip,
     image_grid,
@@ -98,7 +99,7 @@ class Gallery:
         """The first n test samples, their reconstructions, and the error."""
         x = self.test_set.take(n)[0]
         with evaluation_mode(self.model):
-            x_hat = self._coder.decode(self._coder.encode(self._for_model(x)))
+            x_hat = self._coder.decode(self._coder.encode(like_weights(self.model, x)))
         shape = viewable_shape(self.model.input_shape)
         return reconstruction_strip(x.reshape(-1, *shape), x_hat.reshape(-1, *shape), self._value_range, n)
 
@@ -215,10 +216,6 @@ class Gallery:
         for start in range(0, min(n, len(dataset)), size):
             yield dataset.__getitems__(torch.arange(start, min(start + size, n, len(dataset)), device=dataset.device))
 
-    def _for_model(self, x: Tensor) -> Tensor:
-        parameter = next(self.model.parameters())
-        return x.to(parameter.device, parameter.dtype)
-
     def _has_layers(self) -> bool:
         return bool(self._hidden) or len(self.model.latent_shape) == 3
 
@@ -229,12 +226,12 @@ class Gallery:
     def _hidden(self) -> list[Tensor]:
         """What the hidden layers give for a blank sample."""
         with evaluation_mode(self.model):
-            return self.model.layer_outputs(self._for_model(torch.zeros(1, *self.model.input_shape)))
+            return self.model.layer_outputs(like_weights(self.model, torch.zeros(1, *self.model.input_shape)))
 
     def _outputs(self, x: Tensor) -> list[tuple[str, Tensor]]:
         """Outputs (n, …) of the hidden layers and the code, by name."""
         with evaluation_mode(self.model):
-            x = self._for_model(x)
+            x = like_weights(self.model, x)
             hidden = [(f"layer {i}", value) for i, value in enumerate(self.model.layer_outputs(x), start=1)]
             return [*hidden, ("code", self._coder.encode(x))]
 

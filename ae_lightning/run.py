@@ -19,6 +19,7 @@ from ae_lightning.loggers import read_rows
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import best_checkpoint, load_autoencoder
 from ae_lightning.nn.evaluation_mode import evaluation_mode
+from ae_lightning.nn.precision import at_least_float32, like_weights
 from ae_lightning.parser_errors import denied_in, reason_of
 from ae_lightning.safe_mode import refusal
 from ae_lightning.yaml_file import read_settings
@@ -29,6 +30,8 @@ LATENT_COLUMNS = {"instance": np.int64, "latent": np.int64, "mean_activation": n
 
 class Snapshots(Mapping[int, dict[str, Tensor]]):
     """Weight snapshots by optimizer step, each read from its file when asked for.
+
+    Weights of half precision come in float32, which holds them exactly and which NumPy knows.
 
     Args:
         folder: The run's `snapshots/` folder; empty or missing means none were taken yet.
@@ -45,7 +48,7 @@ class Snapshots(Mapping[int, dict[str, Tensor]]):
             raise KeyError(f"no snapshot was taken at step {step} in {self.folder}; there are: {taken}")
         path = self.folder / self._files[step]
         try:
-            return safetensors.torch.load_file(path)
+            return {name: _widened(value) for name, value in safetensors.torch.load_file(path).items()}
         except (OSError, safetensors.SafetensorError) as error:
             raise RunFolderError(f"the snapshot {path} is missing or damaged ({error})") from error
 
@@ -182,7 +185,7 @@ class Run:
         self.data.setup()
         model = self.model_at(step)
         with evaluation_mode(model):
-            return model.encode(self.data.test_set.take(n)[0])
+            return model.encode(like_weights(model, self.data.test_set.take(n)[0]))
 
     def images_seen(self, steps: Any) -> np.ndarray:
         """Training samples seen until optimizer steps (n,), to put a curve over them; (n,).
@@ -244,6 +247,10 @@ class Run:
                 raise ConfigError(refusal(denied, str(path))) from error
             raise RunFolderError(f"{path} names data that cannot be built: {reason_of(str(error))}") from error
         return parser.instantiate_classes(parsed).data
+
+
+def _widened(value: Tensor) -> Tensor:
+    return at_least_float32(value) if value.is_floating_point() else value
 
 
 def _read_latents(path: Path) -> dict[str, np.ndarray]:

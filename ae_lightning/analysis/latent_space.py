@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ae_lightning.analysis.coder import Coder
 from ae_lightning.analysis.pca import Array, Pca, as_rows, fit_pca
 from ae_lightning.nn.evaluation_mode import evaluation_mode
+from ae_lightning.nn.precision import like_weights
 
 # Codes decoded at once, and draws made at once: enough to keep a device busy, and little memory.
 _BATCH = 512
@@ -42,7 +43,7 @@ def encode_dataset(model: Coder, batches: Iterable[tuple[Tensor, Tensor]]) -> tu
     labels: list[Tensor] = []
     with evaluation_mode(module):
         for x, y in batches:
-            codes.append(model.encode(_on_device(module, x)).float().cpu())
+            codes.append(model.encode(like_weights(module, x)).float().cpu())
             labels.append(y.detach().cpu())
             del x, y  # before the next batch is made
     if not codes:
@@ -232,11 +233,6 @@ def _module(model: Coder) -> nn.Module:
     return cast(nn.Module, model)
 
 
-def _on_device(module: nn.Module, x: Tensor) -> Tensor:
-    parameter = next(module.parameters(), None)
-    return x if parameter is None else x.to(parameter.device, parameter.dtype)
-
-
 def _codes_of(model: Coder, names: str, samples: list[Tensor]) -> list[Tensor]:
     """Codes (*latent_shape) of single samples, which must be of one shape."""
     module = _module(model)
@@ -246,7 +242,7 @@ def _codes_of(model: Coder, names: str, samples: list[Tensor]) -> list[Tensor]:
     if shapes[0] != tuple(model.input_shape):
         raise ValueError(f"a sample must have the shape {tuple(model.input_shape)}, but these have {shapes[0]}")
     with evaluation_mode(module):
-        codes = [model.encode(_on_device(module, x[None]))[0].float().cpu() for x in samples]
+        codes = [model.encode(like_weights(module, x[None]))[0].float().cpu() for x in samples]
     if len({z.shape for z in codes}) > 1:
         raise ValueError(
             f"{names} must have codes of one shape, but theirs are {', '.join(str(tuple(z.shape)) for z in codes)}"
@@ -268,4 +264,4 @@ def _decode(model: Coder, z: Tensor) -> Tensor:
     """Decode codes (n, *latent_shape) in batches."""
     module = _module(model)
     with evaluation_mode(module):
-        return torch.cat([model.decode(_on_device(module, part)).float().cpu() for part in z.split(_BATCH)])
+        return torch.cat([model.decode(like_weights(module, part)).float().cpu() for part in z.split(_BATCH)])

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.nn.precision import at_least_float32
 
 
 class DecoderNorm(Callback):
@@ -53,7 +54,8 @@ class DecoderNorm(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Divide the rows of a new run, before anything looks at them; those of a resumed one are left as saved."""
-        if trainer.ckpt_path is None:
+        # LearningRateFinder names a checkpoint too, that of the untrained model.
+        if trainer.ckpt_path is None or getattr(pl_module, "images_seen", 0) == 0:
             normalize_decoder(pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -74,9 +76,14 @@ class DecoderNorm(Callback):
 
 @torch.no_grad()
 def normalize_decoder(module: LightningModule) -> None:
-    """Divide the decoder's rows by their norm, in place and without waiting for the device."""
+    """Divide the decoder's rows by their norm, in place and without waiting for the device.
+
+    Norms are computed in float32 or wider. Rows in bfloat16 are rounded once, each entry by up to 1/512 of itself,
+    and their norm is 1 within that at most, and as a rule, since rounding goes both ways, within a tenth of it.
+    """
     for rows in _matrices(module):
-        norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+        wide = torch.promote_types(rows.dtype, torch.float32)
+        norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=wide)
         rows.div_(norm.masked_fill_(norm == 0, 1.0))
 
 
@@ -88,7 +95,7 @@ def _matrices(module: Any) -> list[Tensor]:
 def project_decoder_gradient(module: LightningModule) -> None:
     """Remove from the gradient of each decoder row its component along the row, in place."""
     assert isinstance(module, ShallowAutoencoder)
-    dictionary, rows = module.dictionary, module.decoder_vectors
+    dictionary, rows = module.dictionary, at_least_float32(module.decoder_vectors)
     grad = dictionary.W_enc.grad if dictionary.W_dec is None else dictionary.W_dec.grad
     if grad is None:
         return

@@ -14,6 +14,7 @@ from ae_lightning.loggers import write_picture
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checks import check_shape
 from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.nn.precision import like_weights
 from ae_lightning.plots.reconstructions import reconstruction_tile
 from ae_lightning.plots.tiles import as_images, tile, to_rgb_signed, viewable_shape
 
@@ -76,7 +77,7 @@ class TensorBoardImages(Callback):
         x, _ = data.val_set.take(self.samples)
         check_shape(x, module.input_shape, module.instances, type(module).__name__)  # this is the first look at them
         with observing(trainer, module):
-            x_hat = module(x.to(module.device)).x_hat.float().cpu()
+            x_hat = module(like_weights(module, x)).x_hat.float().cpu()
             x = module.like_output(x)
         if module.instances is not None:
             x, x_hat = x[0] if x.ndim == x_hat.ndim else x, x_hat[0]

@@ -12,6 +12,7 @@ from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.epoch_means import EpochMeans
+from ae_lightning.nn.precision import like_weights
 
 # Beyond this it is no passing hill: a learning rate is too high.
 _FAR_WORSE = 10.0
@@ -59,7 +60,7 @@ def _validate(trainer: Trainer, module: Autoencoder, data: AutoencoderDataModule
     means = EpochMeans()
     with observing(trainer, module):
         for x, _ in data.val_set.batches(data.eval_batch_size):
-            losses, _ = module.loss(x.to(module.device))
+            losses, _ = module.loss(like_weights(module, x))
             means.add(module.per_instance(losses), len(x))
     found = {f"val/{name}": float(value) for name, value in means.compute().items()}
     _refuse_unknown_monitors(trainer, list(found))

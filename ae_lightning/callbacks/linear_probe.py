@@ -16,6 +16,7 @@ from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
+from ae_lightning.nn.precision import like_weights
 
 Labelled = tuple[np.ndarray, np.ndarray]
 Encoder = Callable[[np.ndarray], list[np.ndarray]]
@@ -174,7 +175,8 @@ def _arrays(batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Labelled:
 def _codes(module: Autoencoder, x: np.ndarray) -> list[np.ndarray]:
     """Flattened codes (n, latent) of x (n, *input_shape), one array for each instance."""
     chunks = [
-        module.encode(torch.from_numpy(x[i : i + 4096]).to(module.device)).float().cpu() for i in range(0, len(x), 4096)
+        module.encode(like_weights(module, torch.from_numpy(x[i : i + 4096]))).float().cpu()
+        for i in range(0, len(x), 4096)
     ]
     batch_axis = 0 if module.instances is None else 1
     z = torch.cat(chunks, dim=batch_axis).flatten(batch_axis + 1).numpy()

@@ -8,20 +8,25 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.nn.precision import at_least_float32, like_weights
 
 _CHUNK = 1024  # examples encoded together
 
 
 class NewWeights(NamedTuple):
-    """Rows of the dead latents, (dead, input), in the order of the instances; on the CPU."""
+    """Rows of the dead latents, (dead, input), in the order of the instances; on the CPU, in float32 or wider."""
 
     encoder: Tensor
     decoder: Tensor
 
 
-def random_weights(input_dim: int, dead: Tensor, scale: float, generator: torch.Generator) -> NewWeights:
+def random_weights(module: ShallowAutoencoder, dead: Tensor, scale: float, generator: torch.Generator) -> NewWeights:
     """Random directions of norm 1 as decoder rows, and `scale` times them as encoder rows."""
-    directions = _unit(torch.randn(int(dead.sum()), input_dim, generator=generator))
+    wide = at_least_float32(module.decoder_vectors).dtype
+    # Drawn in the same format whatever the weights have, so that a run in another precision gets the same directions.
+    directions = _unit(
+        torch.randn(int(dead.sum()), module.input_size, generator=generator, dtype=torch.float32).to(wide)
+    )
     return NewWeights(scale * directions, directions)
 
 
@@ -39,11 +44,12 @@ def weights_by_loss(
 
     Source: Bricken et al. (2023), "Towards Monosemanticity", appendix "Neuron resampling".
     """
-    vectors = module.flatten(examples).float().cpu()
+    bias = at_least_float32(module.dictionary.b_dec).cpu()
+    vectors = module.flatten(examples).to(bias)
     parts = examples.split(_CHUNK)
-    losses = torch.cat([_squared_errors(module, part.to(module.device)) for part in parts], dim=-1).cpu()
+    losses = torch.cat([_squared_errors(module, like_weights(module, part)) for part in parts], dim=-1).cpu()
     by_instance = dead.reshape(-1, dead.shape[-1])
-    losses, bias = (part.reshape(len(by_instance), -1) for part in (losses, module.dictionary.b_dec.float().cpu()))
+    losses, bias = (part.reshape(len(by_instance), -1) for part in (losses, bias))
     offsets = []
     for instance, k in enumerate(by_instance.sum(-1).tolist()):
         if k:
@@ -52,7 +58,7 @@ def weights_by_loss(
     directions = _unit(torch.cat(offsets))
     # An input that is the bias itself has no direction; any other will do.
     lost = directions.isnan().any(-1)
-    directions[lost] = _unit(torch.randn(int(lost.sum()), directions.shape[-1], generator=generator))
+    directions[lost] = _unit(torch.randn(int(lost.sum()), directions.shape[-1], generator=generator).to(directions))
     lengths = scale * _living_norm(module, dead)[dead].cpu()
     return NewWeights(lengths[:, None] * directions, directions)
 
@@ -108,13 +114,13 @@ def _unit(rows: Tensor) -> Tensor:
 
 def _squared_errors(module: ShallowAutoencoder, x: Tensor) -> Tensor:
     """Squared error of each sample, mean over its pixels: x as `examples` to (n,), or (instances, n)."""
-    differences = module(x).x_hat.float() - module.like_output(x).float()
+    differences = at_least_float32(module(x).x_hat) - at_least_float32(module.like_output(x))
     return differences.square().flatten(-len(module.input_shape)).mean(-1)
 
 
 def _living_norm(module: ShallowAutoencoder, dead: Tensor) -> Tensor:
     """Mean norm of the living latents' encoder rows in each instance, 1 where none lives, as (…, latent)."""
-    norms = module.encoder_vectors.float().norm(dim=-1)
+    norms = at_least_float32(module.encoder_vectors).norm(dim=-1)
     living = (~dead).sum(-1, keepdim=True)
     mean = norms.masked_fill(dead, 0.0).sum(-1, keepdim=True) / living
     return torch.where(living > 0, mean, torch.ones_like(mean)).expand_as(norms)

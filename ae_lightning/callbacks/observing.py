@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 
@@ -11,9 +12,19 @@ from ae_lightning.nn.evaluation_mode import evaluation_mode
 
 @contextlib.contextmanager
 def observing(trainer: Trainer, module: LightningModule) -> Iterator[None]:
-    """Evaluation mode, no gradients, the run's precision; random state and every module's mode are put back."""
+    """Evaluation mode, no gradients, the run's precision; random state and every module's mode are put back.
+
+    New tensors get torch's own default type. Lightning makes that the weights' in true half precision, in which what
+    looks at a model would draw and measure in it too.
+    """
+    default = torch.get_default_dtype()
     with isolate_rng(), trainer.precision_plugin.val_step_context(), evaluation_mode(module):
-        yield
+        within = torch.get_default_dtype()
+        torch.set_default_dtype(default)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(within)
 
 
 def logs_at(trainer: Trainer, step: int) -> bool:

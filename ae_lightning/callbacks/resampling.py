@@ -218,7 +218,7 @@ class ResampleDeadLatents(Callback):
     def _new_weights(self, trainer: Trainer, module: ShallowAutoencoder, dead: Tensor) -> NewWeights:
         generator = seeded_generator(self.seed, trainer.global_step)
         if self.method == "simple":
-            return random_weights(module.input_size, dead, self.scale, generator)
+            return random_weights(module, dead, self.scale, generator)
         examples = trainer.datamodule.examples(self.examples, generator)  # type: ignore[attr-defined]
         with observing(trainer, module):
             return weights_by_loss(module, examples, dead, self.scale, generator)

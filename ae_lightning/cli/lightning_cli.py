@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import Callback, LearningRateFinder, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -165,6 +165,8 @@ class AutoencoderCLI(LightningCLI):
         elif config.logger is None:
             kwargs["logger"] = False
         given = [config.callbacks] if isinstance(config.callbacks, Callback) else config.callbacks or []
+        if self._checkpoint is not None:  # it holds the rate, and the search would put the training back to its start
+            given = [callback for callback in given if not isinstance(callback, LearningRateFinder)]
         if config.enable_progress_bar is None and not sys.stderr.isatty():
             kwargs["enable_progress_bar"] = False
         elif config.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in given):
@@ -230,6 +232,12 @@ class AutoencoderCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Measure what came out, and say where it lies."""
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, LearningRateFinder) and callback.optimal_lr is not None:
+                found = callback.optimal_lr.suggestion()
+                print(
+                    "learning rate: " + ("none was found, too few steps were tried" if found is None else f"{found:g}")
+                )
         if self.run is not None and self.trainer.is_global_zero:
             print_results(evaluate_run(Run.load(self.run), data=self.datamodule))
 

@@ -4,6 +4,7 @@ import inspect
 import math
 from typing import Any
 
+import torch
 from jsonargparse import Namespace
 
 from ae_lightning.cli.sweep_grid import LARGEST_SEED
@@ -50,6 +51,23 @@ def _check_trainer(trainer: Namespace) -> None:
     clip = trainer.get("gradient_clip_val")
     if clip is not None and not (math.isfinite(clip) and clip >= 0):
         raise ConfigError(f"--trainer.gradient_clip_val is {clip}; it must be a number of at least 0")
+    _check_precision(str(trainer.get("precision")), trainer.get("accelerator"))
+
+
+def _check_precision(precision: str, accelerator: Any) -> None:
+    """Refuse formats that the device does not have, one of which Lightning would replace by another with a warning."""
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if accelerator == "cpu" and precision in ("16", "16-mixed"):
+        raise ConfigError(
+            f"--trainer.precision {precision} needs a GPU, since a CPU has no float16 of its own: set "
+            "--trainer.precision bf16-mixed"
+        )
+    if accelerator == "mps" and precision in ("64", "64-true"):
+        raise ConfigError(
+            f"--trainer.precision {precision} cannot run on an Apple GPU, which has no float64: set "
+            "--trainer.accelerator cpu, or --trainer.precision 32-true"
+        )
 
 
 def _check_length(trainer: Namespace) -> None:

@@ -9,6 +9,7 @@ from ae_lightning.analysis.pca import Pca, fit_pca
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.metrics.reconstruction import ReconstructionError
 from ae_lightning.models.base import Autoencoder
+from ae_lightning.nn.precision import like_weights
 
 # Samples that the baselines reconstruct at a time.
 _CHUNK = 4096
@@ -68,7 +69,7 @@ def model_errors(
     """Errors of a model on a set, as `ErrorMeter` answers them; no part of the loss has a weight here."""
     meter = ErrorMeter(own)
     for x, _ in dataset.batches(batch_size):
-        x = x.to(model.device)
+        x = like_weights(model, x)
         meter.update(model.like_output(x), model(x).x_hat)
     return meter.compute()
 

@@ -17,6 +17,7 @@ from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.sparse import SparseAutoencoder
 from ae_lightning.models.toy_model import ToyModel
+from ae_lightning.nn.precision import like_weights
 from ae_lightning.run import LATENT_COLUMNS
 
 # A convolutional code of more values than this, each a place in a map, gets no row for each.
@@ -54,7 +55,7 @@ class LatentMeter:
         """Encode a set, batch by batch."""
         latent_axis = 1 if self._model.instances is None else 2
         for x, _ in dataset.batches(batch_size):
-            z = self._model.encode(x.to(self._model.device)).flatten(latent_axis).cpu()
+            z = self._model.encode(like_weights(self._model, x)).flatten(latent_axis).cpu()
             for meter in (self._positive, self._nonzero, self._mean, *self._scalars.values()):
                 meter.update(z)
 

@@ -89,7 +89,7 @@ class Content:
     def __init__(self, run: Run, checkpoint: Path, choice: Choice, note: Callable[[str], None]) -> None:
         self.run = run
         self.choice = choice
-        self.model = load_autoencoder(checkpoint)
+        self.model = load_autoencoder(checkpoint).float()  # the format that the page computes in
         self.network = Network(tuple(dense_layers(self.model, choice.instance)))
         self.data = run.data
         self.data.setup()

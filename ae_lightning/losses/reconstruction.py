@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ae_lightning.nn.affine import samples_side_by_side
+from ae_lightning.nn.precision import at_least_float32
 
 ReconstructionLossName = Literal["mse", "bce", "mae"]
 """Mean squared error, binary cross-entropy (in nats), mean absolute error."""
@@ -66,7 +67,7 @@ def reconstruction_loss(
     if name not in _LOSSES:
         raise ValueError(f"unknown reconstruction loss {name!r}; known are {', '.join(_LOSSES)}")
     # Half-precision differences of nearly equal numbers are mostly rounding, and CUDA's autocast refuses bce there.
-    x_hat = x_hat if x_hat.element_size() >= 4 else x_hat.float()
+    x_hat = at_least_float32(x_hat)
     x = x.to(x_hat.dtype)
     mean = _LOSSES[name](*_as_they_lie(x_hat, x.expand_as(x_hat), weight))
     return mean if instances is None else instances * mean

@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ae_lightning.nn.precision import at_least_float32
+
 SparsityPenaltyName = Literal["l1", "kl", "hoyer", "log", "lp"]
 """L1 norm, divergence from a target rate, one minus Hoyer's measure, log-sum, and Σ|z|^p."""
 
@@ -96,7 +98,7 @@ def hoyer_sparsity(z: Tensor) -> Tensor:
     Returns:
         Measure per code, shape (...), in [0, 1].
     """
-    z = _at_least_float32(z)
+    z = at_least_float32(z)
     n = z.shape[-1]
     length = torch.linalg.vector_norm(z, dim=-1)
     # Asked this way round, a NaN stays one and is seen.
@@ -213,12 +215,7 @@ def _checked(z: Tensor) -> Tensor:
         raise ValueError(
             f"codes must have shape (batch, latent) or (instances, batch, latent), but theirs is {tuple(z.shape)}"
         )
-    return _at_least_float32(z)
-
-
-def _at_least_float32(z: Tensor) -> Tensor:
-    # Eight bits of a bfloat16 do not suffice to sum hundreds of latents.
-    return z.to(torch.promote_types(z.dtype, torch.float32))
+    return at_least_float32(z)
 
 
 def _over_latents(values: Tensor, reduction: Reduction) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from ae_lightning.nn.precision import at_least_float32
+
 
 class ReconstructionError(Metric):
     """Squared error per pixel and per image, and the fractions of variance unexplained and explained.
@@ -62,7 +64,7 @@ class ReconstructionError(Metric):
                 f"(batch, ...) = {tuple(x.shape)}"
             )
         instances = x_hat.shape[: x_hat.ndim - x.ndim].numel()
-        x, x_hat = _at_least_float32(x), _at_least_float32(x_hat)
+        x, x_hat = at_least_float32(x.detach()), at_least_float32(x_hat.detach())
         self.squared_error = self.squared_error + (x_hat - x).square().sum(dtype=torch.float64) / instances
         flat = x.flatten(1)
         self.pixel_sum = self.pixel_sum + flat.sum(dim=0, dtype=torch.float64)
@@ -82,7 +84,3 @@ class ReconstructionError(Metric):
             "fvu": fvu,
             "explained_variance": 1 - fvu,
         }
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x.detach().to(torch.promote_types(x.dtype, torch.float32))

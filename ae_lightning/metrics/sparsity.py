@@ -19,6 +19,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from ae_lightning.losses.sparsity import Reduction, hoyer_sparsity
+from ae_lightning.nn.precision import at_least_float32
 
 
 def fired(z: Tensor, *, two_sided: bool = False) -> Tensor:
@@ -251,7 +252,7 @@ class NearZeroFraction(Metric):
     def update(self, z: Tensor) -> None:
         """Count in a batch of codes of shape (..., batch, latent)."""
         # Beside a tensor of half precision the threshold would be rounded to it.
-        magnitudes = _checked(z).detach().abs().to(torch.promote_types(z.dtype, torch.float32))
+        magnitudes = at_least_float32(_checked(z).detach().abs())
         self.near = self.near + (magnitudes <= self.threshold).sum()
         self.values = self.values + z.numel()
 

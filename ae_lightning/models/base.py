@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -22,9 +21,11 @@ from ae_lightning.models.checks import (
     explained_batch_norm,
     require_clippable,
     require_finite_rate,
+    require_trainable,
 )
 from ae_lightning.models.constructor import outermost_constructor
 from ae_lightning.models.epoch_means import EpochMeans
+from ae_lightning.models.learning_rate import LearningRate
 from ae_lightning.models.restore import write_back
 from ae_lightning.models.sizes import Sizes
 
@@ -45,7 +46,7 @@ class AutoencoderOutput(NamedTuple):
     z: Tensor
 
 
-class Autoencoder(Sizes, LightningModule, ABC):
+class Autoencoder(Sizes, LearningRate, ABC):
     """Base of every variant: a variant writes `encode` and `decode`, the base does the rest.
 
     The training objective is Σ weight × term over `loss_terms`; the total and each unweighted term are logged as
@@ -160,6 +161,7 @@ class Autoencoder(Sizes, LightningModule, ABC):
             raise ConfigError(f"--model.optimizer cannot be built with these settings: {error}") from error
         require_finite_rate(optimizer)
         if self._trainer is not None:
+            require_trainable(self.trainer.precision)
             require_clippable(optimizer, self.trainer.precision, self.trainer.gradient_clip_val)
         if self.build_lr_scheduler is None:
             return optimizer
@@ -273,6 +275,8 @@ class Autoencoder(Sizes, LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take back what `on_save_checkpoint` added; the random state is put in force when training starts."""
+        if self._trainer is not None and self.trainer.precision == "64-true":
+            self.double()  # Lightning would do so only after the weights were read, and rounded to float32
         saved = checkpoint.get("autoencoder", {})
         self.images_seen = saved.get("images_seen", 0)
         self._epoch_means.load_state_dict(saved.get("epoch_means", {}))
@@ -301,9 +305,8 @@ class Autoencoder(Sizes, LightningModule, ABC):
         self.log("train/loss", values["loss"], prog_bar=True, logger=False)
         named = {f"train/{name}": value for name, value in values.items()}
         self.trainer.callback_metrics.update(named)
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         row = {name: float(value) for name, value in named.items()}
-        row |= {"optim/lr": float(rate), "progress/images_seen": float(self.images_seen)}
+        row |= {"optim/lr": self.learning_rate, "progress/images_seen": float(self.images_seen)}
         for logger in self.trainer.loggers:
             logger.log_metrics({**row, "epoch": self.trainer.current_epoch}, step=self.trainer.global_step + 1)
 

@@ -150,6 +150,8 @@ def model_settings(checkpoint: dict[str, Any]) -> dict[str, Any]:
 def load_autoencoder(path: str | Path, **overrides: Any) -> "Autoencoder":
     """Load the variant that a checkpoint or a run's folder holds, in evaluation mode on the CPU.
 
+    Its weights are in float32, which holds those of half precision exactly, or in float64 if they were trained so.
+
     Args:
         path: A `.ckpt` file, or a run's folder (its `checkpoints/best.ckpt`, else `last.ckpt`, is taken).
         **overrides: Constructor arguments to use in place of the stored ones. A model that was built in Python
@@ -170,6 +172,8 @@ def load_autoencoder(path: str | Path, **overrides: Any) -> "Autoencoder":
             raise ConfigError(refusal(denied, str(path))) from error
         raise CheckpointError(f"{path} does not fit {kind.__name__} as it is now: {reason_of(str(error))}") from error
     check_weights(model, checkpoint, path)
+    if any(value.dtype == torch.float64 for value in checkpoint["state_dict"].values()):
+        model.double()
     model.load_state_dict(checkpoint["state_dict"])
     model.images_seen = checkpoint["autoencoder"].get("images_seen", 0)
     return model.eval()

@@ -114,6 +114,19 @@ def require_clippable(optimizer: torch.optim.Optimizer, precision: str | int, cl
         )
 
 
+def require_trainable(precision: str | int) -> None:
+    """Check that training is possible in a precision.
+
+    Raises:
+        ConfigError: It is not: in float16 Adam's 1e-8 is zero, small gradients are too, and nothing scales the loss.
+    """
+    if precision == "16-true":
+        raise ConfigError(
+            "weights and gradients in float16 cannot be trained, since what is small becomes zero there: set "
+            "--trainer.precision 16-mixed (on a GPU), bf16-mixed or bf16-true"
+        )
+
+
 def require_finite_rate(optimizer: torch.optim.Optimizer) -> None:
     """Check that the learning rate of an optimizer is a number that a step can be taken with.
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ae_lightning.nn.precision import at_least_float32
+
 
 class EpochMeans:
     """Weighted means of several named scalars over the batches of an epoch.
@@ -24,10 +26,10 @@ class EpochMeans:
 
     def add(self, values: Mapping[str, Tensor], weight: int) -> None:
         """Add scalars that are means over `weight` samples; the names must be the same at every call."""
-        stacked = torch.stack([value.detach() for value in values.values()]).float()
+        stacked = at_least_float32(torch.stack([value.detach() for value in values.values()]))
         if self._sums is None:
             self._names = list(values)
-            self._sums = torch.zeros_like(stacked, dtype=torch.float32)
+            self._sums = torch.zeros_like(stacked)
         self._sums.add_(stacked, alpha=weight)
         self._weight += weight
 

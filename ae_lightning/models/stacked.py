@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
@@ -102,8 +103,13 @@ class StackedAutoencoder(FullyConnectedAutoencoder):
         return losses | {self.phase: own}, output
 
     def setup(self, stage: str) -> None:
-        """Begin with the first phase, unless a checkpoint says otherwise; refuse a strategy that cannot do it."""
+        """Begin with the first phase, unless a checkpoint says otherwise; refuse what cannot go through phases."""
         self._fitting = stage == "fit"
+        if self._fitting and any(isinstance(c, LearningRateFinder) for c in self.trainer.callbacks):  # type: ignore[attr-defined]
+            raise ConfigError(
+                "LearningRateFinder looks for a single learning rate, but each phase of a StackedAutoencoder has an "
+                "optimizer of its own: take it out of trainer.callbacks, and set --model.optimizer.lr"
+            )
         self._phase = self._phase_number(0)
         strategy = self.trainer.strategy
         if (

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import grad
 
+from ae_lightning.nn.precision import at_least_float32
+
 
 def relaxed_distortion(decoder: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     """Distance of H = JᵀJ from one multiple c·I of the identity, J being the decoder's Jacobian at each code.
@@ -42,5 +44,4 @@ def relaxed_distortion(decoder: Callable[[Tensor], Tensor], z: Tensor) -> Tensor
 
 
 def _mean_square_length(vectors: Tensor) -> Tensor:
-    wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-    return wide.flatten(1).square().sum(-1).mean()
+    return at_least_float32(vectors).flatten(1).square().sum(-1).mean()

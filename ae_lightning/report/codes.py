@@ -15,6 +15,7 @@ from ae_lightning.metrics.sparsity import FiringDensity
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.nn.evaluation_mode import evaluation_mode
+from ae_lightning.nn.precision import like_weights
 
 Model = TypeVar("Model", bound=Autoencoder)
 
@@ -32,9 +33,8 @@ def by_instance(values: Tensor, model: Autoencoder) -> Tensor:
 
 def encode(model: Autoencoder, x: Tensor) -> Tensor:
     """Codes of a batch without gradients, in evaluation mode: (instances, batch, *latent_shape)."""
-    parameter = next(model.parameters())
     with evaluation_mode(model):
-        return by_instance(model.encode(x.to(parameter.device, parameter.dtype)), model)
+        return by_instance(model.encode(like_weights(model, x)), model)
 
 
 def decode(model: Autoencoder, z: Tensor) -> Tensor:

@@ -1,0 +1,15 @@
+"""Number formats: of samples beside a module's weights, and of sums that half precision cannot hold."""
+
+import torch
+from torch import Tensor, nn
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """The tensor itself, or what it holds in float32 where it is narrower: 8 bits do not suffice to sum hundreds."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def like_weights(module: nn.Module, x: Tensor) -> Tensor:
+    """Samples or codes on the device and in the format of a module's weights; as they are if it has none."""
+    parameter = next(module.parameters(), None)
+    return x if parameter is None else x.to(parameter.device, parameter.dtype)
