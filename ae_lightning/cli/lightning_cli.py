@@ -134,6 +134,13 @@ class AutoencoderCLI(LightningCLI):
             default=None,
             help="Name of the folder in lightning_logs/; by default that of the config file or the model.",
         )
+        parser.add_argument(
+            "--compile",
+            type=bool,
+            default=False,
+            help="Whether torch.compile translates the loss and its gradient before training, which takes up to a "
+            "minute and a C++ compiler. Checkpoints are the same.",
+        )
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
         parser.set_defaults(
@@ -184,6 +191,8 @@ class AutoencoderCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Train; leave no folder behind when the run fails before its first step; say how to go on if it is stopped."""
+        if self._get(self.config_init, "compile"):
+            self.model.compile_loss()
         try:
             self.trainer.fit(**kwargs)
         except SystemExit as stop:
@@ -196,6 +205,11 @@ class AutoencoderCLI(LightningCLI):
                 self._discard_new_folder()
                 if isinstance(error, ValueError) and "val_check_interval" in str(error):  # told only now, by Lightning
                     raise ConfigError(f"--trainer.val_check_interval does not fit the data: {error}") from error
+                if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                    reason = str(error).strip().partition("\n")[0]
+                    raise ConfigError(
+                        f"--compile true does not work here ({reason}): leave it out, or install a C++ compiler (g++)"
+                    ) from error
             elif isinstance(error, OSError):
                 raise RunFolderError(self._broken_off(error)) from error
             raise

@@ -82,6 +82,7 @@ class Autoencoder(Sizes, LearningRate, ABC):
         self.images_seen = 0
         self._data_checked = False
         self._epoch_means = EpochMeans()
+        self._compiled_terms: Callable[..., Any] | None = None
         self._rng_state: Tensor | None = None
 
     # --- what a variant writes ---------------------------------------------------------------------------------
@@ -178,11 +179,21 @@ class Autoencoder(Sizes, LearningRate, ABC):
             `loss`, the weighted total, followed by the unweighted terms; and the output they were computed from.
         """
         self.check_data(x)
-        output = self(x)
-        terms = self.loss_terms(x, output)
+        terms, output = self._terms(x) if self._compiled_terms is None else self._compiled_terms(x)
         weights = self.loss_weights
         first, *others = (_times(weights.get(name, 1.0), term) for name, term in terms.items())
         return {"loss": sum(others, first), **terms}, output
+
+    def compile_loss(self, **options: Any) -> None:
+        """Let torch compile the forward pass and the loss terms, with their gradients, at the first batch.
+
+        The names of weights and buffers do not change, so that checkpoints are those of the model as it is, and load
+        with or without it. Random numbers, as for dropout, are drawn otherwise.
+
+        Args:
+            **options: Of `torch.compile`.
+        """
+        self._compiled_terms = torch.compile(self._terms, **options)
 
     def check_data(self, x: Tensor) -> None:
         """Check, on the first batch that is seen, that the data have the model's shape and values it can reach.
@@ -283,6 +294,10 @@ class Autoencoder(Sizes, LearningRate, ABC):
         self._rng_state = saved.get("rng_state")
 
     # --- details -----------------------------------------------------------------------------------------------
+
+    def _terms(self, x: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+        output = self(x)
+        return self.loss_terms(x, output), output
 
     def _evaluation_step(self, stage: str, batch: Batch) -> dict[str, Tensor]:
         losses, output = self.loss(batch[0])

@@ -72,7 +72,9 @@ def test_a_dropout_that_is_no_part_of_a_layer_is_refused(dropout):
 
 def test_a_batch_of_one_sample_is_refused_where_the_batch_is_normalized(make_trainer):
     one_too_many = DigitsDataModule(batch_size=1292)  # 1,293 training images
-    with pytest.raises(ConfigError, match=r"with --data.drop_last true, or change --data.batch_size"):
+    with pytest.raises(
+        ConfigError, match=r"batch of a single sample: raise --data.batch_size or, .* with --data.drop_last true"
+    ):
         make_trainer().fit(FullyConnectedAutoencoder((1, 8, 8), 2, (4,), batch_norm=True), one_too_many)
     make_trainer().fit(FullyConnectedAutoencoder((1, 8, 8), 2, (4,)), one_too_many)
 
