@@ -2,15 +2,19 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+OLDEST := .venv-oldest
+# What depends most on the versions of others: the command line, checkpoints, callbacks, models and data.
+OLDEST_TESTS ?= tests/models tests/data tests/callbacks tests/losses tests/metrics tests/test_run.py \
+	tests/cli/test_main.py tests/cli/test_resume.py tests/cli/test_evaluate_command.py
 PYTEST_WORKERS ?= 2
 # Without bytecode every start would compile torch and its friends anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test test-oldest lint format bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## train and probe an autoencoder on the bundled digits (no download)
 	$(BIN)/ae-lightning fit --config overcomplete_digits
@@ -18,6 +22,9 @@ demo: $(VENV)/.installed ## train and probe an autoencoder on the bundled digits
 
 test: $(VENV)/.installed-dev ## run the whole test suite; MNIST is used where AE_LIGHTNING_DATA names it
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -rs
+
+test-oldest: $(OLDEST)/.installed ## run a part of the suite with the oldest versions that pyproject.toml allows
+	$(OLDEST)/bin/python -m pytest -n $(PYTEST_WORKERS) -rs $(OLDEST_TESTS)
 
 lint: $(VENV)/.installed-dev ## check style, formatting and types
 	$(BIN)/ruff check .
@@ -31,8 +38,8 @@ format: $(VENV)/.installed-dev ## mend style and formatting
 bench: $(VENV)/.installed-dev ## time training beside a plain PyTorch loop (needs MNIST)
 	$(BIN)/python benchmarks/fit_beside_plain_loops.py
 
-clean: ## remove the environment, caches and builds; runs in lightning_logs/ are kept
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+clean: ## remove the environments, caches and builds; runs in lightning_logs/ are kept
+	rm -rf $(VENV) $(OLDEST) build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/uv: constraints.txt
@@ -47,3 +54,8 @@ $(VENV)/.installed: $(BIN)/uv pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(BIN)/uv pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(OLDEST)/.installed: $(BIN)/uv pyproject.toml constraints-oldest.txt
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(OLDEST)
+	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --constraint constraints-oldest.txt --editable '.[dev]'
+	@touch $@

@@ -20,7 +20,8 @@ def variants() -> dict[str, type["Autoencoder"]]:
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
         for name, member in vars(module).items():
-            is_variant = inspect.isclass(member) and issubclass(member, Autoencoder)
-            if is_variant and not inspect.isabstract(member) and member.__module__ == module.__name__:
+            # Where it is from comes first: Python 3.10 takes an alias such as tuple[int, int] for a class as well.
+            is_own = inspect.isclass(member) and member.__module__ == module.__name__
+            if is_own and issubclass(member, Autoencoder) and not inspect.isabstract(member):
                 found[name] = member
     return dict(sorted(found.items()))

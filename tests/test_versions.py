@@ -1,0 +1,60 @@
+"""The two lists of tested versions, and what pyproject.toml says of them."""
+
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import ae_lightning
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10, where pytest brings the same parser
+    import tomli as tomllib
+
+ROOT = Path(ae_lightning.__file__).resolve().parents[1]
+pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="needs a checkout")
+
+
+def declared() -> dict[str, Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    requirements = map(Requirement, project["dependencies"] + project["optional-dependencies"]["dev"])
+    return {canonicalize_name(one.name): one for one in requirements}
+
+
+def listed(file: str) -> list[Requirement]:
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+
+
+def versions(file: str) -> dict[str, list[Version]]:
+    """The versions of each package in a list; there may be one for each Python."""
+    found: dict[str, list[Version]] = {}
+    for one in listed(file):
+        (pin,) = one.specifier
+        found.setdefault(canonicalize_name(one.name), []).append(Version(pin.version))
+    return found
+
+
+@pytest.mark.parametrize("file", ["constraints.txt", "constraints-oldest.txt"])
+def test_a_list_pins_by_name_and_version_only(file: str) -> None:
+    assert len(listed(file)) > 50
+    for one in listed(file):
+        assert one.url is None, one
+        assert [pin.operator for pin in one.specifier] == ["=="], one
+
+
+def test_the_oldest_versions_are_the_minimums_of_pyproject() -> None:
+    oldest = versions("constraints-oldest.txt")
+    for name, requirement in declared().items():
+        (minimum,) = requirement.specifier
+        assert minimum.operator == ">=", requirement
+        assert oldest[name] == [Version(minimum.version)], requirement
+
+
+def test_the_newest_tested_versions_are_allowed() -> None:
+    newest = versions("constraints.txt")
+    for name, requirement in declared().items():
+        assert all(version in requirement.specifier for version in newest[name]), requirement
