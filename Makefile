@@ -35,8 +35,9 @@ format: $(VENV)/.installed-dev ## mend style and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev ## time training beside a plain PyTorch loop (needs MNIST)
+bench: $(VENV)/.installed-dev ## time training beside plain PyTorch loops, and its parts (needs MNIST)
 	$(BIN)/python benchmarks/fit_beside_plain_loops.py
+	$(BIN)/python benchmarks/costs.py
 
 clean: ## remove the environments, caches and builds; runs in lightning_logs/ are kept
 	rm -rf $(VENV) $(OLDEST) build dist .mypy_cache .pytest_cache .ruff_cache
