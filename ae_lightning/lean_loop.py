@@ -62,8 +62,8 @@ class LeanEpochLoop(_TrainingEpochLoop):
         if self._hooks is not None and not self.restarting:
             for _ in range(self._steps_before_due()):
                 self._short_step(data_fetcher, self._hooks)
-                if self.trainer.should_stop or self.trainer.received_sigterm:
-                    return  # Lightning's loop sees to it after each step
+                if self.trainer.should_stop or self.trainer.received_sigterm or self._is_training_done:
+                    return  # a callback saw to it, and Lightning's loop looks after each step
                 self._batches_that_stepped += 1
         super().advance(data_fetcher)
 
@@ -85,19 +85,31 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
     def _short_step(self, data_fetcher: _DataFetcher, hooks: dict[str, list[Hook]]) -> None:
         trainer, progress = self.trainer, self.batch_progress
-        module, optimizer, precision = trainer.lightning_module, trainer.optimizers[0], trainer.precision_plugin
+        module, number = trainer.lightning_module, progress.current.ready
         batch, _, _ = next(data_fetcher)
-        number = progress.current.ready
         progress.is_last_batch = data_fetcher.done
-        batch = _on_device(precision.convert_input(batch), trainer)
+        batch = _on_device(trainer.precision_plugin.convert_input(batch), trainer)
         progress.increment_ready()
         trainer._logger_connector.on_batch_start(batch)
         _call(hooks["on_train_batch_start"], trainer, module, batch, number)
         progress.increment_started()
+        output = self._optimize(batch, number, hooks)
+        progress.increment_processed()
+        _call(hooks["on_train_batch_end"], trainer, module, output, batch, number)
+        # A resumed run's rows may be counted from elsewhere than its steps.
+        due = self._row_is_due(self.global_step) or self._row_is_due(self._batches_that_stepped + 1)
+        if due:
+            trainer._logger_connector.on_batch_end()
+        progress.increment_completed()
+        if due:
+            trainer._logger_connector.update_train_step_metrics()
 
+    def _optimize(self, batch: Any, number: int, hooks: dict[str, list[Hook]]) -> dict[str, Any]:
+        """One step of the optimizer; answers what callbacks get of it."""
+        trainer, module, optimizer = self.trainer, self.trainer.lightning_module, self.trainer.optimizers[0]
         module._current_fx_name = "training_step"  # a variant may log from there
         # In plain float32 the strategy would do nothing but open contexts in which nothing is changed.
-        owner: Any = module if type(precision) is Precision else trainer.strategy
+        owner: Any = module if type(trainer.precision_plugin) is Precision else trainer.strategy
         output = owner.training_step(batch, number)
         module._current_fx_name = None
         _call(hooks["on_before_zero_grad"], trainer, module, optimizer)
@@ -110,17 +122,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             module.configure_gradient_clipping(optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
         optimizer.step()
         self._count_optimizer_step()
-
-        progress.increment_processed()
-        output = output | {"loss": output["loss"].detach()}
-        _call(hooks["on_train_batch_end"], trainer, module, output, batch, number)
-        # A resumed run's rows may be counted from elsewhere than its steps.
-        due = self._row_is_due(self.global_step) or self._row_is_due(self._batches_that_stepped + 1)
-        if due:
-            trainer._logger_connector.on_batch_end()
-        progress.increment_completed()
-        if due:
-            trainer._logger_connector.update_train_step_metrics()
+        return output | {"loss": output["loss"].detach()}
 
     def _count_optimizer_step(self) -> None:
         counts = self.automatic_optimization.optim_progress.optimizer
@@ -142,7 +144,7 @@ def knows(trainer: Any, data_fetcher: _DataFetcher) -> bool:
     or Lightning's, since others may log from there.
     """
     return (
-        isinstance(trainer.strategy, SingleDeviceStrategy)
+        type(trainer.strategy) is SingleDeviceStrategy
         and type(trainer.profiler) is PassThroughProfiler
         and not (isinstance(trainer.precision_plugin, MixedPrecision) and trainer.precision_plugin.scaler is not None)
         and trainer.accumulate_grad_batches == 1

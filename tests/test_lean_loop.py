@@ -298,11 +298,18 @@ class StopAtFive(Callback):
         trainer.should_stop = trainer.global_step == 5
 
 
-StopAtFive.__module__ = "ae_lightning.callbacks.stop"
+class NoMoreThanFive(Callback):
+    def on_train_batch_end(self, trainer, *args: Any, **kwargs: Any) -> None:
+        if trainer.global_step == 5:
+            trainer.fit_loop.epoch_loop.max_steps = 5
 
 
-def test_a_callback_can_stop_the_run_between_two_rows(fit, tmp_path):
-    lean = assert_both_loops_do_the_same(fit, tmp_path, callbacks=[StopAtFive])
+StopAtFive.__module__ = NoMoreThanFive.__module__ = "ae_lightning.callbacks.stop"
+
+
+@pytest.mark.parametrize("callback", [StopAtFive, NoMoreThanFive])
+def test_a_callback_can_stop_the_run_between_two_rows(fit, tmp_path, callback):
+    lean = assert_both_loops_do_the_same(fit, tmp_path, callbacks=[callback])
     assert (lean.checkpoint["global_step"], lean.short) == (5, 5)
 
 
