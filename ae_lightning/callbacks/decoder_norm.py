@@ -84,7 +84,7 @@ def normalize_decoder(module: LightningModule) -> None:
     for rows in _matrices(module):
         wide = torch.promote_types(rows.dtype, torch.float32)
         norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=wide)
-        rows.div_(norm.masked_fill_(norm == 0, 1.0))
+        rows.div_(norm.clamp_(min=torch.finfo(norm.dtype).tiny))  # a row of zeros stays one
 
 
 def _matrices(module: Any) -> list[Tensor]:

@@ -220,7 +220,8 @@ class Autoencoder(Sizes, LearningRate, ABC):
                 losses, output = self.loss(x)
         else:
             losses, output = self.loss(x)
-        if x.device.type == "cpu":  # elsewhere it would wait for the device at each step
+        # On another device it would wait for that at each step. A term cannot be broken without the total.
+        if x.device.type == "cpu" and not math.isfinite(losses["loss"].item()):
             check_finite(losses, self.trainer, x)
         if batch_idx == 0:  # not so in the rest of an epoch that was interrupted
             self._epoch_means.reset()
