@@ -25,7 +25,7 @@ from rich.table import Table
 from timed_fit import seconds_of_fit
 
 TOY_STEPS, STEPS_PER_EPOCH = 5000, 500
-WIDE_SAMPLES, WIDE_INPUT, WIDE_LATENTS, WIDE_BATCH, WIDE_EPOCHS = 16_384, 512, 8192, 1024, 2
+WIDE_SAMPLES, WIDE_INPUT, WIDE_LATENTS, WIDE_BATCH, WIDE_EPOCHS = 65_536, 512, 8192, 1024, 1
 ONE_EPOCH = ["--trainer.max_epochs", "1"]
 DEFAULTS = ["--trainer.callbacks", "null", "--snapshots.schedule.count", "null"]
 

@@ -1,6 +1,6 @@
 import dataclasses
 import os
-from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -150,8 +150,8 @@ def test_the_file_is_an_ordinary_checkpoint(training):
 def test_a_write_that_fails_leaves_nothing_behind(training, trainings, monkeypatch):
     save = torch.save
 
-    def full(content: object, path: Path) -> None:
-        path.write_bytes(b"half of it")
+    def full(content: object, file: IO[bytes]) -> None:
+        file.write(b"half of it")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)

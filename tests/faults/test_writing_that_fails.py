@@ -72,7 +72,8 @@ def test_a_disk_that_fills_up_in_the_second_epoch(
     monkeypatch.setattr(owner, method, write)
     assert outcome.code == 2, outcome.err
     message = outcome.err.strip().splitlines()[-1]
-    assert message.startswith(f"ae-lightning: error: {RUN / file}: file too large; training broke off at step 1")
+    assert message.startswith(f"ae-lightning: error: {RUN / file}: file too large; training broke off at step ")
+    assert int(message.partition("at step ")[2].partition(",")[0]) >= TENTH_STEP
     assert f"go on with `ae-lightning fit --ckpt_path {LAST}`" in message
     assert "Traceback" not in outcome.err
     assert_whole(RUN)

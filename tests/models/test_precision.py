@@ -27,8 +27,8 @@ PATHS = sorted((Path(__file__).parents[2] / "configs" / "model").glob("*.yaml"))
 
 WEIGHTS = {"bf16-mixed": torch.float32, "bf16-true": torch.bfloat16, "64-true": torch.float64}
 #: How far val/loss may lie from that in float32, as a part of what was learned. A bfloat16 has eight bits, and ten
-#: steps of batch normalization make 1 % of the last bit of a float32.
-ROOM = {"bf16-mixed": 0.1, "bf16-true": 0.2, "64-true": 0.01}
+#: steps of batch normalization make a few percent of the last bits of a float32, which are lost in sums over pixels.
+ROOM = {"bf16-mixed": 0.1, "bf16-true": 0.2, "64-true": 0.05}
 
 SMALL: dict[str, dict[str, Any]] = {
     # Without dropout, whose masks are other ones in another format.
