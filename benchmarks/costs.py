@@ -111,7 +111,7 @@ def memory(rounds: int) -> Table:
     whole = ["--config", "overcomplete_mnist"]
     for name, options in (
         ("overcomplete_mnist, 51 snapshots and both probes", whole),
-        ("the same without probes", BASE),
+        ("its first 100 steps with default callbacks", BASE),
     ):
         peak, data = _in_new_process(_measure_memory, options)
         table.add_row(name, f"{peak / 2**20:,.0f}", f"{data / 2**20:,.0f}")

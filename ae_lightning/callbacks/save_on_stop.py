@@ -51,7 +51,8 @@ class SaveOnStop(Checkpoint):
         stepped = trainer.global_step != self._last_step  # gradients that still accumulate would be lost
         self._last_step = trainer.global_step
         self._agreed = self._greatest_received(trainer)
-        stops = self._agreed or trainer.global_step == trainer.max_steps
+        planned = trainer.global_step == trainer.max_steps and not trainer.fast_dev_run  # type: ignore[attr-defined]
+        stops = self._agreed or planned
         if stepped and stops and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and trainer.log_dir:
             self.saved = Path(trainer.log_dir) / "checkpoints" / "last.ckpt"
             trainer.save_checkpoint(self.saved)

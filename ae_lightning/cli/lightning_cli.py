@@ -186,6 +186,10 @@ class AutoencoderCLI(LightningCLI):
             self._discard_new_folder()
             accelerator = f"--trainer.accelerator {config.accelerator}, --trainer.devices {config.devices}"
             raise ConfigError(f"there can be no such trainer ({accelerator}): {error}") from error
+        if config.fast_dev_run:  # in which Lightning writes no checkpoint but, when the fit ends, the last one
+            for callback in trainer.checkpoint_callbacks:
+                if isinstance(callback, ModelCheckpoint):
+                    callback.save_last = False
         use_lean_loop(trainer)
         return trainer
 
