@@ -5,7 +5,6 @@
 Parts: callbacks, start, growth, memory. Trained is 784-1024-784 on MNIST, batch 256, unless said otherwise.
 """
 
-import argparse
 import multiprocessing
 import os
 import statistics
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arguments import parts_and_rounds
 from rich.console import Console
 from rich.table import Table
 from timed_fit import seconds_of_fit
@@ -161,16 +161,9 @@ PARTS = {"callbacks": callbacks, "start": start, "growth": growth, "memory": mem
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="what to measure; all by default")
-    parser.add_argument("--rounds", type=int, default=3, help="repetitions (default 3)")
-    options = parser.parse_args()
-    if unknown := set(options.parts) - PARTS.keys():
-        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    if "AE_LIGHTNING_DATA" not in os.environ:
-        parser.error("name the folder that holds MNIST/raw with AE_LIGHTNING_DATA")
-    for name in options.parts or PARTS:
-        Console().print(PARTS[name](options.rounds))
+    names, rounds = parts_and_rounds(__doc__, PARTS, rounds=3)
+    for name in names:
+        Console().print(PARTS[name](rounds))
 
 
 if __name__ == "__main__":

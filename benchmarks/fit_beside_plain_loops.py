@@ -9,9 +9,7 @@ or convolutions of all steps take alone.
 Rows: overcomplete, bf16, fully_connected, deep_conv, toy_model, toy_sae, wide_sae.
 """
 
-import argparse
 import functools
-import os
 import statistics
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,6 +17,7 @@ from typing import NamedTuple
 import floors
 import plain_loops
 import torch
+from arguments import parts_and_rounds
 from plain_loops import Images
 from rich.console import Console
 from rich.table import Table
@@ -160,17 +159,10 @@ def table(rows: dict[str, Row], times: dict[str, list[tuple[float, float]]]) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="rows to measure; all by default")
-    parser.add_argument("--rounds", type=int, default=5, help="repetitions of every row (default 5)")
-    options = parser.parse_args()
-    if unknown := set(options.rows) - ROWS.keys():
-        parser.error(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
-    if "AE_LIGHTNING_DATA" not in os.environ:
-        parser.error("name the folder that holds MNIST/raw with AE_LIGHTNING_DATA")
-    rows = {name: row for name, row in ROWS.items() if not options.rows or name in options.rows}
+    names, rounds = parts_and_rounds(__doc__, ROWS, rounds=5)
+    rows = {name: ROWS[name] for name in names}
     console = Console()
-    console.print(table(rows, measure(rows, options.rounds, console)))
+    console.print(table(rows, measure(rows, rounds, console)))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import yaml
@@ -30,6 +29,7 @@ from ae_lightning.cli.checkpoint_files import with_checkpoint_files
 from ae_lightning.cli.config_files import check_files, names_data
 from ae_lightning.cli.configs import resolve_names
 from ae_lightning.cli.device_check import settle_device_check
+from ae_lightning.cli.endings import broken_off, farewell, refused_at_start
 from ae_lightning.cli.evaluate import print_model, print_results
 from ae_lightning.cli.main import COMMANDS
 from ae_lightning.cli.optimizer_defaults import with_own_defaults
@@ -47,7 +47,7 @@ from ae_lightning.cli.resume import (
 )
 from ae_lightning.cli.setting_checks import check_settings
 from ae_lightning.data.base import AutoencoderDataModule
-from ae_lightning.errors import ConfigError, EndedByFirst, RunFolderError, Stopped
+from ae_lightning.errors import ConfigError, EndedByFirst, Stopped
 from ae_lightning.evaluation import describe, evaluate_run
 from ae_lightning.lean_loop import use_lean_loop
 from ae_lightning.loggers import run_loggers
@@ -202,20 +202,15 @@ class AutoencoderCLI(LightningCLI):
         except SystemExit as stop:
             if not self.trainer.is_global_zero:
                 raise EndedByFirst from stop
-            print(self._farewell(), file=sys.stderr)
+            print(farewell(self.trainer.global_step, self.run, self._save_on_stop.saved), file=sys.stderr)
             raise
         except Exception as error:
             if self.trainer.global_step == (self._checkpoint["global_step"] if self._checkpoint else 0):
                 self._discard_new_folder()
-                if isinstance(error, ValueError) and "val_check_interval" in str(error):  # told only now, by Lightning
-                    raise ConfigError(f"--trainer.val_check_interval does not fit the data: {error}") from error
-                if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-                    reason = str(error).strip().partition("\n")[0]
-                    raise ConfigError(
-                        f"--compile true does not work here ({reason}): leave it out, or install a C++ compiler (g++)"
-                    ) from error
+                if refusal := refused_at_start(error):
+                    raise refusal from error
             elif isinstance(error, OSError):
-                raise RunFolderError(self._broken_off(error)) from error
+                raise broken_off(error, self.trainer.global_step, self.run) from error
             raise
 
     def before_fit(self) -> None:
@@ -276,24 +271,6 @@ class AutoencoderCLI(LightningCLI):
             require_readable(place.folder)
             return place
         return run_folder.Place.of_new_run(root, self._experiment())
-
-    def _farewell(self) -> str:
-        step = self.trainer.global_step
-        last = self._save_on_stop.saved or (self.run / "checkpoints" / "last.ckpt" if self.run else None)
-        if last is None or not last.is_file():
-            return f"interrupted at step {step}; no checkpoint had been saved yet"
-        what = "saved" if self._save_on_stop.saved else "the last checkpoint is older"
-        return f"interrupted at step {step}; {what}. Go on with:\n  ae-lightning fit --ckpt_path {quote(str(last))}"
-
-    def _broken_off(self, error: OSError) -> str:
-        last = self.run / "checkpoints" / "last.ckpt" if self.run else None
-        saved = last is not None and last.is_file()
-        go_on = f"`ae-lightning fit --ckpt_path {quote(str(last))}`" if saved else "the same command, from the start"
-        return (
-            f"{error.filename or self.run}: {(error.strerror or str(error)).lower()}; training broke off at step "
-            f"{self.trainer.global_step}, and what had been saved is kept: once there is room and permission to write, "
-            f"go on with {go_on}"
-        )
 
     def _discard_new_folder(self) -> None:
         if self._place is not None:

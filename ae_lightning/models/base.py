@@ -28,6 +28,7 @@ from ae_lightning.models.epoch_means import EpochMeans
 from ae_lightning.models.learning_rate import LearningRate
 from ae_lightning.models.restore import write_back
 from ae_lightning.models.sizes import Sizes
+from ae_lightning.models.training_row import log_training_row
 
 Batch = tuple[Tensor, Tensor]
 """(x, y): samples (batch, *input_shape), and labels, true features, or an empty tensor.
@@ -229,7 +230,7 @@ class Autoencoder(Sizes, LearningRate, ABC):
         self.images_seen += len(x) * self.trainer.world_size
         if self._logs_this_step(batch_idx):
             check_finite(self._epoch_means.sums, self.trainer)
-            self._log_train(self.per_instance(losses))
+            log_training_row(self, self.per_instance(losses), self.images_seen)
         return {"loss": losses["loss"], "z": output.z.detach()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -315,16 +316,6 @@ class Autoencoder(Sizes, LearningRate, ABC):
         if every < 1 or (self.trainer.global_step + 1) % every:
             return False
         return (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0 or self.trainer.is_last_batch
-
-    def _log_train(self, values: Mapping[str, Tensor]) -> None:
-        # Lightning takes 1 ms for each value it logs. What is only to be written goes to the loggers without it.
-        self.log("train/loss", values["loss"], prog_bar=True, logger=False)
-        named = {f"train/{name}": value for name, value in values.items()}
-        self.trainer.callback_metrics.update(named)
-        row = {name: float(value) for name, value in named.items()}
-        row |= {"optim/lr": self.learning_rate, "progress/images_seen": float(self.images_seen)}
-        for logger in self.trainer.loggers:
-            logger.log_metrics({**row, "epoch": self.trainer.current_epoch}, step=self.trainer.global_step + 1)
 
     def _step(self) -> dict[str, Tensor]:
         # Lightning numbers rows by the index of the last step; ours count optimizer steps completed, so that a
