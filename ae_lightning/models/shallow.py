@@ -72,7 +72,7 @@ class ShallowAutoencoder(Autoencoder):
 
     def unflatten(self, vectors: Tensor) -> Tensor:
         """Samples from vectors: (…, batch, input) to (…, batch, *input_shape)."""
-        return vectors.unflatten(-1, self.input_shape)
+        return vectors if len(self.input_shape) == 1 else vectors.unflatten(-1, self.input_shape)
 
     def snapshot(self) -> dict[str, Tensor]:
         """The weights as rows of latents, (…, latent, input), and the biases that there are."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ae_lightning.nn.activations import ActivationName, activation
-from ae_lightning.nn.affine import affine
+from ae_lightning.nn.affine import affine, product
 
 DictionaryInit = Literal["linear", "kaiming", "xavier", "transpose"]
 """How weights start.
@@ -106,7 +106,7 @@ class Dictionary(nn.Module):
         if not self.centered:
             return self.b_enc
         # (x − b_dec) W_enc without a copy of x, and without a gradient for each sample's b_dec
-        center = (self.b_dec.unsqueeze(-2) @ self.W_enc).squeeze(-2)
+        center = product(self.b_dec.unsqueeze(-2), self.W_enc).squeeze(-2)
         return -center if self.b_enc is None else self.b_enc - center
 
     @property

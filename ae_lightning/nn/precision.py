@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 def at_least_float32(x: Tensor) -> Tensor:
     """The tensor itself, or what it holds in float32 where it is narrower: 8 bits do not suffice to sum hundreds."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
 def like_weights(module: nn.Module, x: Tensor) -> Tensor:
