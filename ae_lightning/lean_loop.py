@@ -16,6 +16,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from ae_lightning.models.base import Autoencoder
 
@@ -120,7 +121,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         _call(hooks["on_before_optimizer_step"], trainer, module, optimizer)
         if trainer.gradient_clip_val:
             module.configure_gradient_clipping(optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
-        optimizer.step()
+        _step(optimizer)
         self._count_optimizer_step()
         return output | {"loss": output["loss"].detach()}
 
@@ -170,9 +171,10 @@ def listeners(trainer: Trainer) -> dict[str, list[Hook]]:
 
 
 def _knows_optimizers(optimizers: list[torch.optim.Optimizer]) -> bool:
-    # LBFGS computes the loss several times a step.
+    # LBFGS computes the loss several times a step; a hook before the step sees the model before the loss is computed.
     return (
         len(optimizers) == 1
+        and not (optimizers[0]._optimizer_step_pre_hooks or _global_optimizer_pre_hooks)
         and type(optimizers[0]).__module__.startswith("torch.optim.")
         and not isinstance(optimizers[0], torch.optim.LBFGS)
     )
@@ -207,6 +209,18 @@ def _forget_gradients(optimizer: torch.optim.Optimizer) -> None:
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             parameter.grad = None
+
+
+def _step(optimizer: torch.optim.Optimizer) -> None:
+    """Step an optimizer, past the wrapper that calls hooks and marks the step for profilers if there are none.
+
+    It takes a third of a small model's step of the optimizer. A schedule has the optimizer count its steps in another.
+    """
+    hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks or _global_optimizer_post_hooks
+    if hooks or "step" in vars(optimizer) or torch.autograd._profiler_enabled():
+        optimizer.step()
+    else:
+        type(optimizer).step.__wrapped__(optimizer)  # type: ignore[attr-defined]
 
 
 def _call(hooks: list[Hook], *arguments: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LambdaCallback, LearningRateMonitor, ModelCheckpoint
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ae_lightning import (
     FullyConnectedAutoencoder,
@@ -180,6 +181,28 @@ def sae() -> StandardSAE:
     return StandardSAE((1, 8, 8), 24, penalty_weight=0.05)
 
 
+class Shrinks(OvercompleteAutoencoder):
+    """Halves its biases before or after each step of the optimizer."""
+
+    def __init__(self, when: str) -> None:
+        super().__init__((1, 8, 8), 16)
+        self.when = when
+
+    def configure_optimizers(self) -> Any:
+        optimizer = super().configure_optimizers()
+        getattr(optimizer, f"register_step_{self.when}_hook")(self.shrink)
+        return optimizer
+
+    def shrink(self, *_: Any) -> None:
+        self.dictionary.b_enc.data.mul_(0.5)
+
+
+class ByEpoch(OvercompleteAutoencoder):
+    def configure_optimizers(self) -> Any:
+        optimizer = super().configure_optimizers()
+        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)}
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -216,6 +239,8 @@ def sae() -> StandardSAE:
             },
             id="an optimizer for each phase",
         ),
+        pytest.param({"model": lambda: Shrinks("post")}, id="hook after the optimizer's step"),
+        pytest.param({"model": lambda: ByEpoch((1, 8, 8), 16)}, id="schedule by epoch"),
         pytest.param({"callbacks": [LearningRateMonitor]}, id="learning-rate monitor"),
         pytest.param(
             {"callbacks": [lambda: EarlyStopping("val/loss", patience=1, min_delta=1.0)], "max_epochs": 5},
@@ -280,6 +305,8 @@ class Logs(OvercompleteAutoencoder):
             },
             id="LBFGS",
         ),
+        # Lightning computes the loss within the step, after such a hook.
+        pytest.param({"model": lambda: Shrinks("pre")}, id="hook before the optimizer's step"),
         pytest.param({"val_check_interval": datetime.timedelta(hours=1)}, id="validation by the clock"),
     ],
 )
@@ -311,6 +338,23 @@ StopAtFive.__module__ = NoMoreThanFive.__module__ = "ae_lightning.callbacks.stop
 def test_a_callback_can_stop_the_run_between_two_rows(fit, tmp_path, callback):
     lean = assert_both_loops_do_the_same(fit, tmp_path, callbacks=[callback])
     assert (lean.checkpoint["global_step"], lean.short) == (5, 5)
+
+
+def test_hooks_of_all_optimizers_are_called(fit):
+    seen: list[str] = []
+    handle = register_optimizer_step_post_hook(lambda optimizer, *_: seen.append(type(optimizer).__name__))
+    try:
+        assert fit(True).short > 0
+    finally:
+        handle.remove()
+    assert seen == ["Adam"] * 2 * STEPS
+
+
+def test_torch_s_profiler_finds_the_optimizer_s_steps(fit):
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        assert fit(True, limit_train_batches=5).short > 0
+    counts = {event.key: event.count for event in profile.key_averages()}
+    assert counts["Optimizer.step#Adam.step"] == 2 * 5
 
 
 def test_checkpoints_by_steps_are_written_at_these_steps(fit, tmp_path):
