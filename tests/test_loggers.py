@@ -14,8 +14,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ae_lightning.cli.main import main
 from ae_lightning.errors import RunFolderError
-from ae_lightning.loggers import MetricsCSV, RunTensorBoard, flat_settings, read_rows, run_loggers, write_picture
+from ae_lightning.loggers import MetricsCSV, RunTensorBoard, flat_settings, read_rows, run_loggers, write_pictures
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
+from ae_lightning.plots.tiles import to_rgb_gray, to_rgb_signed
 
 
 @pytest.fixture
@@ -223,14 +224,23 @@ def test_a_run_of_the_command_line_has_settings_charts_and_pictures(tmp_path, mo
     assert {"train/loss", "val/loss", "weights/encoder_effective_rank", "sparsity/l0"} <= tags
 
 
-@pytest.mark.parametrize("colors", [3, 256, 4000])
-def test_a_picture_is_shown_as_it_is_but_for_the_last_bit(tmp_path, colors):
-    palette = np.random.default_rng(0).integers(0, 256, (colors, 3), dtype=np.uint8)
-    picture = palette[np.random.default_rng(1).integers(0, colors, (60, 80))]
+@pytest.mark.parametrize(
+    ("colors", "lost", "mode"), [("3", 0, "P"), ("256", 0, "P"), ("grays and shades", 3, "P"), ("4000", 0, "RGB")]
+)
+def test_pictures_are_shown_as_they_are_but_for_the_last_bits(tmp_path, colors, lost, mode):
+    rng = np.random.default_rng(0)
+    if colors == "grays and shades":  # what a reconstruction and its error have
+        grays = np.arange(256, dtype=np.float32)[:, None, None, None]
+        palette = np.concatenate([to_rgb_gray(grays)[:, 0, 0], to_rgb_signed(grays - 128, limit=256)[:, 0, 0]])
+    else:
+        palette = rng.integers(0, 256, (int(colors), 3), dtype=np.uint8)
+    picture = palette[rng.integers(0, len(palette), (60, 80))]
     writer = SummaryWriter(tmp_path)
-    write_picture(writer, "images/test", picture, 7)
+    write_pictures(writer, {"images/test": picture, "images/part": picture[:20]}, 7)
     writer.close()
-    (event,) = events_of(tmp_path).Images("images/test")
-    shown = np.asarray(Image.open(io.BytesIO(event.encoded_image_string)).convert("RGB"))
-    assert (event.step, event.width, event.height) == (7, 80, 60)
-    assert np.abs(shown.astype(int) - picture).max() <= (1 if colors > 256 else 0)
+    for tag, height in (("images/test", 60), ("images/part", 20)):
+        (event,) = events_of(tmp_path).Images(tag)
+        image = Image.open(io.BytesIO(event.encoded_image_string))
+        assert (event.step, event.width, event.height, image.mode) == (7, 80, height, mode)
+        shown = np.asarray(image.convert("RGB")).astype(int)
+        assert np.abs(shown - picture[:height]).max() <= lost

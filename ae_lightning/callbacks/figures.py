@@ -26,7 +26,7 @@ from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError, Notice, UserError
 from ae_lightning.files import replacing
 from ae_lightning.gallery import Gallery
-from ae_lightning.loggers import write_picture
+from ae_lightning.loggers import write_pictures
 from ae_lightning.models.base import Autoencoder
 
 _DPI = 110
@@ -126,7 +126,7 @@ class Figures(Callback):
             with replacing(self._folder / f"{name}_step_{step:08d}.png") as temporary:
                 Image.fromarray(picture).save(temporary, format="PNG")
         for writer in self._writers:
-            write_picture(writer, f"figures/{name}", picture, step)
+            write_pictures(writer, {f"figures/{name}": picture}, step)
 
 
 def render(figure: Figure) -> np.ndarray:

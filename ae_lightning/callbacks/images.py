@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from ae_lightning.callbacks.observing import observing
 from ae_lightning.callbacks.schedule import Clock, Schedule
 from ae_lightning.data.base import AutoencoderDataModule
-from ae_lightning.loggers import write_picture
+from ae_lightning.loggers import write_pictures
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checks import check_shape
 from ae_lightning.models.shallow import ShallowAutoencoder
@@ -68,8 +68,7 @@ class TensorBoardImages(Callback):
         if isinstance(data, AutoencoderDataModule):
             pictures["images/reconstructions"] = self._reconstructions(trainer, module, data)
         for writer in writers:
-            for tag, picture in pictures.items():
-                write_picture(writer, tag, picture, trainer.global_step)
+            write_pictures(writer, pictures, trainer.global_step)
             # The writer's own thread would take a processor from the threads of the next steps' products.
             writer.flush()
 
