@@ -182,11 +182,11 @@ def test_the_untrained_baseline_survives_a_resumed_run(make_trainer, recorder, d
 
     fit(recorder, 1).save_checkpoint(tmp_path / "one.ckpt")
     resumed = type(recorder)()
-    fit(resumed, 2, tmp_path / "one.ckpt")
+    fit(resumed, 10, tmp_path / "one.ckpt")
     for group in ("probe", "probe_full"):
         for name in ("raw", "pca", "untrained", "untrained_se"):
-            assert resumed.series(f"{group}/{name}") == {12: recorder.series(f"{group}/{name}")[0]}
-        assert resumed.series(f"{group}/latent")[12] != recorder.series(f"{group}/untrained")[0]
+            assert resumed.series(f"{group}/{name}") == {60: recorder.series(f"{group}/{name}")[0]}
+        assert resumed.series(f"{group}/latent")[60] != recorder.series(f"{group}/untrained")[0]
 
 
 def test_data_without_labels_are_refused_before_anything_is_trained(make_trainer, recorder):
