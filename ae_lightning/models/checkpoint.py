@@ -122,8 +122,9 @@ def checkpoint_class(checkpoint: dict[str, Any]) -> type["Autoencoder"]:
         raise CheckpointError(
             f"the checkpoint belongs to the class {class_path}, which cannot be imported ({error})"
         ) from error
-    # It is going to be called with arguments from the file, and the file may come from a stranger.
-    if not (isinstance(kind, type) and issubclass(kind, Autoencoder)):
+    # It is going to be called with arguments from the file, and the file may come from a stranger. In Python 3.10 an
+    # alias such as tuple[int] says that it is a type.
+    if not (issubclass(type(kind), type) and issubclass(kind, Autoencoder)):
         raise CheckpointError(f"the checkpoint names {class_path} as its class, which is not an Autoencoder")
     if inspect.isabstract(kind):
         raise CheckpointError(f"the checkpoint names {class_path} as its class, which is abstract")

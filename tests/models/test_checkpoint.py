@@ -200,7 +200,9 @@ def test_code_in_a_file_is_not_run(place, saved, tmp_path):
     assert target.exists()  # the bomb was live
 
 
-@pytest.mark.parametrize("class_path", ["pathlib.Path", "os.system", "torch.nn.Linear", "ae_lightning.run.Run"])
+@pytest.mark.parametrize(
+    "class_path", ["pathlib.Path", "os.system", "torch.nn.Linear", "ae_lightning.models.base.Batch"]
+)
 def test_a_class_that_is_no_autoencoder_is_not_called(class_path, saved):
     _, path = saved
     change(path, autoencoder={"class_path": class_path})
