@@ -1,17 +1,21 @@
 """Runs of the command line on two processes of the CPU, each of which leaves its weights and what it saw behind."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
 
 from ae_lightning.run import Run
+
+Ended = subprocess.CompletedProcess[str]
+Launcher = Literal["lightning", "torchrun", "srun"]
 
 # A module that the processes import: it writes what each of them has at the end, and the samples it was given.
 WITNESS = """
@@ -52,37 +56,74 @@ class Outcome(NamedTuple):
     err: str
 
 
+def by_slurm(command: list[str], processes: int, folder: Path, environment: dict[str, str]) -> Ended:
+    """Start a process for each task, as SLURM's `srun` does, which tells each of them its number."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    job = {"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "train", "SLURM_NODELIST": "localhost", "SLURM_NNODES": "1"}
+    tasks = {"SLURM_NTASKS": str(processes), "SLURM_NTASKS_PER_NODE": str(processes), "SLURM_NODEID": "0"}
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    started = [
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**environment, **job, **tasks, **address, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
+    out, err = zip(*(process.communicate() for process in started), strict=True)
+    return subprocess.CompletedProcess(
+        command, max(process.returncode for process in started), *map("".join, (out, err))
+    )
+
+
 @pytest.fixture
-def launch(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Train in a folder with these arguments and callbacks on so many processes, and see how that ends."""
+def launch(tmp_path: Path) -> Callable[..., Ended]:
+    """Train in a folder with these arguments and callbacks on so many processes, and see how that ends.
+
+    They are started by Lightning, by torchrun, or one by one as SLURM does.
+    """
     (tmp_path / "witness.py").write_text(WITNESS, encoding="utf-8")
 
     def start(
-        folder: Path, *arguments: str, callbacks: tuple[str, ...], processes: int = 2, strategy: str = "ddp"
-    ) -> "subprocess.CompletedProcess[str]":
+        folder: Path,
+        *arguments: str,
+        callbacks: tuple[str, ...],
+        processes: int = 2,
+        strategy: str = "ddp",
+        launcher: Launcher = "lightning",
+    ) -> Ended:
         spread = ("--trainer.strategy", strategy) if processes > 1 else ()
+        torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes))
         command = [
-            *(sys.executable, "-m", "ae_lightning", "fit", *arguments, "--trainer.accelerator", "cpu", *spread),
-            *("--trainer.devices", str(processes), "--trainer.callbacks", f"[{', '.join(callbacks)}]"),
-            *("--trainer.enable_progress_bar", "false", "--experiment", "shared"),
+            *(sys.executable, *(torchrun if launcher == "torchrun" else ()), "-m", "ae_lightning", "fit", *arguments),
+            *("--trainer.accelerator", "cpu", *spread, "--trainer.devices", str(processes)),
+            *("--trainer.callbacks", f"[{', '.join(callbacks)}]", "--trainer.enable_progress_bar", "false"),
+            *("--experiment", "shared"),
         ]
         paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        if launcher == "srun":
+            return by_slurm(command, processes, folder, environment)
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
 
     return start
 
 
 @pytest.fixture
-def fit(tmp_path: Path, launch: Callable[..., "subprocess.CompletedProcess[str]"]) -> Callable[..., Outcome]:
+def fit(tmp_path: Path, launch: Callable[..., Ended]) -> Callable[..., Outcome]:
     """Train with these arguments on so many processes, a folder for each call."""
     calls = iter(range(100))
 
-    def train(*arguments: str, processes: int = 2, callbacks: tuple[str, ...] = (), strategy: str = "ddp") -> Outcome:
+    def train(*arguments: str, processes: int = 2, callbacks: tuple[str, ...] = (), **options: str) -> Outcome:
         folder = tmp_path / f"call_{next(calls)}"
         folder.mkdir()
         listed = (*callbacks, f"{{class_path: witness.Witness, init_args: {{folder: '{folder}'}}}}")
-        done = launch(folder, *arguments, callbacks=listed, processes=processes, strategy=strategy)
+        done = launch(folder, *arguments, callbacks=listed, processes=processes, **options)
         assert done.returncode == 0, done.stderr
         runs = list((folder / "lightning_logs").glob("*/version_*"))
         assert len(runs) == 1, "each process made a folder of its own"

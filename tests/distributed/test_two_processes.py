@@ -110,6 +110,17 @@ def test_generated_data_differ_between_processes_and_can_be_repeated(fit: Callab
         assert not torch.equal(of_first, of_second)
 
 
+def test_it_does_not_matter_who_starts_the_processes(fit: Callable[..., Any]) -> None:
+    options = (*SAE, *SHORT, "--trainer.max_epochs", "1", "--data.batch_size", "64")
+    by_lightning = fit(*options)
+    for launcher in ("torchrun", "srun"):
+        other = fit(*options, launcher=launcher)
+        assert same(*other.weights)
+        assert same(other.weights[0], by_lightning.weights[0])
+        assert other.run.folder.name == "version_0"
+        assert len(other.run.snapshots) == 3
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_all_stop_after_the_same_step_whichever_is_asked_to(
     rank: int, launch: Callable[..., Any], tmp_path: Path
