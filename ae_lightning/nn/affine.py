@@ -29,8 +29,8 @@ def affine(
     return _through(activation, _plus(product(x, weight), bias, -2))
 
 
-def _plus(product: Tensor, bias: Tensor | None, axis: int) -> Tensor:
-    return product if bias is None else product.add_(bias.unsqueeze(axis))
+def _plus(y: Tensor, bias: Tensor | None, axis: int) -> Tensor:
+    return y if bias is None else y.add_(bias.unsqueeze(axis))
 
 
 def _through(activation: Callable[[Tensor], Tensor] | None, y: Tensor) -> Tensor:
