@@ -1,7 +1,10 @@
-"""What is said when a fit does not come to its end: stopped, broken off while it wrote, or refused."""
+"""What is said when a fit ends, above all before its time: stopped, broken off while it wrote, or refused."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
+
+from lightning.pytorch.callbacks import Callback, LearningRateFinder
 
 from ae_lightning.errors import ConfigError, RunFolderError
 
@@ -51,3 +54,11 @@ def last_checkpoint(run: Path | None) -> Path | None:
 
 def _go_on(checkpoint: Path) -> str:
     return f"ae-lightning fit --ckpt_path {quote(str(checkpoint))}"
+
+
+def found_rates(callbacks: Sequence[Callback]) -> Iterator[str]:
+    """What `LearningRateFinder` found, if it was among the callbacks and has searched."""
+    for callback in callbacks:
+        if isinstance(callback, LearningRateFinder) and callback.optimal_lr is not None:
+            rate = callback.optimal_lr.suggestion()
+            yield "learning rate: " + ("none was found, too few steps were tried" if rate is None else f"{rate:g}")

@@ -29,7 +29,7 @@ from ae_lightning.cli.checkpoint_files import with_checkpoint_files
 from ae_lightning.cli.config_files import check_files, names_data
 from ae_lightning.cli.configs import resolve_names
 from ae_lightning.cli.device_check import settle_device_check
-from ae_lightning.cli.endings import broken_off, farewell, refused_at_start
+from ae_lightning.cli.endings import broken_off, farewell, found_rates, refused_at_start
 from ae_lightning.cli.evaluate import print_model, print_results
 from ae_lightning.cli.main import COMMANDS
 from ae_lightning.cli.optimizer_defaults import with_own_defaults
@@ -43,6 +43,7 @@ from ae_lightning.cli.resume import (
     refuse_other_shape,
     require_loadable,
     require_readable,
+    require_unfinished,
     with_run_config,
 )
 from ae_lightning.cli.setting_checks import check_settings
@@ -220,15 +221,11 @@ class AutoencoderCLI(LightningCLI):
             print(f"run: {self.run}" if self.run else "no run's folder: the loggers are not ours")
         if self._checkpoint is None:
             return
-        epochs, steps = self.trainer.max_epochs, self.trainer.max_steps
-        done = self._checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-        if 0 <= steps <= self._checkpoint["global_step"] or (epochs is not None and 0 <= epochs <= done):
+        try:
+            require_unfinished(self._checkpoint, self.trainer.max_epochs, self.trainer.max_steps)
+        except ConfigError:
             self._discard_new_folder()
-            raise ConfigError(
-                f"nothing is left to train: the checkpoint has done {done} epochs and "
-                f"{self._checkpoint['global_step']} steps, and --trainer.max_epochs is {epochs}, --trainer.max_steps "
-                f"{steps}; raise them to go on"
-            )
+            raise
 
     def before_test(self) -> None:
         """Warn of numbers that mean nothing."""
@@ -245,12 +242,8 @@ class AutoencoderCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Measure what came out, and say where it lies."""
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, LearningRateFinder) and callback.optimal_lr is not None:
-                found = callback.optimal_lr.suggestion()
-                print(
-                    "learning rate: " + ("none was found, too few steps were tried" if found is None else f"{found:g}")
-                )
+        for sentence in found_rates(self.trainer.callbacks):  # type: ignore[attr-defined]
+            print(sentence)
         if self.run is not None and self.trainer.is_global_zero:
             print_results(evaluate_run(Run.load(self.run), data=self.datamodule))
 
@@ -262,7 +255,7 @@ class AutoencoderCLI(LightningCLI):
         path = self._get(self.config, "ckpt_path")
         if not path:
             raise ConfigError(_NO_CHECKPOINT)
-        return (run_folder.run_of(Path(path)) or Path(path).parent) / "predictions" / f"{Path(path).stem}.safetensors"
+        return run_folder.predictions_of(Path(path))
 
     def _choose_place(self, root: Path) -> run_folder.Place:
         path = self._get(self.config, "ckpt_path")
@@ -279,12 +272,8 @@ class AutoencoderCLI(LightningCLI):
     def _experiment(self) -> str:
         if name := self._get(self.config, "experiment"):
             return run_folder.checked_name(name)
-        for path in map(Path, map(str, filter(None, self._get(self.config, "config") or []))):
-            if path.stem != "config":
-                return path.stem
-            if path.absolute().parent.name.startswith("version_"):  # that of an earlier run
-                return path.absolute().parent.parent.name
-        return type(self.model).__name__
+        configs = [Path(str(path)) for path in self._get(self.config, "config") or [] if path]
+        return run_folder.experiment_of(configs) or type(self.model).__name__
 
     def _parse_ckpt_path(self) -> None:
         # Lightning would let the checkpoint's settings silently win over those asked for.

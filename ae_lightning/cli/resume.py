@@ -39,6 +39,21 @@ def model_of_checkpoint(arguments: list[str]) -> dict[str, Any] | None:
     return {"class_path": checkpoint["autoencoder"]["class_path"], "init_args": settings}
 
 
+def require_unfinished(checkpoint: dict[str, Any], max_epochs: int | None, max_steps: int) -> None:
+    """Check that a fit which goes on from a checkpoint has something left to do.
+
+    Raises:
+        ConfigError: The checkpoint has done as many epochs or steps as are asked for; -1 means without end.
+    """
+    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    steps = checkpoint["global_step"]
+    if 0 <= max_steps <= steps or (max_epochs is not None and 0 <= max_epochs <= epochs):
+        raise ConfigError(
+            f"nothing is left to train: the checkpoint has done {epochs} epochs and {steps} steps, and "
+            f"--trainer.max_epochs is {max_epochs}, --trainer.max_steps {max_steps}; raise them to go on"
+        )
+
+
 def _option(arguments: list[str], name: str) -> str | None:
     for i, argument in enumerate(arguments):
         if argument == name and i + 1 < len(arguments):

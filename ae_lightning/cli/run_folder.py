@@ -110,6 +110,16 @@ def checked_name(name: str) -> str:
     return name
 
 
+def experiment_of(configs: Sequence[Path]) -> str | None:
+    """The name that config files give an experiment: that of a file, or of the earlier run whose settings it holds."""
+    for path in configs:
+        if path.stem != "config":
+            return path.stem
+        if path.absolute().parent.name.startswith("version_"):
+            return path.absolute().parent.parent.name
+    return None
+
+
 def claim(root: Path, experiment: str) -> Path:
     """Create and return the next free `<root>/<experiment>/version_<n>`.
 
@@ -160,6 +170,11 @@ def run_of(checkpoint: Path) -> Path | None:
     """The run's folder that a checkpoint lies in, or None for a checkpoint that stands alone."""
     folder = checkpoint.resolve().parent.parent
     return folder if (folder / "config.yaml").is_file() else None
+
+
+def predictions_of(checkpoint: Path) -> Path:
+    """The file for what a checkpoint predicts: in its run's folder, or beside one that stands alone."""
+    return (run_of(checkpoint) or checkpoint.parent) / "predictions" / f"{checkpoint.stem}.safetensors"
 
 
 def continues_in_place(checkpoint: Path) -> bool:

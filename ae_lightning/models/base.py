@@ -28,7 +28,7 @@ from ae_lightning.models.epoch_means import EpochMeans
 from ae_lightning.models.learning_rate import LearningRate
 from ae_lightning.models.restore import write_back
 from ae_lightning.models.sizes import Sizes
-from ae_lightning.models.training_row import log_training_row
+from ae_lightning.models.training_row import NumberedRows, log_training_row
 
 Batch = tuple[Tensor, Tensor]
 """(x, y): samples (batch, *input_shape), and labels, true features, or an empty tensor.
@@ -47,7 +47,7 @@ class AutoencoderOutput(NamedTuple):
     z: Tensor
 
 
-class Autoencoder(Sizes, LearningRate, ABC):
+class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
     """Base of every variant: a variant writes `encode` and `decode`, the base does the rest.
 
     The training objective is Σ weight × term over `loss_terms`; the total and each unweighted term are logged as
@@ -228,7 +228,7 @@ class Autoencoder(Sizes, LearningRate, ABC):
             self._epoch_means.reset()
         self._epoch_means.add(losses, len(x))
         self.images_seen += len(x) * self.trainer.world_size
-        if self._logs_this_step(batch_idx):
+        if self.row_is_due(batch_idx):
             check_finite(self._epoch_means.sums, self.trainer)
             log_training_row(self, self.per_instance(losses), self.images_seen)
         return {"loss": losses["loss"], "z": output.z.detach()}
@@ -252,27 +252,18 @@ class Autoencoder(Sizes, LearningRate, ABC):
             torch.set_rng_state(self._rng_state)
             self._rng_state = None
 
-    def on_train_epoch_start(self) -> None:
-        """Forget the last row's step."""
-        self._forget_step()
-
-    def on_validation_model_train(self) -> None:
-        """Go back to training after a validation, and forget its step."""
-        super().on_validation_model_train()
-        self._forget_step()
-
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means over all training images, taken while the weights were changing."""
         means = self.per_instance(self._epoch_means.compute())
         if means:
             self.log_dict({f"train/{name}_epoch": value for name, value in means.items()}, sync_dist=True)
-            self.log_dict(self._step(), sync_dist=True)
+            self.log_dict(self.row_number(), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
         """Stop before weights that have become useless are saved."""
         if self.trainer.sanity_checking or self.trainer.state.fn != "fit":
             return
-        self.log_dict(self._step(), sync_dist=True)
+        self.log_dict(self.row_number(), sync_dist=True)
         loss = self.trainer.callback_metrics.get("val/loss")
         if loss is not None:
             check_finite({"val/loss": loss}, self.trainer)
@@ -309,22 +300,6 @@ class Autoencoder(Sizes, LearningRate, ABC):
         self.log(f"{stage}/loss", loss, prog_bar=True, **how)
         self.log_dict(values, **how)
         return output._asdict()
-
-    def _logs_this_step(self, batch_idx: int) -> bool:
-        # A row costs more than a small model's whole step, so it is made only when one is due.
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every < 1 or (self.trainer.global_step + 1) % every:
-            return False
-        return (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0 or self.trainer.is_last_batch
-
-    def _step(self) -> dict[str, Tensor]:
-        # Lightning numbers rows by the index of the last step; ours count optimizer steps completed, so that a
-        # row and a snapshot of the same moment carry the same number. float64 holds every step exactly.
-        return {"step": torch.tensor(self.trainer.global_step, dtype=torch.float64)}
-
-    def _forget_step(self) -> None:
-        # `ModelCheckpoint` would name the files of later steps by it, each in place of the one before.
-        self.trainer.callback_metrics.pop("step", None)
 
 
 def _times(weight: float, term: Tensor) -> Tensor:

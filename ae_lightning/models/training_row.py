@@ -1,10 +1,44 @@
-"""A row of metrics in the middle of an epoch."""
+"""Rows of metrics: when one is due, which number it has, and how one in the middle of an epoch is logged."""
 
 from collections.abc import Mapping
 
+import torch
+from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from ae_lightning.models.learning_rate import LearningRate
+
+
+class NumberedRows(LightningModule):
+    """A module whose rows are numbered by the optimizer steps completed.
+
+    Lightning numbers them by the index of the last step; so numbered, a row and a snapshot of the same moment have the
+    same number.
+    """
+
+    def row_is_due(self, batch_idx: int) -> bool:
+        """Whether the step about to be completed is to be logged; a row costs more than a small model's whole step."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every < 1 or (self.trainer.global_step + 1) % every:
+            return False
+        return (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0 or self.trainer.is_last_batch
+
+    def row_number(self) -> dict[str, Tensor]:
+        """The number of the present row, as Lightning takes it: a metric. float64 holds every step exactly."""
+        return {"step": torch.tensor(self.trainer.global_step, dtype=torch.float64)}
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the last row's number."""
+        self._forget_number()
+
+    def on_validation_model_train(self) -> None:
+        """Go back to training after a validation, and forget its number."""
+        super().on_validation_model_train()
+        self._forget_number()
+
+    def _forget_number(self) -> None:
+        # `ModelCheckpoint` would name the files of later steps by it, each in place of the one before.
+        self.trainer.callback_metrics.pop("step", None)
 
 
 def log_training_row(module: LearningRate, values: Mapping[str, Tensor], images_seen: int) -> None:
