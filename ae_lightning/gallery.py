@@ -24,7 +24,7 @@ from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.in_memory import Batch, InMemoryDataset
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
-from ae_lightning.nn.evaluation_mode import evaluation_mode
+from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import like_weights
 from ae_lightning.plots.latent_space import (
     arithmetic_strip,

@@ -18,7 +18,7 @@ from ae_lightning.files import read_json
 from ae_lightning.loggers import read_rows
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import best_checkpoint, load_autoencoder
-from ae_lightning.nn.evaluation_mode import evaluation_mode
+from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import at_least_float32, like_weights
 from ae_lightning.parser_errors import denied_in, reason_of
 from ae_lightning.safe_mode import refusal

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ae_lightning.analysis.coder import Coder
 from ae_lightning.analysis.pca import Array, Pca, as_rows, fit_pca
-from ae_lightning.nn.evaluation_mode import evaluation_mode
+from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import like_weights
 
 # Codes decoded at once, and draws made at once: enough to keep a device busy, and little memory.

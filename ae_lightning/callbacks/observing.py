@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from ae_lightning.nn.evaluation_mode import evaluation_mode
+from ae_lightning.nn.modes import evaluation_mode
 
 
 @contextlib.contextmanager

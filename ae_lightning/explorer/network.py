@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
+from ae_lightning.nn.activations import LatentActivationName, latent_activation
 from ae_lightning.nn.dictionary import Dictionary
-from ae_lightning.nn.evaluation_mode import evaluation_mode
-from ae_lightning.nn.threshold import LatentActivationName, latent_activation
-from ae_lightning.nn.tied import TiedLinear
-from ae_lightning.nn.unit_norm import UnitNormLinear
+from ae_lightning.nn.linear import TiedLinear, UnitNormLinear
+from ae_lightning.nn.modes import evaluation_mode
 
 CODE = "code"
 RECONSTRUCTION = "reconstruction"

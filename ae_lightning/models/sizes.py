@@ -6,7 +6,7 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from ae_lightning.nn.evaluation_mode import evaluation_mode
+from ae_lightning.nn.modes import evaluation_mode
 
 
 class Sizes(nn.Module, ABC):

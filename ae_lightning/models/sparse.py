@@ -9,15 +9,13 @@ from ae_lightning.errors import ConfigError
 from ae_lightning.losses.sparsity import SparsityPenaltyName, sparsity_penalty
 from ae_lightning.models.base import Autoencoder, AutoencoderOutput
 from ae_lightning.models.checks import require_not_negative, require_positive, require_probability
-from ae_lightning.nn.activations import ActivationName, activation_range
-from ae_lightning.nn.batch_statistics import running_statistics_in_use
+from ae_lightning.nn.activations import ActivationName, LatentActivationName, activation_range
+from ae_lightning.nn.activations import latent_activation as make_latent_activation
 from ae_lightning.nn.isometry import relaxed_distortion
+from ae_lightning.nn.linear import TiedLinear, UnitNormLinear
 from ae_lightning.nn.mlp import MLP
+from ae_lightning.nn.modes import running_statistics_in_use
 from ae_lightning.nn.recompute import recomputed
-from ae_lightning.nn.threshold import LatentActivationName
-from ae_lightning.nn.threshold import latent_activation as make_latent_activation
-from ae_lightning.nn.tied import TiedLinear
-from ae_lightning.nn.unit_norm import UnitNormLinear
 
 UnitNorm = Literal["none", "forward"]
 """Whether a decoder's layers use their basis vectors as they are, or divided by their norm."""

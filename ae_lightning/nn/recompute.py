@@ -7,7 +7,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ae_lightning.nn.batch_statistics import frozen_running_statistics
+from ae_lightning.nn.modes import frozen_running_statistics
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.metrics.sparsity import FiringDensity
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
-from ae_lightning.nn.evaluation_mode import evaluation_mode
+from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import like_weights
 
 Model = TypeVar("Model", bound=Autoencoder)

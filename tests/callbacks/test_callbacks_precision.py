@@ -15,8 +15,8 @@ from ae_lightning.data.gaussian import GaussianDataModule
 from ae_lightning.loggers import run_loggers
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.standard_sae import StandardSAE
-from ae_lightning.nn.threshold import latent_activation
-from ae_lightning.nn.unit_norm import UnitNormLinear
+from ae_lightning.nn.activations import latent_activation
+from ae_lightning.nn.linear import UnitNormLinear
 from ae_lightning.run import Snapshots
 
 FORMATS = {

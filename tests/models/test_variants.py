@@ -18,7 +18,7 @@ from ae_lightning.models import variants
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.toy_model import ToyModel
-from ae_lightning.nn.evaluation_mode import evaluation_mode
+from ae_lightning.nn.modes import evaluation_mode
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "model"
 PATHS = sorted(CONFIGS.glob("*.yaml"))

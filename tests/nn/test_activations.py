@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ae_lightning.nn.activations import ActivationName, activation, activation_range
+from ae_lightning.nn.activations import ActivationName, activation, activation_range, latent_activation
 
 NAMES = get_args(ActivationName)
 FUNCTIONS = {
@@ -43,3 +43,43 @@ def test_each_call_makes_a_module_of_its_own():
 def test_an_unknown_name_is_refused_with_those_that_are_known():
     with pytest.raises(ValueError, match=r"unknown activation 'swish'; known are relu, .*none"):
         activation("swish")  # type: ignore[arg-type]
+
+
+Z = torch.tensor([-2.0, -0.5, -0.2, 0.0, 0.3, 0.5, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("soft_threshold", [-1.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5]),
+        ("hard_threshold", [-2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]),
+        ("relu", [0.0, 0.0, 0.0, 0.0, 0.3, 0.5, 1.0]),
+    ],
+)
+def test_values_by_hand_with_a_threshold_of_a_half(name, expected):
+    assert latent_activation(name, 0.5)(Z).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["soft_threshold", "hard_threshold"])
+def test_the_gradient_is_one_where_something_passes_and_zero_elsewhere(name):
+    z = Z.clone().requires_grad_()
+    latent_activation(name, 0.5)(z).sum().backward()
+    assert z.grad.tolist() == [1, 0, 0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("name", ["soft_threshold", "hard_threshold"])
+def test_a_threshold_of_zero_lets_everything_pass(name):
+    assert torch.equal(latent_activation(name, 0.0)(Z), Z)
+
+
+def test_the_soft_threshold_solves_the_problem_that_it_is_named_for():
+    """It is the y that minimizes (y − z)²/2 + t|y|, here found by trying."""
+    grid = torch.linspace(-4, 4, 80_001, dtype=torch.float64)
+    for z in (-3.0, -0.4, 0.7, 1.9):
+        best = grid[((grid - z) ** 2 / 2 + 0.7 * grid.abs()).argmin()]
+        assert float(latent_activation("soft_threshold", 0.7)(torch.tensor(z))) == pytest.approx(float(best), abs=1e-4)
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(ValueError, match="unknown activation 'firm_threshold'"):
+        latent_activation("firm_threshold", 0.1)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from ae_lightning.nn.batch_statistics import frozen_running_statistics, running_statistics_in_use
+from ae_lightning.nn.modes import frozen_running_statistics, running_statistics_in_use
 
 
 @pytest.fixture
