@@ -5,7 +5,7 @@ The public names are imported when first used, so that `import ae_lightning` cos
 
 import importlib
 
-__version__ = "0.1.0"
+from ae_lightning.version import __version__
 
 _HOMES = {
     "Autoencoder": "models.base",

@@ -11,7 +11,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import ae_lightning.data  # noqa: F401 - makes the data modules known by their short names
-from ae_lightning import __version__
 from ae_lightning.callbacks.decoder_norm import DecoderNorm  # noqa: F401 - known by its short name
 from ae_lightning.callbacks.feature_recovery import FeatureRecovery
 from ae_lightning.callbacks.figures import Figures  # noqa: F401 - known by its short name
@@ -56,6 +55,7 @@ from ae_lightning.models import variants
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import read_checkpoint
 from ae_lightning.run import Run
+from ae_lightning.version import __version__
 
 CALLBACKS: dict[str, type[Callback]] = {
     "checkpoint": ModelCheckpoint,

@@ -11,9 +11,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ae_lightning import __version__, safe_mode
+from ae_lightning import safe_mode
 from ae_lightning.errors import EndedByFirst, Stopped, UserError
 from ae_lightning.parser_errors import is_wrapped, reason_of
+from ae_lightning.version import __version__
 
 COMMANDS = {
     "configs": ("ae_lightning.cli.configs", "List the packaged experiments with a line each."),

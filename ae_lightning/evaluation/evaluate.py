@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import ae_lightning
 from ae_lightning.callbacks.weight_statistics import weight_statistics
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
@@ -22,6 +21,7 @@ from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.checks import check_shape
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.run import Run
+from ae_lightning.version import __version__
 
 
 def evaluate(model: Autoencoder, data: AutoencoderDataModule) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def versions() -> dict[str, str]:
     import sklearn
 
     return {
-        "ae_lightning": ae_lightning.__version__,
+        "ae_lightning": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "lightning": lightning.__version__,

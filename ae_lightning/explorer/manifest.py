@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import ae_lightning
 from ae_lightning.analysis.importance import order
 from ae_lightning.explorer.blocks import Blocks
 from ae_lightning.explorer.history import Moment, final_moment, history, moments_with
@@ -33,6 +32,7 @@ from ae_lightning.explorer.statistics import UnitStatistics, importances, top_sa
 from ae_lightning.models.checkpoint import load_autoencoder, read_checkpoint
 from ae_lightning.report.history import loss_history
 from ae_lightning.run import Run
+from ae_lightning.version import __version__
 
 FORMAT = "ae_lightning.explorer"
 SCHEMA = 1
@@ -122,7 +122,7 @@ class Content:
         return {
             "format": FORMAT,
             "schema": SCHEMA,
-            "version": ae_lightning.__version__,
+            "version": __version__,
             "title": f"{folder.parent.name}/{folder.name}{self._which()}",
             "variant": type(self.model).__name__,
             "data": self.data.description,

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-import ae_lightning
 from ae_lightning.errors import CheckpointError, ConfigError
 from ae_lightning.files import write_bytes
 from ae_lightning.models.checkpoint_state import check_form, check_weights
 from ae_lightning.parser_errors import denied_in, reason_of
 from ae_lightning.safe_mode import refusal, refuse_unsafe
+from ae_lightning.version import __version__
 
 if TYPE_CHECKING:
     from ae_lightning.models.base import Autoencoder
@@ -33,7 +33,7 @@ def stamp_identity(model: "Autoencoder", checkpoint: dict[str, Any]) -> None:
     kind = type(model)
     checkpoint["autoencoder"] = {
         "class_path": f"{kind.__module__}.{kind.__qualname__}",
-        "version": ae_lightning.__version__,
+        "version": __version__,
     }
     stored = checkpoint.get("hyper_parameters", {})
     native = {name: _native(value) for name, value in stored.items()}
