@@ -21,7 +21,7 @@ from ae_lightning.analysis.latent_space import (
     sample,
 )
 from ae_lightning.data.base import AutoencoderDataModule
-from ae_lightning.data.in_memory import Batch, InMemoryDataset
+from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.modes import evaluation_mode
@@ -36,6 +36,7 @@ from ae_lightning.plots.layers import feature_maps, layer_activations
 from ae_lightning.plots.reconstructions import reconstruction_strip
 from ae_lightning.plots.scatter import code_scatter
 from ae_lightning.plots.tiles import viewable_shape
+from ae_lightning.training.batch import Batch
 
 MOST_CODES = 10_000
 """How many samples are encoded at most, of the training and of the test set, to say how codes are distributed."""

@@ -11,8 +11,8 @@ from ae_lightning.callbacks.observing import log_now, observing
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.models.base import Autoencoder
-from ae_lightning.models.epoch_means import EpochMeans
 from ae_lightning.nn.precision import like_weights
+from ae_lightning.training.epoch_means import EpochMeans
 
 # Beyond this it is no passing hill: a learning rate is too high.
 _FAR_WORSE = 10.0

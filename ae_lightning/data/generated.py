@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.utils.data import SequentialSampler
 
 from ae_lightning.data.base import AutoencoderDataModule, Sets, run_seed
-from ae_lightning.data.in_memory import Batch, InMemoryDataset
+from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.data.loader import EpochCount, ResumableLoader, seeded_generator
 from ae_lightning.errors import ConfigError
+from ae_lightning.training.batch import Batch
 
 # Streams of random numbers for a seed of the data; the sets take the three after this one.
 _TRAINING = 0

@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ae_lightning.errors import DataError
-
-Batch = tuple[Tensor, Tensor]
+from ae_lightning.training.batch import Batch
 
 # A larger set is hashed by evenly spaced rows: hashing takes about a second per gigabyte.
 HASH_WHOLE = 256 * 2**20

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 
-from ae_lightning.data.in_memory import Batch, InMemoryDataset
+from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import ConfigError, DataError
+from ae_lightning.training.batch import Batch
 
 
 def seeded_generator(*seeds: int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ae_lightning.data.generated import GeneratedDataModule
-from ae_lightning.data.in_memory import Batch
 from ae_lightning.errors import ConfigError
 from ae_lightning.per_feature import PerFeature, per_feature
+from ae_lightning.training.batch import Batch
 
 Magnitude = Literal["uniform", "normal"]
 """How large a present feature is: uniform on [0, 1], or the magnitude of a standard normal number."""

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ae_lightning.data.in_memory import Batch
 from ae_lightning.data.sparse_features import SparseFeaturesDataModule
 from ae_lightning.data.toy_training import ToyTraining
 from ae_lightning.errors import CheckpointError, ConfigError, DataError, Notice
@@ -20,6 +19,7 @@ from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.nn.affine import affine
 from ae_lightning.per_feature import PerFeature, per_feature
+from ae_lightning.training.batch import Batch
 from ae_lightning.yaml_file import read_settings
 
 

@@ -15,7 +15,8 @@ import torch
 from ae_lightning.data.generated import GeneratedLoader
 from ae_lightning.data.sparse_features import SparseFeaturesDataModule
 from ae_lightning.errors import CheckpointError, DataError
-from ae_lightning.models.checkpoint import load_autoencoder, stamp_identity, write_checkpoint
+from ae_lightning.models.checkpoint import load_autoencoder, write_checkpoint
+from ae_lightning.models.identity import stamp_identity
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.per_feature import PerFeature
 

@@ -18,9 +18,9 @@ from ae_lightning.evaluation.latents import LatentMeter, recovery
 from ae_lightning.files import write_json
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import load_autoencoder
-from ae_lightning.models.checks import check_shape
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.run import Run
+from ae_lightning.training.checks import check_shape
 from ae_lightning.version import __version__
 
 

@@ -13,8 +13,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
-from ae_lightning.models.checkpoint import stamp_identity
-from ae_lightning.models.checks import (
+from ae_lightning.models.identity import stamp_identity
+from ae_lightning.training.batch import Batch
+from ae_lightning.training.checks import (
     check_finite,
     check_range,
     check_shape,
@@ -23,18 +24,12 @@ from ae_lightning.models.checks import (
     require_finite_rate,
     require_trainable,
 )
-from ae_lightning.models.constructor import outermost_constructor
-from ae_lightning.models.epoch_means import EpochMeans
-from ae_lightning.models.learning_rate import LearningRate
-from ae_lightning.models.restore import write_back
-from ae_lightning.models.sizes import Sizes
-from ae_lightning.models.training_row import NumberedRows, log_training_row
-
-Batch = tuple[Tensor, Tensor]
-"""(x, y): samples (batch, *input_shape), and labels, true features, or an empty tensor.
-
-Where each instance of a population has samples of its own, x is (batch, instances, *input_shape).
-"""
+from ae_lightning.training.constructor import outermost_constructor
+from ae_lightning.training.epoch_means import EpochMeans
+from ae_lightning.training.learning_rate import LearningRate
+from ae_lightning.training.restore import write_back
+from ae_lightning.training.rows import NumberedRows, log_training_row
+from ae_lightning.training.sizes import Sizes
 
 
 class AutoencoderOutput(NamedTuple):

@@ -1,4 +1,4 @@
-"""Checkpoints that know their class: how they are marked, and how they are opened again."""
+"""Checkpoints that know their class: how they are written, read, and turned into a model again."""
 
 import importlib
 import inspect
@@ -6,56 +6,16 @@ import io
 import pickle
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 
 from ae_lightning.errors import CheckpointError, ConfigError
 from ae_lightning.files import write_bytes
+from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint_state import check_form, check_weights
 from ae_lightning.parser_errors import denied_in, reason_of
 from ae_lightning.safe_mode import refusal, refuse_unsafe
-from ae_lightning.version import __version__
-
-if TYPE_CHECKING:
-    from ae_lightning.models.base import Autoencoder
-
-_PLAIN = (bool, int, float, str, type(None))
-
-
-def stamp_identity(model: "Autoencoder", checkpoint: dict[str, Any]) -> None:
-    """Write the model's class into the checkpoint, and keep only hyper-parameters that load without pickled code.
-
-    Lightning keeps the class path only for models made by its command line, and would try to pickle a Python
-    caller's optimizer function.
-    """
-    kind = type(model)
-    checkpoint["autoencoder"] = {
-        "class_path": f"{kind.__module__}.{kind.__qualname__}",
-        "version": __version__,
-    }
-    stored = checkpoint.get("hyper_parameters", {})
-    native = {name: _native(value) for name, value in stored.items()}
-    checkpoint["hyper_parameters"] = {name: value for name, value in native.items() if _is_plain(value)}
-
-
-def _native(value: Any) -> Any:
-    """The value with numpy's numbers, as a sweep may give, turned into Python's."""
-    if isinstance(value, dict):
-        return {key: _native(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        copies = [_native(inner) for inner in value]
-        return tuple(copies) if isinstance(value, tuple) else copies
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(_is_plain(v) for v in value.values())
-    if isinstance(value, (list, tuple)):
-        return all(_is_plain(v) for v in value)
-    return isinstance(value, _PLAIN)
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
@@ -107,14 +67,12 @@ def _checkpoints_near(path: Path) -> list[str]:
     return sorted(p.name for p in path.parent.glob("*.ckpt")) if path.parent.is_dir() else []
 
 
-def checkpoint_class(checkpoint: dict[str, Any]) -> type["Autoencoder"]:
+def checkpoint_class(checkpoint: dict[str, Any]) -> type[Autoencoder]:
     """Return the class that a checkpoint read by `read_checkpoint` belongs to.
 
     Raises:
         CheckpointError: The class cannot be imported any more, or is none of an autoencoder.
     """
-    from ae_lightning.models.base import Autoencoder
-
     class_path = checkpoint["autoencoder"]["class_path"]
     try:
         kind = import_class(class_path)
@@ -131,7 +89,7 @@ def checkpoint_class(checkpoint: dict[str, Any]) -> type["Autoencoder"]:
     return kind
 
 
-def import_class(class_path: str) -> type["Autoencoder"]:
+def import_class(class_path: str) -> type[Autoencoder]:
     """Import a class by its dotted path; the same class may be known by several.
 
     Raises:
@@ -148,7 +106,7 @@ def model_settings(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in hyper_parameters.items() if not name.startswith("_")}
 
 
-def load_autoencoder(path: str | Path, **overrides: Any) -> "Autoencoder":
+def load_autoencoder(path: str | Path, **overrides: Any) -> Autoencoder:
     """Load the variant that a checkpoint or a run's folder holds, in evaluation mode on the CPU.
 
     Its weights are in float32, which holds those of half precision exactly, or in float64 if they were trained so.
@@ -180,7 +138,7 @@ def load_autoencoder(path: str | Path, **overrides: Any) -> "Autoencoder":
     return model.eval()
 
 
-def _build(kind: type["Autoencoder"], settings: dict[str, Any]) -> "Autoencoder":
+def _build(kind: type[Autoencoder], settings: dict[str, Any]) -> Autoencoder:
     # The command line stores optimizers as {class_path, init_args}; its own parser turns them into callables.
     from lightning.pytorch.cli import instantiate_module
 

@@ -3,15 +3,13 @@
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ae_lightning.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from ae_lightning.models.base import Autoencoder
+from ae_lightning.models.base import Autoencoder
 
 # What optimizers keep for each parameter in its own shape. Fused ones read it without looking at its shape, beyond its
 # end if need be.
@@ -22,7 +20,7 @@ _LIKE_PARAMETER = {
 _RESUMED = ("global_step", "epoch", "loops", "callbacks", "optimizer_states", "pytorch-lightning_version")
 
 
-def check_weights(model: "Autoencoder", checkpoint: Mapping[str, Any], path: Path) -> None:
+def check_weights(model: Autoencoder, checkpoint: Mapping[str, Any], path: Path) -> None:
     """Check that the weights in a checkpoint have the names and shapes of a model's.
 
     Raises:
@@ -47,7 +45,7 @@ def _first_difference(stored: Mapping[str, Tensor], own: Mapping[str, Tensor]) -
     return ""
 
 
-def check_training_state(model: "Autoencoder", checkpoint: Mapping[str, Any], path: Path) -> None:
+def check_training_state(model: Autoencoder, checkpoint: Mapping[str, Any], path: Path) -> None:
     """Check that training can go on from a checkpoint.
 
     Raises:

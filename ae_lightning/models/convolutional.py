@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ae_lightning.models.base import Autoencoder
-from ae_lightning.models.checks import require_images, require_positive
 from ae_lightning.nn.activations import ActivationName, activation, activation_range
 from ae_lightning.nn.conv import Downsampling, DownStage, Size, Upsampling, doubling, sizes_through, smallest_side
+from ae_lightning.training.checks import require_images, require_positive
 
 
 class ConvolutionalAutoencoder(Autoencoder):

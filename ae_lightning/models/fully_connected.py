@@ -5,9 +5,9 @@ from typing import Any
 from torch import Tensor
 
 from ae_lightning.models.base import Autoencoder
-from ae_lightning.models.checks import require_fraction, require_positive
 from ae_lightning.nn.activations import ActivationName, activation_range
 from ae_lightning.nn.mlp import MLP
+from ae_lightning.training.checks import require_fraction, require_positive
 
 
 class FullyConnectedAutoencoder(Autoencoder):

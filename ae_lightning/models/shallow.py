@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ae_lightning.models.base import Autoencoder
-from ae_lightning.models.checks import require_positive
-from ae_lightning.models.restore import require_fit
 from ae_lightning.nn.activations import ActivationName
 from ae_lightning.nn.dictionary import Dictionary
+from ae_lightning.training.checks import require_positive
+from ae_lightning.training.restore import require_fit
 
 
 def dictionary_for(

@@ -8,7 +8,6 @@ from torch import Tensor
 from ae_lightning.errors import ConfigError
 from ae_lightning.losses.sparsity import SparsityPenaltyName, sparsity_penalty
 from ae_lightning.models.base import Autoencoder, AutoencoderOutput
-from ae_lightning.models.checks import require_not_negative, require_positive, require_probability
 from ae_lightning.nn.activations import ActivationName, LatentActivationName, activation_range
 from ae_lightning.nn.activations import latent_activation as make_latent_activation
 from ae_lightning.nn.isometry import relaxed_distortion
@@ -16,6 +15,7 @@ from ae_lightning.nn.linear import TiedLinear, UnitNormLinear
 from ae_lightning.nn.mlp import MLP
 from ae_lightning.nn.modes import running_statistics_in_use
 from ae_lightning.nn.recompute import recomputed
+from ae_lightning.training.checks import require_not_negative, require_positive, require_probability
 
 UnitNorm = Literal["none", "forward"]
 """Whether a decoder's layers use their basis vectors as they are, or divided by their norm."""

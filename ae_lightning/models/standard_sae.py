@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from ae_lightning.analysis.centers import geometric_median
-from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.losses.sparsity import l1
 from ae_lightning.models.base import AutoencoderOutput
-from ae_lightning.models.checks import require_not_negative
 from ae_lightning.models.shallow import ShallowAutoencoder, dictionary_for
 from ae_lightning.nn.dictionary import DictionaryInit
+from ae_lightning.training.checks import require_not_negative
+from ae_lightning.training.samples import first_training_samples
 
 Center = Literal["zero", "mean", "geometric_median"]
 """Where the decoder's bias starts: at zero, or in the middle of the training samples."""
@@ -82,9 +82,9 @@ class StandardSAE(ShallowAutoencoder):
     def setup(self, stage: str) -> None:
         """Put the decoder's bias into the middle of the training samples, if it is to start there."""
         if stage == "fit" and self.center != "zero":
-            data = self.trainer.datamodule  # type: ignore[attr-defined]
-            if isinstance(data, AutoencoderDataModule):
-                self.center_on(self.flatten(data.train_set.take(_SAMPLES_FOR_CENTER)[0]))
+            samples = first_training_samples(self.trainer, _SAMPLES_FOR_CENTER)
+            if samples is not None:
+                self.center_on(self.flatten(samples))
 
     @torch.no_grad()
     def center_on(self, x: Tensor) -> None:

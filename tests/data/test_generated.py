@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ae_lightning.data.generated import GeneratedDataModule, GeneratedLoader
-from ae_lightning.data.in_memory import Batch
 from ae_lightning.errors import ConfigError
+from ae_lightning.training.batch import Batch
 
 
 class Uniform(GeneratedDataModule):

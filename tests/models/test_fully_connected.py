@@ -6,8 +6,8 @@ from torch import nn
 from ae_lightning.cli.configs import packaged
 from ae_lightning.data.digits import DigitsDataModule
 from ae_lightning.errors import ConfigError
-from ae_lightning.models.checks import require_clippable
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
+from ae_lightning.training.checks import require_clippable
 
 
 def test_it_is_the_mirrored_stack_written_out():

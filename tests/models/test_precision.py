@@ -19,9 +19,9 @@ from ae_lightning.evaluation.errors import model_errors
 from ae_lightning.evaluation.latents import LatentMeter
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import load_autoencoder
-from ae_lightning.models.epoch_means import EpochMeans
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.nn.precision import at_least_float32, like_weights
+from ae_lightning.training.epoch_means import EpochMeans
 
 PATHS = sorted((Path(__file__).parents[2] / "configs" / "model").glob("*.yaml"))
 

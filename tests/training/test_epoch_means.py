@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ae_lightning.models.epoch_means import EpochMeans
+from ae_lightning.training.epoch_means import EpochMeans
 
 
 def values(**named: float) -> dict[str, torch.Tensor]:

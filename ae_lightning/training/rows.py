@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from ae_lightning.models.learning_rate import LearningRate
+from ae_lightning.training.learning_rate import LearningRate
 
 
 class NumberedRows(LightningModule):
