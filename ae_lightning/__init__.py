@@ -25,7 +25,7 @@ _HOMES = {
     "ResampleDeadLatents": "callbacks.resampling",
     "Schedule": "callbacks.schedule",
     "WeightSnapshots": "callbacks.snapshots",
-    "Run": "run",
+    "Run": "run.run",
     "evaluate": "evaluation",
     "UserError": "errors",
 }

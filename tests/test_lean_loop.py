@@ -27,7 +27,7 @@ from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.callbacks.throughput import Throughput
 from ae_lightning.data.digits import DigitsDataModule
 from ae_lightning.lean_loop import LeanEpochLoop, use_lean_loop
-from ae_lightning.loggers import run_loggers
+from ae_lightning.run.loggers import run_loggers
 
 # 1,293 digits in batches of 64: 21 steps an epoch.
 STEPS = 21

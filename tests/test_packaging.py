@@ -47,7 +47,7 @@ def test_an_unknown_name(name: str) -> None:
 
 
 def test_importing_a_submodule_by_its_name() -> None:
-    assert importlib.import_module("ae_lightning.run").Run is ae_lightning.Run
+    assert importlib.import_module("ae_lightning.run.run").Run is ae_lightning.Run
 
 
 @CHECKOUT

@@ -90,3 +90,15 @@ def frobenius_norm(weight: Any) -> Tensor:
         ValueError: If ``weight`` is empty or has fewer than two dimensions.
     """
     return torch.linalg.matrix_norm(_as_matrix(weight))
+
+
+def weight_statistics(encoder_vectors: Tensor, decoder_vectors: Tensor) -> dict[str, float]:
+    """Effective rank and Frobenius norm of two matrices (…, latent, input), by the names that they are logged under.
+
+    With leading instances, means over them.
+    """
+    statistics: dict[str, float] = {}
+    for side, vectors in (("encoder", encoder_vectors.detach()), ("decoder", decoder_vectors.detach())):
+        statistics[f"weights/{side}_effective_rank"] = float(effective_rank(vectors).mean())
+        statistics[f"weights/{side}_norm"] = float(frobenius_norm(vectors).mean())
+    return statistics

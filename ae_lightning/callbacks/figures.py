@@ -26,8 +26,8 @@ from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError, Notice, UserError
 from ae_lightning.files import replacing
 from ae_lightning.gallery import Gallery
-from ae_lightning.loggers import write_pictures
 from ae_lightning.models.base import Autoencoder
+from ae_lightning.run.loggers import write_pictures
 
 _DPI = 110
 # The projector reads a sprite of at most this many pixels a side.

@@ -10,12 +10,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from ae_lightning.callbacks.observing import observing
 from ae_lightning.callbacks.schedule import Clock, Schedule
 from ae_lightning.data.base import AutoencoderDataModule
-from ae_lightning.loggers import write_pictures
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.nn.precision import like_weights
 from ae_lightning.plots.reconstructions import reconstruction_tile
 from ae_lightning.plots.tiles import as_images, tile, to_rgb_signed, viewable_shape
+from ae_lightning.run.loggers import write_pictures
 from ae_lightning.training.checks import check_shape
 
 

@@ -5,7 +5,6 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import Strategy
@@ -23,14 +22,10 @@ from ae_lightning.callbacks.observing import log_now, observing
 from ae_lightning.callbacks.schedule import RunLength
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.loader import seeded_generator
-from ae_lightning.errors import ConfigError, Notice, RunFolderError
-from ae_lightning.files import write_text
-from ae_lightning.loggers import read_rows
+from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.run.tables import append_resampled, drop_resampled_later_than
 
-TABLE_NAME = "resampling.csv"
-
-_COLUMNS = ("step", "instance", "latent")
 _SCALES = {"simple": 0.5, "anthropic": 0.2}
 
 
@@ -139,7 +134,7 @@ class ResampleDeadLatents(Callback):
         folder = trainer.log_dir  # to be asked on all processes at once
         if folder is not None and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._folder = Path(folder)
-            _drop_later_than(self._folder, trainer.global_step)
+            drop_resampled_later_than(self._folder, trainer.global_step)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
         """Count, in a window; at its end, resample."""
@@ -212,7 +207,7 @@ class ResampleDeadLatents(Callback):
             write_latents(module, dead, trainer.strategy.broadcast(new))
             forget_moments(trainer.optimizers, module.latent_axes, dead)
             if self._folder is not None:
-                _append(self._folder, trainer.global_step, dead)
+                append_resampled(self._folder, trainer.global_step, dead)
         log_now(trainer, {"resampling/latents": float(many)})
 
     def _new_weights(self, trainer: Trainer, module: ShallowAutoencoder, dead: Tensor) -> NewWeights:
@@ -236,40 +231,3 @@ def _require_rectified_dictionary(module: LightningModule) -> None:
             f"ResampleDeadLatents needs a code that is zero where a latent does not fire, as with ReLU, but that of "
             f"{name} is not: set --model.activation relu, or take it out of trainer.callbacks"
         )
-
-
-# --- the table of what was resampled -----------------------------------------------------------------------------
-
-
-def read_resampled(folder: Path) -> dict[str, np.ndarray]:
-    """Columns step, instance and latent of a run's `resampling.csv`, whole numbers; empty where nothing was resampled.
-
-    The instance of a model without instances is 0.
-
-    Raises:
-        RunFolderError: The table is damaged.
-    """
-    path = folder / TABLE_NAME
-    try:
-        rows = read_rows(path)
-        return {name: np.array([int(row[name]) for row in rows], dtype=np.int64) for name in _COLUMNS}
-    except (KeyError, ValueError, OverflowError) as error:
-        raise RunFolderError(f"{path} is damaged ({error})") from error
-
-
-def _append(folder: Path, step: int, dead: Tensor) -> None:
-    places = dead.reshape(-1, dead.shape[-1]).nonzero().tolist()
-    old = np.stack(list(read_resampled(folder).values()), axis=1).tolist()
-    _write(folder, [*old, *([step, *place] for place in places)])
-
-
-def _drop_later_than(folder: Path, step: int) -> None:
-    """Remove the rows of steps that a resumed run walks through again."""
-    rows = np.stack(list(read_resampled(folder).values()), axis=1)
-    if (rows[:, 0] > step).any():
-        _write(folder, rows[rows[:, 0] <= step].tolist())
-
-
-def _write(folder: Path, rows: list[list[int]]) -> None:
-    lines = (",".join(map(str, row)) for row in rows)
-    write_text(folder / TABLE_NAME, "\n".join([",".join(_COLUMNS), *lines]) + "\n")

@@ -7,11 +7,9 @@ import safetensors.torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ae_lightning.callbacks.schedule import Clock, Schedule, moment_of
-from ae_lightning.errors import RunFolderError
-from ae_lightning.files import read_json, write_bytes, write_json
+from ae_lightning.files import write_bytes, write_json
 from ae_lightning.models.base import Autoencoder
-
-INDEX_NAME = "index.json"
+from ae_lightning.run.snapshots import INDEX_NAME, read_index
 
 
 class WeightSnapshots(Callback):
@@ -75,19 +73,3 @@ class WeightSnapshots(Callback):
         self._index = [entry for entry in self._index if entry["step"] != moment["step"]]
         self._index.append({**moment, "file": name})
         write_json(self._folder / INDEX_NAME, self._index)
-
-
-def read_index(folder: Path) -> list[dict[str, Any]]:
-    """Entries of a snapshot folder in order of steps; empty where there are none yet.
-
-    Raises:
-        RunFolderError: The index is damaged, or names a file elsewhere.
-    """
-    path = folder / INDEX_NAME
-    entries = read_json(path, list) if path.is_file() else []
-    for entry in entries:
-        # A file of another folder is nothing that a run has written, and none that a stranger's index may have read.
-        whole = isinstance(entry, dict) and isinstance(entry.get("step"), int) and isinstance(entry.get("file"), str)
-        if not whole or Path(entry["file"]).name != entry["file"]:
-            raise RunFolderError(f"{path} is damaged (an entry names no step, or no file beside it: {entry})")
-    return entries

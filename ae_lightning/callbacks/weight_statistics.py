@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ae_lightning.analysis.spectrum import effective_rank, frobenius_norm
+from ae_lightning.analysis.spectrum import weight_statistics
 from ae_lightning.callbacks.observing import log_now
 from ae_lightning.callbacks.schedule import Clock, Schedule
 from ae_lightning.models.shallow import ShallowAutoencoder
@@ -42,14 +42,4 @@ class WeightStatistics(Callback):
     def _measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._measured_step = trainer.global_step
         if isinstance(pl_module, ShallowAutoencoder) and trainer.is_global_zero:
-            log_now(trainer, weight_statistics(pl_module))
-
-
-def weight_statistics(model: ShallowAutoencoder) -> dict[str, float]:
-    """Effective rank and Frobenius norm of encoder and decoder by logged name; with instances, means over them."""
-    sides = {"encoder": model.encoder_vectors.detach(), "decoder": model.decoder_vectors.detach()}
-    statistics: dict[str, float] = {}
-    for side, vectors in sides.items():
-        statistics[f"weights/{side}_effective_rank"] = float(effective_rank(vectors).mean())
-        statistics[f"weights/{side}_norm"] = float(frobenius_norm(vectors).mean())
-    return statistics
+            log_now(trainer, weight_statistics(pl_module.encoder_vectors, pl_module.decoder_vectors))

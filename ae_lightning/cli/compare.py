@@ -16,7 +16,7 @@ from ae_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
     from ae_lightning.report.compare import Comparison, Group, Row
-    from ae_lightning.run import Run
+    from ae_lightning.run.run import Run
 
 TABLE, FIGURE = "compare.csv", "compare.png"
 
@@ -65,7 +65,7 @@ def find_runs(paths: Sequence[Path]) -> "list[Run]":
         ConfigError: There are fewer than two, or one is there twice.
         RunFolderError: A path is no folder, or there is no run in it.
     """
-    from ae_lightning.run import Run
+    from ae_lightning.run.run import Run
 
     folders = [folder for path in paths for folder in _runs_below(path) or [path]]
     runs = [Run.load(folder) for folder in folders]

@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     from ae_lightning.explorer.export import export
     from ae_lightning.explorer.manifest import MOST_SAMPLES
     from ae_lightning.files import write_text
-    from ae_lightning.report.readable import ReadableRun
+    from ae_lightning.run.readable import ReadableRun
 
     if options.samples > MOST_SAMPLES:
         raise ConfigError(f"--samples is {options.samples:,}; it must be at most {MOST_SAMPLES:,}")

@@ -23,7 +23,6 @@ from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.callbacks.throughput import Throughput
 from ae_lightning.callbacks.weight_statistics import WeightStatistics  # noqa: F401 - known by its short name
-from ae_lightning.cli import run_folder
 from ae_lightning.cli.checkpoint_files import with_checkpoint_files
 from ae_lightning.cli.config_files import check_files, names_data
 from ae_lightning.cli.configs import resolve_names
@@ -50,11 +49,12 @@ from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError, EndedByFirst, Stopped
 from ae_lightning.evaluation import describe, evaluate_run
 from ae_lightning.lean_loop import use_lean_loop
-from ae_lightning.loggers import run_loggers
 from ae_lightning.models import variants
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import read_checkpoint
-from ae_lightning.run import Run
+from ae_lightning.run import place
+from ae_lightning.run.loggers import run_loggers
+from ae_lightning.run.run import Run
 from ae_lightning.version import __version__
 
 CALLBACKS: dict[str, type[Callback]] = {
@@ -75,7 +75,7 @@ class AutoencoderCLI(LightningCLI):
     """
 
     def __init__(self, arguments: list[str]) -> None:
-        self._place: run_folder.Place | None = None
+        self._place: place.Place | None = None
         self._checkpoint: dict[str, Any] | None = None
         self._save_on_stop = SaveOnStop()
         super().__init__(
@@ -167,7 +167,7 @@ class AutoencoderCLI(LightningCLI):
             extra = [PredictionWriter(self._predictions_file(), str(self._get(self.config, "ckpt_path")))]
         elif self.subcommand == "fit":
             if config.logger in (None, True) and not config.fast_dev_run:
-                self._place = self._choose_place(Path(config.default_root_dir or ".") / run_folder.ROOT_NAME)
+                self._place = self._choose_place(Path(config.default_root_dir or ".") / place.ROOT_NAME)
                 step = self._checkpoint["global_step"] if self._checkpoint else None
                 kwargs["logger"] = run_loggers(self._place.folder, step)
         elif config.logger is None:
@@ -255,15 +255,15 @@ class AutoencoderCLI(LightningCLI):
         path = self._get(self.config, "ckpt_path")
         if not path:
             raise ConfigError(_NO_CHECKPOINT)
-        return run_folder.predictions_of(Path(path))
+        return place.predictions_of(Path(path))
 
-    def _choose_place(self, root: Path) -> run_folder.Place:
+    def _choose_place(self, root: Path) -> place.Place:
         path = self._get(self.config, "ckpt_path")
-        if path and run_folder.continues_in_place(Path(path)):
-            place = run_folder.Place.of_interrupted_run(Path(path).parent.parent)
-            require_readable(place.folder)
-            return place
-        return run_folder.Place.of_new_run(root, self._experiment())
+        if path and place.continues_in_place(Path(path)):
+            interrupted = place.Place.of_interrupted_run(Path(path).parent.parent)
+            require_readable(interrupted.folder)
+            return interrupted
+        return place.Place.of_new_run(root, self._experiment())
 
     def _discard_new_folder(self) -> None:
         if self._place is not None:
@@ -271,9 +271,9 @@ class AutoencoderCLI(LightningCLI):
 
     def _experiment(self) -> str:
         if name := self._get(self.config, "experiment"):
-            return run_folder.checked_name(name)
+            return place.checked_name(name)
         configs = [Path(str(path)) for path in self._get(self.config, "config") or [] if path]
-        return run_folder.experiment_of(configs) or type(self.model).__name__
+        return place.experiment_of(configs) or type(self.model).__name__
 
     def _parse_ckpt_path(self) -> None:
         # Lightning would let the checkpoint's settings silently win over those asked for.
@@ -306,7 +306,7 @@ def main(arguments: list[str]) -> int:
     try:
         AutoencoderCLI(prepare(arguments))
     finally:
-        run_folder.let_go()
+        place.let_go()
     return 0
 
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ae_lightning.cli.run_folder import run_of
 from ae_lightning.errors import RunFolderError
-from ae_lightning.run import Run
+from ae_lightning.run.place import run_of
+from ae_lightning.run.run import Run
 
 
 def open_run(path: Path, otherwise: str = "name a run's folder, or a checkpoint in one") -> tuple[Run, Path]:

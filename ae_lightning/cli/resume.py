@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from ae_lightning.cli.run_folder import run_of
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import checkpoint_class, import_class, model_settings, read_checkpoint
 from ae_lightning.models.checkpoint_state import check_training_state, check_weights
-from ae_lightning.run import Run
+from ae_lightning.run.place import run_of
+from ae_lightning.run.run import Run
 
 
 def with_run_config(arguments: list[str]) -> list[str]:

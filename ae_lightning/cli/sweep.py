@@ -100,7 +100,7 @@ def _jobs(text: str) -> int:
 
 
 def _default_folder(options: Sequence[str], names: Sequence[str], settled: "Settled") -> Path:
-    from ae_lightning.cli.run_folder import ROOT_NAME
+    from ae_lightning.run.place import ROOT_NAME
 
     root = Path(settled.settings.get("trainer", {}).get("default_root_dir") or ".") / ROOT_NAME
     files = config_files(list(options))

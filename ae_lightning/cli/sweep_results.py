@@ -13,7 +13,7 @@ from rich.table import Table
 from ae_lightning.cli.sweep_grid import text_of
 from ae_lightning.files import write_text
 from ae_lightning.plots.sweep import SweepPoint, mean_and_spread
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 TABLE = "sweep.csv"
 

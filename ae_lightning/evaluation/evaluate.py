@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ae_lightning.callbacks.weight_statistics import weight_statistics
+from ae_lightning.analysis.spectrum import weight_statistics
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import Notice, RunFolderError
@@ -19,7 +19,7 @@ from ae_lightning.files import write_json
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 from ae_lightning.training.checks import check_shape
 from ae_lightning.version import __version__
 
@@ -140,7 +140,9 @@ def _measure(model: Autoencoder, data: AutoencoderDataModule) -> tuple[dict[str,
         "pca_components": baselines.components,
         "latents": latents.statistics(),
         "recovery": recovery(model, data),
-        "weights": weight_statistics(model) if isinstance(model, ShallowAutoencoder) else {},
+        "weights": weight_statistics(model.encoder_vectors, model.decoder_vectors)
+        if isinstance(model, ShallowAutoencoder)
+        else {},
         "versions": versions(),
     }
     return results, latents

@@ -18,7 +18,7 @@ from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.sparse import SparseAutoencoder
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.nn.precision import like_weights
-from ae_lightning.run import LATENT_COLUMNS
+from ae_lightning.run.tables import LATENT_COLUMNS
 
 # A convolutional code of more values than this, each a place in a map, gets no row for each.
 _MOST_VALUES = 10_000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ae_lightning.explorer.manifest import Choice, Content
 from ae_lightning.explorer.page import inlined
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 
 def _ignore(note: str) -> None:

@@ -15,8 +15,8 @@ from ae_lightning.explorer.network import Network, dense_layers
 from ae_lightning.explorer.quantize import Rounded, round_earlier, round_final
 from ae_lightning.explorer.statistics import importances
 from ae_lightning.models.base import Autoencoder
-from ae_lightning.report.codes import chosen_moments
-from ae_lightning.run import Run
+from ae_lightning.run.codes import chosen_moments
+from ae_lightning.run.run import Run
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ from ae_lightning.explorer.samples import (
 )
 from ae_lightning.explorer.statistics import UnitStatistics, importances, top_samples, unit_statistics
 from ae_lightning.models.checkpoint import load_autoencoder, read_checkpoint
-from ae_lightning.report.history import loss_history
-from ae_lightning.run import Run
+from ae_lightning.run.history import loss_history
+from ae_lightning.run.run import Run
 from ae_lightning.version import __version__
 
 FORMAT = "ae_lightning.explorer"

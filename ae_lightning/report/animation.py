@@ -9,9 +9,9 @@ from torch import Tensor
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.plots.features import TrainingFrames, limit_of
-from ae_lightning.report.codes import at_snapshots, chosen_moments
 from ae_lightning.report.plane import directions, hidden_states, reconstructed, shown, true_directions
-from ae_lightning.run import Run
+from ae_lightning.run.codes import at_snapshots, chosen_moments
+from ae_lightning.run.run import Run
 
 _DOTS = 120
 # Of a dozen instances so many are 4 MB as a page.

@@ -13,7 +13,7 @@ from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.files import write_json
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 FILE_NAME = "baselines.json"
 

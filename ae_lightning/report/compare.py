@@ -17,7 +17,7 @@ import numpy as np
 from ae_lightning.errors import ConfigError
 from ae_lightning.files import write_text
 from ae_lightning.plots.compare import VALIDATION_LOSS
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 Row = dict[str, Any]
 

@@ -12,7 +12,7 @@ from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.plots.contributions import contribution_bars, contribution_images
-from ae_lightning.report.codes import by_instance, decode, encode
+from ae_lightning.run.codes import by_instance, decode, encode
 
 _MOST_BARS = 64
 

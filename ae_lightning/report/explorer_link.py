@@ -9,7 +9,7 @@ from ae_lightning.errors import ConfigError
 from ae_lightning.explorer.network import dense_layers
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.report.page import Link, Section
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 EXPLORER = "explorer.html"
 

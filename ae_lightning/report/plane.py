@@ -11,7 +11,7 @@ from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.toy_model import ToyModel
-from ae_lightning.report.codes import by_instance, decode, encode, first_batches
+from ae_lightning.run.codes import by_instance, decode, encode, first_batches
 
 
 def has_plane(model: Autoencoder) -> bool:

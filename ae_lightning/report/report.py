@@ -20,14 +20,14 @@ from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.plots.training import Curve, training_summary
 from ae_lightning.report.baselines import random_encoder
 from ae_lightning.report.findings import findings
-from ae_lightning.report.history import loss_formula, loss_history
 from ae_lightning.report.overview import error_table, latent_table, probe_table, settings_table
 from ae_lightning.report.page import Picture, Section
-from ae_lightning.report.readable import ReadableRun
 from ae_lightning.report.reading import TITLES_AND_READINGS
 from ae_lightning.report.sparsity import SparsityFigures
 from ae_lightning.report.weights import UNITS, WeightFigures
-from ae_lightning.run import Run
+from ae_lightning.run.history import loss_formula, loss_history
+from ae_lightning.run.readable import ReadableRun
+from ae_lightning.run.run import Run
 
 _DPI = 110
 _UNITS = "Units and weights"

@@ -24,7 +24,8 @@ from ae_lightning.plots import features as feature_plots
 from ae_lightning.plots import sparsity as sparsity_plots
 from ae_lightning.report import plane
 from ae_lightning.report.animation import TrainingAnimation
-from ae_lightning.report.codes import (
+from ae_lightning.report.contributions import can_be_taken_apart, contribution_figure
+from ae_lightning.run.codes import (
     MOST_SAMPLES,
     at_snapshots,
     chosen_moments,
@@ -32,9 +33,8 @@ from ae_lightning.report.codes import (
     first_batches,
     fractions_active,
 )
-from ae_lightning.report.contributions import can_be_taken_apart, contribution_figure
-from ae_lightning.report.history import loss_formula, loss_history
-from ae_lightning.run import Run
+from ae_lightning.run.history import loss_formula, loss_history
+from ae_lightning.run.run import Run
 
 INSTANCES = 12
 """How many instances are shown side by side if it is not said."""

@@ -31,8 +31,8 @@ from ae_lightning.plots import importance as importance_plots
 from ae_lightning.plots import spectrum as spectrum_plots
 from ae_lightning.plots.tiles import viewable_shape
 from ae_lightning.plots.weights import weight_grid
-from ae_lightning.report.codes import at_snapshots, chosen_moments, encode, first_batches
-from ae_lightning.run import Run
+from ae_lightning.run.codes import at_snapshots, chosen_moments, encode, first_batches
+from ae_lightning.run.run import Run
 
 UNITS = 64
 """How many units are shown as images if it is not said."""

@@ -12,12 +12,12 @@ from ae_lightning.callbacks.observing import observing
 from ae_lightning.callbacks.resampling import ResampleDeadLatents
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.data.gaussian import GaussianDataModule
-from ae_lightning.loggers import run_loggers
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.standard_sae import StandardSAE
 from ae_lightning.nn.activations import latent_activation
 from ae_lightning.nn.linear import UnitNormLinear
-from ae_lightning.run import Snapshots
+from ae_lightning.run.loggers import run_loggers
+from ae_lightning.run.run import Snapshots
 
 FORMATS = {
     "bf16-mixed": torch.float32,

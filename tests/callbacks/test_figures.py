@@ -21,10 +21,10 @@ from ae_lightning.data.arrays import ArraysDataModule
 from ae_lightning.data.gaussian import GaussianDataModule
 from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.gallery import Gallery
-from ae_lightning.loggers import run_loggers
 from ae_lightning.models.convolutional import DeepConvAutoencoder
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
+from ae_lightning.run.loggers import run_loggers
 
 SHALLOW = ["arithmetic", "grid", "interpolation", "reconstructions", "samples", "scatter"]
 DEEP = sorted([*SHALLOW, "layers"])

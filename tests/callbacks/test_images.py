@@ -13,9 +13,9 @@ from ae_lightning.data.arrays import ArraysDataModule
 from ae_lightning.data.gaussian import GaussianDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.data.sparse_features import SparseFeaturesDataModule
-from ae_lightning.loggers import run_loggers
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
+from ae_lightning.run.loggers import run_loggers
 
 RECONSTRUCTIONS = "images/reconstructions"
 WEIGHTS = ["images/decoder_weights", "images/encoder_weights"]

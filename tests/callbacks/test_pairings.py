@@ -25,7 +25,7 @@ from ae_lightning.callbacks.images import TensorBoardImages
 from ae_lightning.callbacks.initial_validation import InitialValidation
 from ae_lightning.callbacks.latent_statistics import LatentStatistics
 from ae_lightning.callbacks.linear_probe import LinearProbe
-from ae_lightning.callbacks.resampling import ResampleDeadLatents, read_resampled
+from ae_lightning.callbacks.resampling import ResampleDeadLatents
 from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.callbacks.schedule import Schedule
 from ae_lightning.callbacks.snapshots import WeightSnapshots
@@ -35,10 +35,11 @@ from ae_lightning.data.base import Sets
 from ae_lightning.data.gaussian import GaussianDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import ConfigError
-from ae_lightning.loggers import read_rows, run_loggers
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.stacked import StackedAutoencoder
-from ae_lightning.run import Snapshots
+from ae_lightning.run.loggers import run_loggers
+from ae_lightning.run.run import Snapshots
+from ae_lightning.run.tables import read_resampled, read_rows
 
 RATE = 0.01
 SILENT = [1, 6]

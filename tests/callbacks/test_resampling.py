@@ -19,14 +19,15 @@ from lightning.pytorch.strategies import FSDPStrategy
 from ae_lightning import Run
 from ae_lightning.callbacks.decoder_norm import DecoderNorm
 from ae_lightning.callbacks.new_latents import draw_by_loss, forget_moments, weights_by_loss
-from ae_lightning.callbacks.resampling import ResampleDeadLatents, read_resampled
+from ae_lightning.callbacks.resampling import ResampleDeadLatents
 from ae_lightning.cli.main import main
 from ae_lightning.data.gaussian import GaussianDataModule
 from ae_lightning.errors import ConfigError, Notice
-from ae_lightning.loggers import run_loggers
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.standard_sae import StandardSAE
+from ae_lightning.run.loggers import run_loggers
+from ae_lightning.run.tables import read_resampled
 
 LR = 0.02
 LATENTS = 9

@@ -16,8 +16,9 @@ from ae_lightning.callbacks.schedule import Schedule
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.data.digits import DigitsDataModule
 from ae_lightning.errors import Stopped
-from ae_lightning.loggers import read_rows, run_loggers
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
+from ae_lightning.run.loggers import run_loggers
+from ae_lightning.run.tables import read_rows
 
 
 class Noisy(OvercompleteAutoencoder):

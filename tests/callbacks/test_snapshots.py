@@ -7,10 +7,11 @@ import torch
 from lightning.pytorch import Callback
 
 from ae_lightning.callbacks.schedule import Schedule
-from ae_lightning.callbacks.snapshots import WeightSnapshots, read_index
-from ae_lightning.loggers import run_loggers
+from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
+from ae_lightning.run.loggers import run_loggers
+from ae_lightning.run.snapshots import read_index
 
 EVERY_STEP = Schedule(every=1, unit="steps")
 

@@ -3,8 +3,9 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
+from ae_lightning.analysis.spectrum import weight_statistics
 from ae_lightning.callbacks.schedule import Schedule
-from ae_lightning.callbacks.weight_statistics import WeightStatistics, weight_statistics
+from ae_lightning.callbacks.weight_statistics import WeightStatistics
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 
@@ -27,7 +28,7 @@ def test_of_known_matrices():
         model.encoder_vectors[:] = 3 * torch.eye(4)  # four equal directions
         model.decoder_vectors[:] = 0
         model.decoder_vectors[2] = torch.tensor([0.0, 3, 4, 0])  # a single one, of norm 5
-    assert weight_statistics(model) == {
+    assert weight_statistics(model.encoder_vectors, model.decoder_vectors) == {
         "weights/encoder_effective_rank": pytest.approx(4),
         "weights/encoder_norm": pytest.approx(6),
         "weights/decoder_effective_rank": pytest.approx(1),

@@ -10,7 +10,7 @@ import pytest
 
 from ae_lightning.cli.evaluate import print_results
 from ae_lightning.evaluation import evaluate
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 
 @pytest.fixture

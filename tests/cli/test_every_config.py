@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from ae_lightning.cli.configs import config_folder, packaged
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 FILES = packaged()
 EXPERIMENTS = [name for name in FILES if "/" not in name]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 SHORT = [
     *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"),

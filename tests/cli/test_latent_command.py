@@ -15,7 +15,7 @@ from PIL import Image
 
 from ae_lightning.gallery import Gallery
 from ae_lightning.models.checkpoint import load_autoencoder
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 
 @pytest.fixture

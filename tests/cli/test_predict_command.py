@@ -23,7 +23,7 @@ from ae_lightning.data.toy_activations import ToyActivationsDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 
 @pytest.fixture

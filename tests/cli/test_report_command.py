@@ -19,7 +19,7 @@ from PIL import Image
 
 from ae_lightning.cli.configs import packaged
 from ae_lightning.report.reading import TITLES_AND_READINGS
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 VARIANTS = [name.partition("/")[2] for name in packaged() if name.startswith("model/")]
 SHORT = [

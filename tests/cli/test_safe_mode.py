@@ -125,7 +125,7 @@ def test_only_three_packages_are_allowed(path, ae):
     "path",
     [
         "lightning.pytorch.cli.os.system",
-        "ae_lightning.run.ArgumentParser",
+        "ae_lightning.run.run.ArgumentParser",
         "ae_lightning.cli.sweep_runs.subprocess.Popen",
     ],
 )

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ae_lightning.report.sparsity import SparsityFigures
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 SMALL = [
     *("--config", "toy_model", "--data.steps_per_epoch", "20", "--data.batch_size", "8", "--data.num_val", "16"),

@@ -22,9 +22,9 @@ import yaml
 from PIL import Image
 
 from ae_lightning.cli.main import main
-from ae_lightning.cli.run_folder import RUN_PARENT
 from ae_lightning.cli.sweep_runs import only_sweep_in
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
+from ae_lightning.run.place import RUN_PARENT
 
 CONFIG = ["--config", "overcomplete_digits"]
 # As QUICK of conftest, but for the width: whole runs in half a second beside the imports.

@@ -13,7 +13,7 @@ from ae_lightning.data.toy_training import ToyTraining
 from ae_lightning.errors import CheckpointError, ConfigError, DataError, Notice
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.toy_model import ToyModel
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 Ended = subprocess.CompletedProcess[str]
 Launcher = Literal["lightning", "torchrun", "srun"]

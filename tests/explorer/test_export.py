@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ae_lightning.explorer.export import export
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 SMALL = ("--trainer.limit_train_batches", "5", "--trainer.limit_val_batches", "1", "--data", "digits")
 DEEP = ("--model.hidden_dims", "[40,30]", "--model.latent_dim", "8", "--model.batch_norm", "true")

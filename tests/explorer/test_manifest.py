@@ -10,7 +10,7 @@ import torch
 import ae_lightning
 from ae_lightning.errors import ConfigError
 from ae_lightning.explorer.manifest import Choice, Content, curves
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 
 def content_of(folder, **choice):

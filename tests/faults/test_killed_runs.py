@@ -19,8 +19,8 @@ from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.cli.checkpoint_files import CheckpointFiles
 from ae_lightning.cli.main import main
 from ae_lightning.files import remove_leftovers, replacing
-from ae_lightning.loggers import RunTensorBoard
-from ae_lightning.run import Run
+from ae_lightning.run.loggers import RunTensorBoard
+from ae_lightning.run.run import Run
 
 KILLS = 20
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir")

@@ -15,9 +15,9 @@ from torch.utils.tensorboard import SummaryWriter
 from ae_lightning.callbacks.figures import Figures
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.cli.checkpoint_files import CheckpointFiles
-from ae_lightning.loggers import MetricsCSV
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
-from ae_lightning.run import Run
+from ae_lightning.run.loggers import MetricsCSV
+from ae_lightning.run.run import Run
 
 FIGURES = "{class_path: Figures, init_args: {names: [scatter], schedule: {every: 2, unit: epochs}, projector: false}}"
 # Six steps an epoch.

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from ae_lightning.plots.features import TrainingFrames
-from ae_lightning.report.codes import chosen_moments
 from ae_lightning.report.sparsity import SparsityFigures
-from ae_lightning.run import Run
+from ae_lightning.run.codes import chosen_moments
+from ae_lightning.run.run import Run
 
 
 def figures_of(folder: Path) -> SparsityFigures:

@@ -14,7 +14,7 @@ import yaml
 
 from ae_lightning.errors import ConfigError, RunFolderError
 from ae_lightning.report.compare import MEASURED, Comparison, measured, names_of
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 
 @pytest.fixture(scope="module")

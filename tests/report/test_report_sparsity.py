@@ -19,7 +19,7 @@ from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.standard_sae import StandardSAE
 from ae_lightning.report.contributions import take_apart
 from ae_lightning.report.sparsity import SparsityFigures
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 
 def figures_of(folder: Path) -> SparsityFigures:

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
-from ae_lightning.report.codes import chosen_moments
-from ae_lightning.report.readable import ReadableRun
 from ae_lightning.report.weights import WeightFigures
-from ae_lightning.run import Run
+from ae_lightning.run.codes import chosen_moments
+from ae_lightning.run.readable import ReadableRun
+from ae_lightning.run.run import Run
 
 SHOWN = {"encoder_units", "decoder_units"}
 HISTORY = {"importance", "top_units", "effective_rank"}

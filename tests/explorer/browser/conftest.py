@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from ae_lightning.run import Run
+from ae_lightning.run.run import Run
 
 CHROMIUM = "AE_LIGHTNING_CHROMIUM"
 """Environment variable: path of the browser, or `required`, which looks for it and fails where there is none."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ae_lightning.cli.run_folder import claim, continues_in_place, run_of
 from ae_lightning.errors import RunFolderError
+from ae_lightning.run.place import claim, continues_in_place, run_of
 
 
 def test_versions_count_up_and_a_gap_is_not_filled(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_threads_never_share_a_folder(tmp_path: Path) -> None:
 
 def test_processes_never_share_a_folder(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from ae_lightning.cli.run_folder import claim\n"
+        "import sys; from pathlib import Path; from ae_lightning.run.place import claim\n"
         "sys.stdin.readline()\n"
         "for _ in range(20): print(claim(Path(sys.argv[1]), 'a').name)"
     )

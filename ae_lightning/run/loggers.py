@@ -16,8 +16,8 @@ from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
-from ae_lightning.errors import RunFolderError
 from ae_lightning.files import naming, write_text
+from ae_lightning.run.tables import read_rows
 
 HPARAM_METRICS = ("val/loss", "val/reconstruction", "probe/latent")
 """Metrics shown beside the hyper-parameters; TensorBoard wants their names before the first step."""
@@ -106,30 +106,6 @@ class MetricsCSV(Logger):
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.path, text.getvalue())
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a `metrics.csv` as text; empty where there is none yet. A last line cut short is left out.
-
-    Raises:
-        RunFolderError: The file is not a table of metrics.
-    """
-    if not path.is_file():
-        return []
-    try:
-        text = path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        rows = list(csv.DictReader(io.StringIO(whole, newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RunFolderError(
-            f"{path} is damaged: it is not a text file with values between commas ({error})"
-        ) from error
-    if rows and "step" not in rows[0]:
-        raise RunFolderError(f"{path} is not a table of metrics: it has no column `step`")
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values() or not row["step"]:
-            raise RunFolderError(f"{path}, line {number}: it is damaged, since the line lacks its step or some columns")
-    return rows
 
 
 class RunTensorBoard(TensorBoardLogger):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ae_lightning.report.history import loss_formula, loss_history
+from ae_lightning.run.history import loss_formula, loss_history
 
 NAN = np.nan
 

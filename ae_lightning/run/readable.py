@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from ae_lightning.run import Run, Snapshots
+from ae_lightning.run.run import Run, Snapshots
 
 
 class ReadableRun(Run):

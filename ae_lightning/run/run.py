@@ -1,72 +1,25 @@
 """`Run`: a finished, interrupted or still running fit, read back from its folder."""
 
 import copy
-from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 from torch import Tensor
 
-from ae_lightning.callbacks.resampling import read_resampled
-from ae_lightning.callbacks.snapshots import read_index
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError, RunFolderError
 from ae_lightning.files import read_json
-from ae_lightning.loggers import read_rows
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import best_checkpoint, load_autoencoder
 from ae_lightning.nn.modes import evaluation_mode
-from ae_lightning.nn.precision import at_least_float32, like_weights
+from ae_lightning.nn.precision import like_weights
 from ae_lightning.parser_errors import denied_in, reason_of
+from ae_lightning.run.snapshots import Snapshots
+from ae_lightning.run.tables import read_latents, read_resampled, read_rows
 from ae_lightning.safe_mode import refusal
 from ae_lightning.yaml_file import read_settings
-
-LATENT_COLUMNS = {"instance": np.int64, "latent": np.int64, "mean_activation": np.float64, "firing_density": np.float64}
-"""Columns of `latents.csv`, and their types."""
-
-
-class Snapshots(Mapping[int, dict[str, Tensor]]):
-    """Weight snapshots by optimizer step, each read from its file when asked for.
-
-    Weights of half precision come in float32, which holds them exactly and which NumPy knows.
-
-    Args:
-        folder: The run's `snapshots/` folder; empty or missing means none were taken yet.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.index = read_index(folder)
-        self._files = {entry["step"]: entry["file"] for entry in self.index}
-
-    def __getitem__(self, step: int) -> dict[str, Tensor]:
-        if step not in self._files:
-            taken = ", ".join(map(str, self._files)) or "none"
-            raise KeyError(f"no snapshot was taken at step {step} in {self.folder}; there are: {taken}")
-        path = self.folder / self._files[step]
-        try:
-            return {name: _widened(value) for name, value in safetensors.torch.load_file(path).items()}
-        except (OSError, safetensors.SafetensorError) as error:
-            raise RunFolderError(f"the snapshot {path} is missing or damaged ({error})") from error
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def nearest(self, step: int) -> int:
-        """Step of the snapshot nearest to `step`.
-
-        Raises:
-            RunFolderError: There are no snapshots.
-        """
-        if not self._files:
-            raise RunFolderError(f"there are no snapshots in {self.folder}")
-        return min(self._files, key=lambda taken: abs(taken - step))
 
 
 class Run:
@@ -221,7 +174,7 @@ class Run:
         Raises:
             RunFolderError: The file is damaged.
         """
-        return _read_latents(self.folder / "latents.csv")
+        return read_latents(self.folder / "latents.csv")
 
     @cached_property
     def data(self) -> AutoencoderDataModule:
@@ -247,20 +200,3 @@ class Run:
                 raise ConfigError(refusal(denied, str(path))) from error
             raise RunFolderError(f"{path} names data that cannot be built: {reason_of(str(error))}") from error
         return parser.instantiate_classes(parsed).data
-
-
-def _widened(value: Tensor) -> Tensor:
-    return at_least_float32(value) if value.is_floating_point() else value
-
-
-def _read_latents(path: Path) -> dict[str, np.ndarray]:
-    head = ",".join(LATENT_COLUMNS)
-    try:
-        text = path.read_text(encoding="utf-8") if path.is_file() else f"{head}\n"
-        first, *lines, end = text.split("\n")
-        if first != head or end:
-            raise ValueError("it is cut short, or has other columns")
-        rows = np.array([line.split(",") for line in lines], dtype=str).reshape(len(lines), len(LATENT_COLUMNS))
-        return {name: rows[:, i].astype(kind) for i, (name, kind) in enumerate(LATENT_COLUMNS.items())}
-    except ValueError as error:
-        raise RunFolderError(f"{path} is damaged ({error}): write it anew with `ae-lightning evaluate`") from error

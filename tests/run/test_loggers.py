@@ -14,9 +14,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ae_lightning.cli.main import main
 from ae_lightning.errors import RunFolderError
-from ae_lightning.loggers import MetricsCSV, RunTensorBoard, flat_settings, read_rows, run_loggers, write_pictures
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.plots.tiles import to_rgb_gray, to_rgb_signed
+from ae_lightning.run.loggers import MetricsCSV, RunTensorBoard, flat_settings, run_loggers, write_pictures
+from ae_lightning.run.tables import read_rows
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""A run's folder: where it lies, each format in it, and `Run`, which reads it back."""
