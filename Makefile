@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OLDEST := .venv-oldest
 # What depends most on the versions of others: the command line, checkpoints, callbacks, models and data.
 OLDEST_TESTS ?= tests/models tests/data tests/callbacks tests/losses tests/metrics tests/run tests/training \
-	tests/cli/test_main.py tests/cli/test_resume.py tests/cli/test_evaluate_command.py
+	tests/cli/test_main.py tests/cli/fit/test_resume.py tests/cli/test_evaluate_command.py
 PYTEST_WORKERS ?= 2
 # Without bytecode every start would compile torch and its friends anew.
 unexport PYTHONDONTWRITEBYTECODE

@@ -12,7 +12,7 @@ def seconds_of_fit(arguments: list[str]) -> float:
 
     Data are loaded before, and the evaluation at the end is left out: a plain loop has neither.
     """
-    from ae_lightning.cli.lightning_cli import AutoencoderCLI, prepare
+    from ae_lightning.cli.fit.lightning_cli import AutoencoderCLI, prepare
 
     class Timed(AutoencoderCLI):
         seconds = 0.0

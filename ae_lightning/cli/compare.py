@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from ae_lightning.cli.arguments import CommandParser
+from ae_lightning.cli.command_parser import CommandParser
 from ae_lightning.cli.run_command import write_figure
 from ae_lightning.errors import ConfigError
 

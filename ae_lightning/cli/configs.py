@@ -98,7 +98,7 @@ def _near(value: str, names: list[str]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Print the packaged configs with a line each."""
-    from ae_lightning.cli.arguments import CommandParser
+    from ae_lightning.cli.command_parser import CommandParser
 
     parser = CommandParser(
         "configs",

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ae_lightning.cli.arguments import CommandParser
+from ae_lightning.cli.command_parser import CommandParser
 
 
 def main(arguments: list[str]) -> int:
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _evaluate(path: Path) -> dict[str, Any]:
-    from ae_lightning.cli.open_run import open_run
+    from ae_lightning.cli.run_command import open_run
     from ae_lightning.evaluation import evaluate_run
 
     run, checkpoint = open_run(path, f"use `ae-lightning test --ckpt_path {path} --data …`")

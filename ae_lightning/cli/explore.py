@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from ae_lightning.cli.run_command import RunParser
+from ae_lightning.cli.run_command import RunParser, open_run
 from ae_lightning.errors import ConfigError
 
 _MEGABYTE = 1_000_000
@@ -19,7 +19,6 @@ def main(arguments: list[str]) -> int:
     """Write the page, and say where it is and how large."""
     options = _parser().options(arguments)
 
-    from ae_lightning.cli.open_run import open_run
     from ae_lightning.explorer.export import export
     from ae_lightning.explorer.manifest import MOST_SAMPLES
     from ae_lightning.files import write_text

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_lightning.cli.run_command import RunParser, write_figure
+from ae_lightning.cli.run_command import RunParser, open_run, write_figure
 from ae_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ def main(arguments: list[str]) -> int:
     """Draw the figures asked for, and those that always fit, and say where they are and how to read them."""
     options = _parser().options(arguments)
 
-    from ae_lightning.cli.open_run import open_run
     from ae_lightning.gallery import Gallery
     from ae_lightning.models.checkpoint import load_autoencoder
 

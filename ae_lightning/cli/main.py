@@ -23,7 +23,7 @@ COMMANDS = {
         "Print a run's final numbers beside those of simple baselines.",
     ),
     "sweep": (
-        "ae_lightning.cli.sweep",
+        "ae_lightning.cli.sweep.command",
         "Train every combination of some settings and seeds, and compare them.",
     ),
     "report": (
@@ -109,7 +109,7 @@ def _sigterm_ends_as_an_exception() -> Iterator[None]:
 
 def _dispatch(arguments: list[str]) -> int:
     command = arguments[0] if arguments else ""
-    module, _ = COMMANDS.get(command, ("ae_lightning.cli.lightning_cli", ""))
+    module, _ = COMMANDS.get(command, ("ae_lightning.cli.fit.lightning_cli", ""))
     rest = arguments[1:] if command in COMMANDS else arguments
     return importlib.import_module(module).main(rest)
 

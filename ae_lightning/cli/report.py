@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_lightning.cli.run_command import RunParser
+from ae_lightning.cli.run_command import RunParser, open_run
 from ae_lightning.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ def main(arguments: list[str]) -> int:
     """Write the figures and the page, and say where they are."""
     options = _parser().options(arguments)
 
-    from ae_lightning.cli.open_run import open_run
     from ae_lightning.files import write_text
     from ae_lightning.report.explorer_link import explorer_section
     from ae_lightning.report.page import html_page

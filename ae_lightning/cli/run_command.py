@@ -1,15 +1,17 @@
-"""What the commands share that make something of a run: their parser, and how they write a figure."""
+"""What the commands share that make something of a run: their parser, how they open it, and how they write a figure."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ae_lightning.cli.arguments import CommandParser
-from ae_lightning.errors import ConfigError
+from ae_lightning.cli.command_parser import CommandParser
+from ae_lightning.errors import ConfigError, RunFolderError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from ae_lightning.run.run import Run
 
 _DPI = 150
 
@@ -51,6 +53,32 @@ class RunParser(CommandParser):
             if value is not None and value < least:
                 raise ConfigError(f"{action.option_strings[0]} is {value}; it must be at least {least}")
         return options
+
+
+def open_run(path: Path, otherwise: str = "name a run's folder, or a checkpoint in one") -> "tuple[Run, Path]":
+    """Open the run that `path` is, or lies in.
+
+    Args:
+        path: A run's folder, or a checkpoint in it.
+        otherwise: What to do with a checkpoint that lies in no run's folder, for the message.
+
+    Returns:
+        The run and the checkpoint: the one given, or the run's best.
+
+    Raises:
+        RunFolderError: There is no such run, or the checkpoint lies in none.
+        CheckpointError: The run has no checkpoint.
+    """
+    from ae_lightning.run.place import run_of
+    from ae_lightning.run.run import Run
+
+    if path.suffix != ".ckpt":
+        run = Run.load(path)
+        return run, run.checkpoint
+    folder = run_of(path)
+    if folder is None:
+        raise RunFolderError(f"{path} lies in no run's folder, so its data are not known: {otherwise}")
+    return Run.load(folder), path
 
 
 def write_figure(figure: "Figure", path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_lightning.cli.run_command import RunParser, write_figure
+from ae_lightning.cli.run_command import RunParser, open_run, write_figure
 from ae_lightning.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ def main(arguments: list[str]) -> int:
     """Draw all figures that fit, and say where they are and how to read them; 2 if one of them could not be made."""
     options = _parser().options(arguments)
 
-    from ae_lightning.cli.open_run import open_run
     from ae_lightning.report.sparsity import SparsityFigures
 
     run, checkpoint = open_run(options.run)

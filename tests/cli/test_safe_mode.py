@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ae_lightning import safe_mode
-from ae_lightning.cli import sweep_runs
+from ae_lightning.cli.sweep import runs as sweep_runs
 from ae_lightning.models.checkpoint import load_autoencoder
 
 MODEL = "model:\n  class_path: OvercompleteAutoencoder\n  init_args:\n    latent_dim: 8\n"
@@ -126,7 +126,7 @@ def test_only_three_packages_are_allowed(path, ae):
     [
         "lightning.pytorch.cli.os.system",
         "ae_lightning.run.run.ArgumentParser",
-        "ae_lightning.cli.sweep_runs.subprocess.Popen",
+        "ae_lightning.cli.sweep.runs.subprocess.Popen",
     ],
 )
 def test_what_an_allowed_module_has_imported_is_not_allowed_by_that(path, ae):

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from ae_lightning.callbacks.snapshots import WeightSnapshots
-from ae_lightning.cli.checkpoint_files import CheckpointFiles
+from ae_lightning.cli.fit.trainer_setup import CheckpointFiles
 from ae_lightning.cli.main import main
 from ae_lightning.files import remove_leftovers, replacing
 from ae_lightning.run.loggers import RunTensorBoard

@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ae_lightning.callbacks.figures import Figures
 from ae_lightning.callbacks.snapshots import WeightSnapshots
-from ae_lightning.cli.checkpoint_files import CheckpointFiles
+from ae_lightning.cli.fit.trainer_setup import CheckpointFiles
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.run.loggers import MetricsCSV
 from ae_lightning.run.run import Run

@@ -61,11 +61,3 @@ def test_a_checkpoint_knows_its_run(tmp_path: Path) -> None:
     assert continues_in_place(last)
     assert not continues_in_place(best)
     assert run_of(tmp_path / "bare.ckpt") is None
-
-
-def test_a_trial_of_one_step_writes_nothing(ae, tmp_path):
-    assert (
-        ae("fit", "--config", "overcomplete_digits", "--trainer.callbacks", "null", "--trainer.fast_dev_run", "1").code
-        == 0
-    )
-    assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ae_lightning.cli.sweep_results import measured, points_of, print_points, read_statuses, verdict, write_rows
+from ae_lightning.cli.sweep.results import measured, points_of, print_points, read_statuses, verdict, write_rows
 from ae_lightning.plots.sweep import mean_and_spread
 
 

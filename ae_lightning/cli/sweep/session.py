@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ae_lightning.cli.main import INTERRUPTED as CODE_INTERRUPTED
-from ae_lightning.cli.sweep_grid import run_name, text_of
-from ae_lightning.cli.sweep_results import (
+from ae_lightning.cli.sweep.grid import run_name, text_of
+from ae_lightning.cli.sweep.results import (
     TABLE,
     Row,
     measured,
@@ -20,7 +20,7 @@ from ae_lightning.cli.sweep_results import (
     verdict,
     write_rows,
 )
-from ae_lightning.cli.sweep_runs import (
+from ae_lightning.cli.sweep.runs import (
     FAILED,
     FINISHED,
     INTERRUPTED,
@@ -31,7 +31,7 @@ from ae_lightning.cli.sweep_runs import (
     newest_version,
     run_all,
 )
-from ae_lightning.cli.sweep_settings import PlannedRun
+from ae_lightning.cli.sweep.settings import PlannedRun
 from ae_lightning.files import replacing
 from ae_lightning.plots.sweep import sweep_figure
 

@@ -22,7 +22,7 @@ import yaml
 from PIL import Image
 
 from ae_lightning.cli.main import main
-from ae_lightning.cli.sweep_runs import only_sweep_in
+from ae_lightning.cli.sweep.runs import only_sweep_in
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.run.place import RUN_PARENT
 

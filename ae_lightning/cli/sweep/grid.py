@@ -10,12 +10,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ae_lightning.cli.command_parser import LARGEST_SEED
 from ae_lightning.errors import ConfigError
 
 Grid = dict[str, list[str]]
 """Texts of the values by key, such as {"model.latent_dim": ["2", "16"]}."""
-
-LARGEST_SEED = 2**32 - 1
 
 _PAIRS = {"]": "[", ")": "(", "}": "{"}
 _CONFIG = ("--config", "-c")

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ae_lightning.cli.sweep_grid import text_of
+from ae_lightning.cli.sweep.grid import text_of
 from ae_lightning.files import write_text
 from ae_lightning.plots.sweep import SweepPoint, mean_and_spread
 from ae_lightning.run.run import Run

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from ae_lightning.cli.device_check import settle_device_check
+from ae_lightning.cli.fit.trainer_setup import settle_device_check
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
@@ -30,3 +30,11 @@ def test_with_a_gpu_the_question_stays_as_lightning_asks_it(monkeypatch: pytest.
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     settle_device_check()
     assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
+
+
+def test_a_trial_of_one_step_writes_nothing(ae, tmp_path):
+    assert (
+        ae("fit", "--config", "overcomplete_digits", "--trainer.callbacks", "null", "--trainer.fast_dev_run", "1").code
+        == 0
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -23,19 +23,14 @@ from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.callbacks.throughput import Throughput
 from ae_lightning.callbacks.weight_statistics import WeightStatistics  # noqa: F401 - known by its short name
-from ae_lightning.cli.checkpoint_files import with_checkpoint_files
-from ae_lightning.cli.config_files import check_files, names_data
 from ae_lightning.cli.configs import resolve_names
-from ae_lightning.cli.device_check import settle_device_check
-from ae_lightning.cli.endings import broken_off, farewell, found_rates, refused_at_start
 from ae_lightning.cli.evaluate import print_model, print_results
-from ae_lightning.cli.main import COMMANDS
-from ae_lightning.cli.optimizer_defaults import with_own_defaults
-from ae_lightning.cli.parser import HelpfulParser, ParseMistake, explain, refuse_unsafe_options
-from ae_lightning.cli.progress import LossProgressBar
-from ae_lightning.cli.quiet import quiet_lightning
-from ae_lightning.cli.record_config import RecordConfig
-from ae_lightning.cli.resume import (
+from ae_lightning.cli.fit.config_files import check_files, names_data
+from ae_lightning.cli.fit.endings import broken_off, farewell, found_rates, refused_at_start
+from ae_lightning.cli.fit.mistakes import HelpfulParser, ParseMistake, explain, refuse_unsafe_options
+from ae_lightning.cli.fit.optimizer_defaults import with_own_defaults
+from ae_lightning.cli.fit.record_config import RecordConfig
+from ae_lightning.cli.fit.resume import (
     model_of_checkpoint,
     refuse_other_settings,
     refuse_other_shape,
@@ -44,7 +39,14 @@ from ae_lightning.cli.resume import (
     require_unfinished,
     with_run_config,
 )
-from ae_lightning.cli.setting_checks import check_settings
+from ae_lightning.cli.fit.setting_checks import check_settings
+from ae_lightning.cli.fit.trainer_setup import (
+    LossProgressBar,
+    quiet_lightning,
+    settle_device_check,
+    with_checkpoint_files,
+)
+from ae_lightning.cli.main import COMMANDS
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError, EndedByFirst, Stopped
 from ae_lightning.evaluation import describe, evaluate_run

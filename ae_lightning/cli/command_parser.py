@@ -8,6 +8,9 @@ from typing import Any, NoReturn
 
 from ae_lightning.errors import ConfigError
 
+LARGEST_SEED = 2**32 - 1
+"""The largest seed that NumPy takes, and so Lightning's."""
+
 
 class CommandParser(argparse.ArgumentParser):
     """argparse's parser with the command's name, which raises instead of printing its usage.

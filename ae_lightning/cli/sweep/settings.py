@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ae_lightning.cli.sweep_grid import Choice, Grid, fit_options, refuse_repetition, run_name, text_of
+from ae_lightning.cli.sweep.grid import Choice, Grid, fit_options, refuse_repetition, run_name, text_of
 from ae_lightning.errors import ConfigError, RunFolderError
 from ae_lightning.files import write_text
 
@@ -68,7 +68,7 @@ def parse_fit(options: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: fit would refuse them.
     """
-    from ae_lightning.cli.lightning_cli import AutoencoderCLI, prepare
+    from ae_lightning.cli.fit.lightning_cli import AutoencoderCLI, prepare
 
     class Parsed(Exception):
         """Carries the settings out of a command line that would go on to train."""

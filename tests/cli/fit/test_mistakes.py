@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from ae_lightning.cli.parser import explain
+from ae_lightning.cli.fit.mistakes import explain
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 
-from ae_lightning.cli.sweep_grid import LARGEST_SEED
+from ae_lightning.cli.command_parser import LARGEST_SEED
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.checkpoint import import_class
 

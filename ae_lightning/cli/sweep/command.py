@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_lightning.cli.arguments import CommandParser, unknown_of
+from ae_lightning.cli.command_parser import CommandParser, unknown_of
 from ae_lightning.cli.configs import config_files, resolve_names
-from ae_lightning.cli.sweep_grid import parse_grid, parse_seeds, refuse_options, short_names
+from ae_lightning.cli.sweep.grid import parse_grid, parse_seeds, refuse_options, short_names
 from ae_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ae_lightning.cli.sweep_settings import Settled
+    from ae_lightning.cli.sweep.settings import Settled
 
 DESCRIPTION = """\
 Train every combination of some settings and seeds, each by a fit of its own, and compare their test errors with each
@@ -52,10 +52,10 @@ def main(arguments: list[str]) -> int:
     options = resolve_names(options)
 
     # From here on torch is needed, which takes seconds to import.
-    from ae_lightning.cli.sweep_results import COLUMNS
-    from ae_lightning.cli.sweep_runs import only_sweep_in
-    from ae_lightning.cli.sweep_session import Session
-    from ae_lightning.cli.sweep_settings import make_record, plan, settle, write_record
+    from ae_lightning.cli.sweep.results import COLUMNS
+    from ae_lightning.cli.sweep.runs import only_sweep_in
+    from ae_lightning.cli.sweep.session import Session
+    from ae_lightning.cli.sweep.settings import make_record, plan, settle, write_record
 
     settled = settle(options, grid, seeds)
     names = short_names(list(grid), COLUMNS)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ae_lightning import safe_mode
 from ae_lightning.cli.main import SAFE
-from ae_lightning.cli.sweep_settings import PlannedRun
+from ae_lightning.cli.sweep.settings import PlannedRun
 from ae_lightning.errors import ConfigError, Stopped
 from ae_lightning.run.place import RUN_PARENT
 from ae_lightning.run.run import Run

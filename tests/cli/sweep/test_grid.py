@@ -2,7 +2,7 @@
 
 import pytest
 
-from ae_lightning.cli.sweep_grid import (
+from ae_lightning.cli.sweep.grid import (
     fit_options,
     parse_grid,
     parse_seeds,

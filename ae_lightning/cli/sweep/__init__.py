@@ -1,0 +1,1 @@
+"""`ae-lightning sweep`: many fits that differ in a few settings and seeds."""
