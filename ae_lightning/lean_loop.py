@@ -41,7 +41,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
     written, and metrics where a row is due. Weights, random numbers, counters, and what callbacks see are the same as
     on Lightning's way, bit for bit; a test holds this. Lightning's way is taken at every step that ends the epoch or
     the run or is followed by a validation, and for all steps of a fit that has anything the short way does not know:
-    see `knows`. Checkpoints are the same, and each loop resumes what the other began.
+    see `supports`. Checkpoints are the same, and each loop resumes what the other began.
     """
 
     _hooks: dict[str, list[Hook]] | None = None
@@ -56,7 +56,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
     def on_run_start(self, data_fetcher: _DataFetcher) -> None:
         """Find out, at the start of each epoch, whether the short way may be taken, and who listens on it."""
         super().on_run_start(data_fetcher)
-        self._hooks = listeners(self.trainer) if knows(self.trainer, data_fetcher) else None
+        self._hooks = listeners(self.trainer) if supports(self.trainer, data_fetcher) else None
 
     def advance(self, data_fetcher: _DataFetcher) -> None:
         """Take short steps up to the next one at which something is due, and that one as Lightning does."""
@@ -80,7 +80,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             distances.append(self.max_steps - step)
         if self._should_check_val_epoch():
             done = self.batch_progress.total.ready if trainer.check_val_every_n_epoch is None else batch
-            check: Any = trainer.val_check_batch  # a whole number, see `knows`
+            check: Any = trainer.val_check_batch  # a whole number, see `supports`
             distances.append(check - done % check)
         return int(min(distances)) - 1
 
@@ -137,7 +137,7 @@ def use_lean_loop(trainer: Trainer) -> None:
     trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer, min_steps=old.min_steps, max_steps=old.max_steps)
 
 
-def knows(trainer: Any, data_fetcher: _DataFetcher) -> bool:
+def supports(trainer: Any, data_fetcher: _DataFetcher) -> bool:
     """Tell whether a fit has nothing but what the short way does as Lightning would.
 
     That is one process and one device, one optimizer of torch's that is stepped at each batch, a schedule stepped once
@@ -154,10 +154,10 @@ def knows(trainer: Any, data_fetcher: _DataFetcher) -> bool:
         and isinstance(trainer.val_check_batch, int)
         and trainer._val_check_time_interval is None
         and all(config.interval == "epoch" for config in trainer.lr_scheduler_configs)
-        and _knows_optimizers(trainer.optimizers)
-        and _knows_module(trainer.lightning_module)
+        and _supports_optimizers(trainer.optimizers)
+        and _supports_module(trainer.lightning_module)
         and not _overridden(trainer.datamodule, LightningDataModule, _TRANSFER_HOOKS)
-        and all(map(_knows_callback, trainer.callbacks))
+        and all(map(_supports_callback, trainer.callbacks))
     )
 
 
@@ -170,7 +170,7 @@ def listeners(trainer: Trainer) -> dict[str, list[Hook]]:
     }
 
 
-def _knows_optimizers(optimizers: list[torch.optim.Optimizer]) -> bool:
+def _supports_optimizers(optimizers: list[torch.optim.Optimizer]) -> bool:
     # LBFGS computes the loss several times a step; a hook before the step sees the model before the loss is computed.
     return (
         len(optimizers) == 1
@@ -180,7 +180,7 @@ def _knows_optimizers(optimizers: list[torch.optim.Optimizer]) -> bool:
     )
 
 
-def _knows_module(module: LightningModule) -> bool:
+def _supports_module(module: LightningModule) -> bool:
     return (
         isinstance(module, Autoencoder)
         and module.automatic_optimization
@@ -189,7 +189,7 @@ def _knows_module(module: LightningModule) -> bool:
     )
 
 
-def _knows_callback(callback: Callback) -> bool:
+def _supports_callback(callback: Callback) -> bool:
     if not _overridden(callback, Callback, _BATCH_HOOKS):
         return True
     home = type(callback).__module__.partition(".")[0]

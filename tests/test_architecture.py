@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,12 +13,13 @@ import ae_lightning
 
 PACKAGE = Path(ae_lightning.__file__).parent
 LEVELS = [
-    {"errors", "files", "parser_errors", "per_feature", "safe_mode", "safetensors_writer", "yaml_file"},
+    {"errors", "files", "parser_errors", "per_feature", "safe_mode", "safetensors_writer", "version", "yaml_file"},
     {"nn", "losses", "metrics", "analysis"},
-    {"models", "data", "plots", "loggers"},
-    {"gallery"},
+    {"training"},
+    {"models", "data", "plots"},
+    {"gallery", "run"},
     {"callbacks", "lean_loop"},
-    {"run", "evaluation", "explorer", "report"},
+    {"evaluation", "explorer", "report"},
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
@@ -43,9 +45,42 @@ def imports_of(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def ours_imported_by(path: Path) -> set[str]:
+    """Dotted names of ours that a file imports, without the package's own."""
+    names = (name.partition(".")[::2] for name in imports_of(path))
+    return {rest for package, rest in names if package == "ae_lightning"}
+
+
 def rooms_imported_by(path: Path) -> set[str]:
-    ours = (name.split(".") for name in imports_of(path) if name.split(".")[0] == "ae_lightning")
-    return {parts[1] for parts in ours if len(parts) > 1} - {"__version__"}
+    return {name.partition(".")[0] for name in ours_imported_by(path)}
+
+
+def file_of(name: str) -> Path | None:
+    """The file that a dotted name of ours is, or stands in."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        stem = PACKAGE.joinpath(*parts[:count])
+        if stem.with_suffix(".py").is_file():
+            return stem.with_suffix(".py")
+        if (stem / "__init__.py").is_file():
+            return stem / "__init__.py"
+    return None
+
+
+def circle_in(arrows: dict[Any, set[Any]]) -> list[Any] | None:
+    """Nodes of a directed graph that reach themselves, in order; None if there is no such circle."""
+    done: set[Any] = set()
+
+    def search(node: Any, way: list[Any]) -> list[Any] | None:
+        if node in way:
+            return [*way[way.index(node) :], node]
+        if node in done:
+            return None
+        found = next(filter(None, (search(other, [*way, node]) for other in arrows.get(node, ()))), None)
+        done.add(node)
+        return found
+
+    return next(filter(None, (search(node, []) for node in arrows)), None)
 
 
 def by_file(path: Path) -> str:
@@ -58,7 +93,16 @@ def test_imports_are_found_wherever_they_stand(tmp_path):
         "import ae_lightning.cli.main as m\nfrom ae_lightning import run\n"
         "def f():\n    from ae_lightning.data.base import X\n"
     )
+    assert ours_imported_by(source) == {"cli.main", "run", "data.base.X"}
     assert rooms_imported_by(source) == {"cli", "run", "data"}
+    assert file_of("data.base.X") == PACKAGE / "data" / "base.py"
+    assert file_of("run.Nonsense") == PACKAGE / "run" / "__init__.py"
+
+
+def test_a_circle_is_found_wherever_it_is():
+    assert circle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"d"}, "d": {"b"}}) == ["b", "c", "d", "b"]
+    assert circle_in({"a": {"a"}}) == ["a", "a"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=by_file)
@@ -70,6 +114,23 @@ def test_arrows_never_point_up(path):
     for other in rooms_imported_by(path):
         assert other in LEVEL, f"{by_file(path)} imports ae_lightning.{other}, which has no place in LEVELS"
         assert LEVEL[other] <= LEVEL[room], f"{by_file(path)} imports from {other}, which lies above {room}"
+
+
+def test_between_two_rooms_imports_go_one_way():
+    arrows: dict[str, set[str]] = {}
+    for path in FILES:
+        if room_of(path) not in DOORS:
+            arrows.setdefault(room_of(path), set()).update(rooms_imported_by(path) - {room_of(path)})
+    assert len(arrows) == len(LEVEL)
+    assert circle_in(arrows) is None
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    """Of types and within functions too: what is hidden from the interpreter is still to be read together."""
+    arrows = {path: {file for name in ours_imported_by(path) if (file := file_of(name))} for path in FILES}
+    assert sum(map(len, arrows.values())) > 500
+    circle = circle_in(arrows)
+    assert circle is None, " imports ".join(by_file(path) for path in circle or ())
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if room_of(path) in PURE], ids=by_file)

@@ -77,7 +77,7 @@ class TensorBoardImages(Callback):
         check_shape(x, module.input_shape, module.instances, type(module).__name__)  # this is the first look at them
         with observing(trainer, module):
             x_hat = module(like_weights(module, x)).x_hat.float().cpu()
-            x = module.like_output(x)
+            x = module.as_target(x)
         if module.instances is not None:
             x, x_hat = x[0] if x.ndim == x_hat.ndim else x, x_hat[0]
         shape = viewable_shape(module.input_shape)

@@ -114,7 +114,7 @@ def _unit(rows: Tensor) -> Tensor:
 
 def _squared_errors(module: ShallowAutoencoder, x: Tensor) -> Tensor:
     """Squared error of each sample, mean over its pixels: x as `examples` to (n,), or (instances, n)."""
-    differences = at_least_float32(module(x).x_hat) - at_least_float32(module.like_output(x))
+    differences = at_least_float32(module(x).x_hat) - at_least_float32(module.as_target(x))
     return differences.square().flatten(-len(module.input_shape)).mean(-1)
 
 

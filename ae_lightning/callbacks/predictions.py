@@ -55,7 +55,7 @@ class PredictionWriter(BasePredictionWriter):
         x, y = batch
         axis = 0 if pl_module.instances is None else 1
         x_hat = prediction.x_hat.float()
-        errors = (x_hat - pl_module.like_output(x).float()).square().flatten(axis + 1).mean(-1)
+        errors = (x_hat - pl_module.as_target(x).float()).square().flatten(axis + 1).mean(-1)
         parts = {"codes": prediction.z.float(), "reconstructions": x_hat, "errors": errors}
         axes = dict.fromkeys(parts, axis)
         if y.numel():  # data without labels give an empty tensor

@@ -70,7 +70,7 @@ def model_errors(
     meter = ErrorMeter(own)
     for x, _ in dataset.batches(batch_size):
         x = like_weights(model, x)
-        meter.update(model.like_output(x), model(x).x_hat)
+        meter.update(model.as_target(x), model(x).x_hat)
     return meter.compute()
 
 

@@ -166,7 +166,7 @@ def check_network(network: Network, model: Autoencoder, x: Tensor, instance: int
 
 def flat_samples(model: Autoencoder, x: Tensor, instance: int) -> Tensor:
     """Samples (n, input) of one instance, from samples as the data module gives them."""
-    x = model.like_output(x)
+    x = model.as_target(x)
     own = x[instance] if x.ndim > len(model.input_shape) + 1 else x
     return own.reshape(len(own), -1)
 

@@ -106,7 +106,7 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
 
     def loss_terms(self, x: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
         """Unweighted scalar terms of the loss by name; summed over instances, mean over everything else."""
-        x = self.like_output(x)
+        x = self.as_target(x)
         return {"reconstruction": reconstruction_loss(self.reconstruction_loss, output.x_hat, x, self.instances)}
 
     @property
@@ -139,7 +139,7 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         z = self.encode(x)
         return AutoencoderOutput(self.decode(z), z)
 
-    def like_output(self, x: Tensor) -> Tensor:
+    def as_target(self, x: Tensor) -> Tensor:
         """Samples as they are compared with x̂: (batch, *input_shape), shared by all instances, as they are.
 
         Samples of each instance's own, (batch, instances, *input_shape), become (instances, batch, *input_shape).

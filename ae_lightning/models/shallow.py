@@ -68,7 +68,7 @@ class ShallowAutoencoder(Autoencoder):
 
         Samples of each instance's own, (batch, instances, *input_shape), become (instances, batch, input).
         """
-        return self.like_output(x).flatten(x.ndim - len(self.input_shape))
+        return self.as_target(x).flatten(x.ndim - len(self.input_shape))
 
     def unflatten(self, vectors: Tensor) -> Tensor:
         """Samples from vectors: (…, batch, input) to (…, batch, *input_shape)."""

@@ -80,7 +80,7 @@ class ToyModel(ShallowAutoencoder):
         weight = (
             None if self.importance is None else self.unflatten(self.importance).unsqueeze(-1 - len(self.input_shape))
         )
-        x = self.like_output(x)
+        x = self.as_target(x)
         return {
             "reconstruction": reconstruction_loss(self.reconstruction_loss, output.x_hat, x, self.instances, weight)
         }

@@ -20,7 +20,7 @@ _CLAIMED = "AE_LIGHTNING_RUN_FOLDER"
 
 
 class Place:
-    """The folder that this process trains a run in; no other process can, until `let_go`.
+    """The folder that this process trains a run in; no other process can, until `release_locks`.
 
     Args:
         folder: The run's folder.
@@ -33,7 +33,7 @@ class Place:
         self.claimed = claimed
         self._made = made
         if _is_first():
-            _hold(folder)
+            _lock_folder(folder)
 
     @classmethod
     def of_new_run(cls, root: Path, experiment: str) -> "Place":
@@ -59,10 +59,10 @@ class Place:
                 path.rmdir()
 
 
-_held: list[int] = []
+_locks: list[int] = []
 
 
-def _hold(folder: Path) -> None:
+def _lock_folder(folder: Path) -> None:
     """Keep other processes from training in a folder.
 
     Raises:
@@ -83,13 +83,13 @@ def _hold(folder: Path) -> None:
     except OSError:  # a file system that cannot hold folders, as some over a network
         os.close(handle)
         return
-    _held.append(handle)
+    _locks.append(handle)
 
 
-def let_go() -> None:
+def release_locks() -> None:
     """Let other processes train in the folders that this one held."""
-    while _held:
-        os.close(_held.pop())
+    while _locks:
+        os.close(_locks.pop())
 
 
 def _is_first() -> bool:

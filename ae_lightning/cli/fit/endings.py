@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateFinder
 from ae_lightning.errors import ConfigError, RunFolderError
 
 
-def farewell(step: int, run: Path | None, saved: Path | None) -> str:
+def interrupt_message(step: int, run: Path | None, saved: Path | None) -> str:
     """What a run that a signal stopped is left with.
 
     Args:

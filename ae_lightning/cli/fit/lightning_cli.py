@@ -26,7 +26,7 @@ from ae_lightning.callbacks.weight_statistics import WeightStatistics  # noqa: F
 from ae_lightning.cli.configs import resolve_names
 from ae_lightning.cli.evaluate import print_model, print_results
 from ae_lightning.cli.fit.config_files import check_files, names_data
-from ae_lightning.cli.fit.endings import broken_off, farewell, found_rates, refused_at_start
+from ae_lightning.cli.fit.endings import broken_off, found_rates, interrupt_message, refused_at_start
 from ae_lightning.cli.fit.mistakes import HelpfulParser, ParseMistake, explain, refuse_unsafe_options
 from ae_lightning.cli.fit.optimizer_defaults import with_own_defaults
 from ae_lightning.cli.fit.record_config import RecordConfig
@@ -43,7 +43,7 @@ from ae_lightning.cli.fit.setting_checks import check_settings
 from ae_lightning.cli.fit.trainer_setup import (
     LossProgressBar,
     quiet_lightning,
-    settle_device_check,
+    shorten_device_check,
     with_checkpoint_files,
 )
 from ae_lightning.cli.main import COMMANDS
@@ -205,7 +205,7 @@ class AutoencoderCLI(LightningCLI):
         except SystemExit as stop:
             if not self.trainer.is_global_zero:
                 raise EndedByFirst from stop
-            print(farewell(self.trainer.global_step, self.run, self._save_on_stop.saved), file=sys.stderr)
+            print(interrupt_message(self.trainer.global_step, self.run, self._save_on_stop.saved), file=sys.stderr)
             raise
         except Exception as error:
             if self.trainer.global_step == (self._checkpoint["global_step"] if self._checkpoint else 0):
@@ -308,7 +308,7 @@ def main(arguments: list[str]) -> int:
     try:
         AutoencoderCLI(prepare(arguments))
     finally:
-        place.let_go()
+        place.release_locks()
     return 0
 
 
@@ -319,7 +319,7 @@ def prepare(arguments: list[str]) -> list[str]:
         raise ConfigError(_NO_CHECKPOINT)
     variants()  # importing them makes their short names known to the parser
     quiet_lightning()
-    settle_device_check()
+    shorten_device_check()
     arguments = with_run_config(resolve_names(arguments))
     check_files(arguments)
     refuse_unsafe_options(arguments)

@@ -75,7 +75,7 @@ class LossProgressBar(RichProgressBar):
         return {name: value for name, value in metrics.items() if name != "v_num"}
 
 
-def settle_device_check() -> None:
+def shorten_device_check() -> None:
     """Make that question cheap where there is no GPU.
 
     Lightning lets PyTorch ask the driver's management library, so that processes can still be forked afterwards; where

@@ -11,7 +11,7 @@ from ae_lightning.cli.sweep.grid import parse_grid, parse_seeds, refuse_options,
 from ae_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ae_lightning.cli.sweep.settings import Settled
+    from ae_lightning.cli.sweep.settings import Resolved
 
 DESCRIPTION = """\
 Train every combination of some settings and seeds, each by a fit of its own, and compare their test errors with each
@@ -55,13 +55,13 @@ def main(arguments: list[str]) -> int:
     from ae_lightning.cli.sweep.results import COLUMNS
     from ae_lightning.cli.sweep.runs import only_sweep_in
     from ae_lightning.cli.sweep.session import Session
-    from ae_lightning.cli.sweep.settings import make_record, plan, settle, write_record
+    from ae_lightning.cli.sweep.settings import make_record, plan, resolve, write_record
 
-    settled = settle(options, grid, seeds)
+    resolved = resolve(options, grid, seeds)
     names = short_names(list(grid), COLUMNS)
-    folder = ours.output or _default_folder(options, list(names.values()), settled)
-    runs = plan(settled, names, options, seeds)
-    record = make_record(folder, settled, names, runs)
+    folder = ours.output or _default_folder(options, list(names.values()), resolved)
+    runs = plan(resolved, names, options, seeds)
+    record = make_record(folder, resolved, names, runs)
     with only_sweep_in(folder) as lock:
         write_record(folder, record)
         return Session(folder, list(names.values()), record["runs"]).run(runs, jobs, lock)
@@ -99,14 +99,14 @@ def _jobs(text: str) -> int:
     return int(text)
 
 
-def _default_folder(options: Sequence[str], names: Sequence[str], settled: "Settled") -> Path:
+def _default_folder(options: Sequence[str], names: Sequence[str], resolved: "Resolved") -> Path:
     from ae_lightning.run.place import ROOT_NAME
 
-    root = Path(settled.settings.get("trainer", {}).get("default_root_dir") or ".") / ROOT_NAME
+    root = Path(resolved.settings.get("trainer", {}).get("default_root_dir") or ".") / ROOT_NAME
     files = config_files(list(options))
     if files:
         path = files[0].absolute()  # a run's own config.yaml says nothing, but its folder does
         stem = path.parent.parent.name if path.stem == "config" else path.stem
     else:
-        stem = settled.settings.get("model", {}).get("class_path", "").rpartition(".")[2]
+        stem = resolved.settings.get("model", {}).get("class_path", "").rpartition(".")[2]
     return root / "_".join(filter(None, [stem, "sweep", *(names or ["seeds"])]))

@@ -27,7 +27,7 @@ class PlannedRun(NamedTuple):
     options: list[str]  #: of fit
 
 
-class Settled(NamedTuple):
+class Resolved(NamedTuple):
     """A sweep whose settings the parser has accepted."""
 
     settings: dict[str, Any]  #: shared by all runs
@@ -35,7 +35,7 @@ class Settled(NamedTuple):
     seed: int  #: of the shared settings, for runs that name none
 
 
-def settle(options: Sequence[str], grid: Grid, seeds: Sequence[int]) -> Settled:
+def resolve(options: Sequence[str], grid: Grid, seeds: Sequence[int]) -> Resolved:
     """Parse what the runs would parse: the first value of every key together, and each other value by itself.
 
     Raises:
@@ -59,7 +59,7 @@ def settle(options: Sequence[str], grid: Grid, seeds: Sequence[int]) -> Settled:
         refuse_repetition(f"--grid {key}", parsed[key], texts)
     choices = {key: [_choice(key, text, parsed[key][text], grid) for text in texts] for key, texts in grid.items()}
     shared = _without(base, [*grid, "seed_everything", "experiment", "ckpt_path"])
-    return Settled(shared, choices, base["seed_everything"])
+    return Resolved(shared, choices, base["seed_everything"])
 
 
 def parse_fit(options: Sequence[str]) -> dict[str, Any]:
@@ -85,20 +85,24 @@ def parse_fit(options: Sequence[str]) -> dict[str, Any]:
     raise AssertionError("the command line was neither parsed nor refused")
 
 
-def plan(settled: Settled, names: Mapping[str, str], options: Sequence[str], seeds: Sequence[int]) -> list[PlannedRun]:
+def plan(
+    resolved: Resolved, names: Mapping[str, str], options: Sequence[str], seeds: Sequence[int]
+) -> list[PlannedRun]:
     """All runs: the product of the grid and the seeds, those of one point side by side."""
     runs = []
-    for choices in product(*settled.choices.values()):
-        point = dict(zip(settled.choices, choices, strict=True))
+    for choices in product(*resolved.choices.values()):
+        point = dict(zip(resolved.choices, choices, strict=True))
         values = {names[key]: choice.value for key, choice in point.items()}
         texts = {key: choice.text for key, choice in point.items()}
-        for seed in seeds or [settled.seed]:
+        for seed in seeds or [resolved.seed]:
             arguments = fit_options(options, texts, seed if seeds else None)
             runs.append(PlannedRun(run_name(values, seed), values, seed, arguments))
     return runs
 
 
-def make_record(folder: Path, settled: Settled, names: Mapping[str, str], runs: Iterable[PlannedRun]) -> dict[str, Any]:
+def make_record(
+    folder: Path, resolved: Resolved, names: Mapping[str, str], runs: Iterable[PlannedRun]
+) -> dict[str, Any]:
     """What `sweep.yaml` is to hold: what the runs share, in what they differ, and all runs, earlier ones first.
 
     Raises:
@@ -107,11 +111,11 @@ def make_record(folder: Path, settled: Settled, names: Mapping[str, str], runs: 
     """
     parts = {
         key: {choice.text: choice.settings for choice in choices if choice.settings != choice.value}
-        for key, choices in settled.choices.items()
+        for key, choices in resolved.choices.items()
     }
     record = {
-        "keys": {key: names[key] for key in settled.choices},
-        "settings": settled.settings,
+        "keys": {key: names[key] for key in resolved.choices},
+        "settings": resolved.settings,
         "parts": parts,
         "runs": {run.name: {"values": copy.deepcopy(run.values), "seed": run.seed} for run in runs},
     }

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from ae_lightning.cli.fit.trainer_setup import settle_device_check
+from ae_lightning.cli.fit.trainer_setup import shorten_device_check
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_without_a_gpu_no_library_is_looked_for_at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # as Lightning leaves it
-    settle_device_check()
+    shorten_device_check()
     opened = []
     load: Callable[..., Any] = ctypes.CDLL
     monkeypatch.setattr(ctypes, "CDLL", lambda *args, **kwargs: opened.append(args) or load(*args, **kwargs))
@@ -28,7 +28,7 @@ def test_without_a_gpu_no_library_is_looked_for_at_each_step(monkeypatch: pytest
 def test_with_a_gpu_the_question_stays_as_lightning_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    settle_device_check()
+    shorten_device_check()
     assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
 
 
