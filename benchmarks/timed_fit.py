@@ -12,6 +12,7 @@ def seconds_of_fit(arguments: list[str]) -> float:
 
     Data are loaded before, and the evaluation at the end is left out: a plain loop has neither.
     """
+    from ae_lightning.cli.command_line import CommandLine
     from ae_lightning.cli.fit.lightning_cli import AutoencoderCLI, prepare
 
     class Timed(AutoencoderCLI):
@@ -30,4 +31,4 @@ def seconds_of_fit(arguments: list[str]) -> float:
             """Leave the final evaluation out."""
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        return Timed(prepare(["fit", *arguments, "--trainer.default_root_dir", folder])).seconds
+        return Timed(prepare(CommandLine(["fit", *arguments, "--trainer.default_root_dir", folder]))).seconds

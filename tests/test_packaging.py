@@ -12,6 +12,7 @@ import pytest
 
 import ae_lightning
 from ae_lightning.cli import configs
+from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.models import variants
 
 ROOT = Path(ae_lightning.__file__).resolve().parents[1]
@@ -85,7 +86,10 @@ def test_configs_are_found_inside_an_installed_package_and_beside_a_checkout(
     assert configs.config_folder() == package / "configs"
     assert list(configs.packaged()) == ["two"]
     assert configs.summary(configs.packaged()["two"]) == "An experiment of a wheel."
-    assert configs.resolve_names(["--config", "two"]) == ["--config", str(package / "configs" / "two.yaml")]
+    assert configs.resolve_names(CommandLine(["--config", "two"])).arguments == [
+        "--config",
+        str(package / "configs" / "two.yaml"),
+    ]
 
 
 @CHECKOUT

@@ -1,16 +1,15 @@
 """The packaged experiments: where they are, how they are found by name, and `ae-lightning configs`."""
 
 import difflib
-from itertools import pairwise
 from pathlib import Path
 
+from ae_lightning.cli.command_line import CONFIG, CommandLine, Option, is_file
 from ae_lightning.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
-CONFIG_OPTIONS = ("--config", "-c")
 #: Options whose value may be the name of a packaged file instead of a path.
-FILE_OPTIONS = (*CONFIG_OPTIONS, "--model", "--data", "--trainer")
+FILE_OPTIONS = (CONFIG, "--model", "--data", "--trainer")
 
 
 def config_folder() -> Path:
@@ -32,40 +31,19 @@ def summary(path: Path) -> str:
     return first.lstrip("# ").strip() if first.startswith("#") else ""
 
 
-def resolve_names(arguments: list[str]) -> list[str]:
-    """Replace names of packaged configs by their paths in a list of command-line arguments.
+def resolve_names(line: CommandLine) -> CommandLine:
+    """Replace names of packaged configs by their paths.
 
     Raises:
         ConfigError: A `--config` is neither a file nor the name of a packaged one.
     """
-    resolved: list[str] = []
-    option = ""
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if equals and name in FILE_OPTIONS:
-            argument = f"{name}={_resolve(name, value)}"
-        elif option in FILE_OPTIONS:
-            argument = _resolve(option, argument)
-        resolved.append(argument)
-        option = argument
-    return resolved
 
+    def resolved(option: Option) -> list[Option]:
+        if option.name not in FILE_OPTIONS or option.value is None:
+            return [option]
+        return [option.with_value(_resolve(option.name, option.value))]
 
-def config_files(arguments: list[str]) -> list[Path]:
-    """Files named with `--config` or `-c`."""
-    names = [argument.partition("=")[2] for argument in arguments if argument.startswith(("--config=", "-c="))]
-    for option, value in pairwise(arguments):
-        if option in CONFIG_OPTIONS:
-            names.append(value)
-    return [Path(name) for name in names if is_file(Path(name))]
-
-
-def is_file(path: Path) -> bool:
-    """Whether there is such a file; a name that is no path at all, being too long for one, is that of none."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+    return line.rewritten(resolved)
 
 
 def _resolve(option: str, value: str) -> str:
@@ -79,7 +57,7 @@ def _resolve(option: str, value: str) -> str:
     if option == "--trainer":  # which is no class that the parser could know
         near = _near(f"trainer/{value}", [name for name in known if name.startswith("trainer/")])
         raise ConfigError(f"--trainer {value}: there is no such file, and no packaged part of that name{near}")
-    if option in CONFIG_OPTIONS:
+    if option == CONFIG:
         raise ConfigError(
             f"--config {value}: there is no such file, and no packaged config of that name{_nearest(value)}"
         )

@@ -9,9 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
+from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import config_folder, packaged, resolve_names, summary
 
 NAMES = list(packaged())
+
+
+def resolved(*arguments: str) -> list[str]:
+    return resolve_names(CommandLine(arguments)).arguments
 
 
 def test_every_file_is_listed_with_its_line(ae: Callable[..., Any]) -> None:
@@ -44,17 +49,17 @@ def test_listing_imports_no_torch(tmp_path: Path) -> None:
 def test_names_are_resolved_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = config_folder()
-    assert resolve_names(["fit", "--config", "overcomplete_digits", "--model=overcomplete", "--trainer", "cpu"]) == [
+    assert resolved("fit", "--config", "overcomplete_digits", "--model=overcomplete", "--trainer", "cpu") == [
         *("fit", "--config", str(folder / "overcomplete_digits.yaml")),
         f"--model={folder / 'model' / 'overcomplete.yaml'}",
         *("--trainer", str(folder / "trainer" / "cpu.yaml")),
     ]
-    assert resolve_names(["-c", "overcomplete_digits.yaml"]) == ["-c", str(folder / "overcomplete_digits.yaml")]
+    assert resolved("-c", "overcomplete_digits.yaml") == ["-c", str(folder / "overcomplete_digits.yaml")]
 
 
 def test_class_names_and_other_values_are_left_alone() -> None:
     arguments = ["fit", "--model", "OvercompleteAutoencoder", "--experiment", "overcomplete_digits", "--data.root", "x"]
-    assert resolve_names(arguments) == arguments
+    assert resolved(*arguments) == arguments
 
 
 def test_a_local_file_wins_over_a_packaged_one(ae: Callable[..., Any], tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ae_lightning.cli.configs import config_files, is_file
+from ae_lightning.cli.command_line import CommandLine, is_file
 from ae_lightning.errors import ConfigError
 from ae_lightning.yaml_file import read_settings, read_yaml
 
 
-def check_files(arguments: list[str]) -> None:
-    """Check the configs that are named in arguments, and all parts that they name in turn.
+def check_files(line: CommandLine) -> None:
+    """Check the configs that are named on a command line, and all parts that they name in turn.
 
     Raises:
         ConfigError: One cannot be read, holds no options by name, or something else stands where a class is named.
@@ -27,12 +27,12 @@ def check_files(arguments: list[str]) -> None:
                 _check_classes(inner, part, "")
                 check(inner, part)
 
-    for path in config_files(arguments):
+    for path in line.config_files:
         settings = read_settings(path)
         _check_sections(settings, path)
         _check_classes(settings, path, "")
         check(settings, path)
-    check([argument.partition("=")[2] or argument for argument in arguments], Path("arguments"))
+    check([option.value for option in line.options], Path("arguments"))
 
 
 def _parts_in(content: Any, folder: Path) -> Iterator[Path]:
@@ -87,10 +87,9 @@ def _check_classes(content: Any, path: Path, where: str) -> None:
         _check_classes(inner, path, where if name == "init_args" else f"{where}.{name}".lstrip("."))
 
 
-def names_data(arguments: list[str]) -> bool:
+def names_data(line: CommandLine) -> bool:
     """Whether the class of the data is named on the command line or in a config."""
-    options = ("--data", "--data.class_path")
-    if any(argument.partition("=")[0] in options for argument in arguments):
+    if line.has("--data", "--data.class_path"):
         return True
-    named = [read_settings(path).get("data") for path in config_files(arguments)]
+    named = [read_settings(path).get("data") for path in line.config_files]
     return any(isinstance(data, str) or (isinstance(data, dict) and "class_path" in data) for data in named)

@@ -23,6 +23,7 @@ from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.callbacks.throughput import Throughput
 from ae_lightning.callbacks.weight_statistics import WeightStatistics  # noqa: F401 - known by its short name
+from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import resolve_names
 from ae_lightning.cli.evaluate import print_model, print_results
 from ae_lightning.cli.fit.config_files import check_files, names_data
@@ -73,10 +74,13 @@ class AutoencoderCLI(LightningCLI):
     """LightningCLI in subclass mode over `Autoencoder` and `AutoencoderDataModule`.
 
     Args:
-        arguments: Command-line arguments without the program's name.
+        line: What was typed, as `prepare` gives it.
+        parse_only: Whether to stop once `settings` are known, before anything is built.
     """
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, line: CommandLine, parse_only: bool = False) -> None:
+        self._line = line
+        self._parse_only = parse_only
         self._place: place.Place | None = None
         self._checkpoint: dict[str, Any] | None = None
         self._save_on_stop = SaveOnStop()
@@ -107,7 +111,7 @@ class AutoencoderCLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
-            args=arguments,
+            args=line.arguments,
         )
 
     @property
@@ -115,19 +119,29 @@ class AutoencoderCLI(LightningCLI):
         """The run's folder; None where the loggers are not ours."""
         return self._place.folder if self._place else None
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings of the subcommand as plain values, resolved and checked."""
+        return yaml.safe_load(self.parser.dump(self.config, skip_none=False, format="yaml"))[self.config.subcommand]
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and put into one sentence what cannot be parsed."""
-        command = args[0] if args and args[0] in self._subcommand_parsers else "fit"
-        if model := model_of_checkpoint(args):
-            self._parser(command).set_defaults({"model": model})
-        if not names_data(args):  # a default's settings would stay in force for another class
-            self._parser(command).set_defaults({"data": {"class_path": "ae_lightning.data.digits.DigitsDataModule"}})
+        used = self._subcommand_parsers.get(self._line.command, parser)
+        if used is not parser:
+            self._set_defaults(used)
         try:
             super().parse_arguments(parser, args)
         except ParseMistake as mistake:
-            options = [name for action in self._parser(command)._actions for name in action.option_strings]
+            options = [name for action in used._actions for name in action.option_strings]
             raise ConfigError(explain(str(mistake), options, [*self._subcommand_parsers, *COMMANDS])) from mistake
         check_settings(self.config[self.config.subcommand], self.config.subcommand)
+
+    def _set_defaults(self, parser: LightningArgumentParser) -> None:
+        """Let the model be that of the checkpoint, and the data the bundled digits, where nothing else is named."""
+        if model := model_of_checkpoint(self._line):
+            parser.set_defaults({"model": model})
+        if not names_data(self._line):  # a default's settings would stay in force for another class
+            parser.set_defaults({"data": {"class_path": "ae_lightning.data.digits.DigitsDataModule"}})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks of every run, the experiment's name, and the shape that data give the model."""
@@ -156,6 +170,11 @@ class AutoencoderCLI(LightningCLI):
             }
         )
         parser.link_arguments("data.input_shape", "model.init_args.input_shape", apply_on="instantiate")
+
+    def instantiate_classes(self) -> None:
+        """Build the trainer, the model and the data, unless only the settings are asked for."""
+        if not self._parse_only:
+            super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with our loggers and callbacks, in the run's folder."""
@@ -288,13 +307,25 @@ class AutoencoderCLI(LightningCLI):
         asked = yaml.safe_load(parser.dump(config, skip_none=False, format="yaml"))["model"]
         refuse_other_settings(asked, self._checkpoint, path)
 
+    def _set_seed(self) -> None:
+        if not self._parse_only:
+            super()._set_seed()
+
     def _run_subcommand(self, subcommand: str) -> None:
+        if self._parse_only:
+            return
         try:
             super()._run_subcommand(subcommand)
         except Stopped:
             raise
         except SystemExit:  # Lightning's answer to Ctrl-C, with an exit code that says nothing of it
             raise KeyboardInterrupt from None
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        if subcommand == self._line.command:
+            return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        self._subcommand_method_arguments[subcommand] = []
+        return self.init_parser(**kwargs)  # it is only named in --help, and building a whole one takes its time
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         super()._add_subcommands(parser, **kwargs)
@@ -306,21 +337,20 @@ class AutoencoderCLI(LightningCLI):
 def main(arguments: list[str]) -> int:
     """Run one of Lightning's subcommands."""
     try:
-        AutoencoderCLI(prepare(arguments))
+        AutoencoderCLI(prepare(CommandLine(arguments)))
     finally:
         place.release_locks()
     return 0
 
 
-def prepare(arguments: list[str]) -> list[str]:
-    """Arguments as `AutoencoderCLI` takes them; refuses configs that are missing or not YAML."""
-    names_checkpoint = any(argument.partition("=")[0] == "--ckpt_path" for argument in arguments)
-    if arguments[:1] == ["predict"] and not names_checkpoint and not {"-h", "--help"} & {*arguments}:
+def prepare(line: CommandLine) -> CommandLine:
+    """The line as `AutoencoderCLI` takes it; refuses configs that are missing or not YAML."""
+    if line.command == "predict" and not line.has("--ckpt_path", "--help"):
         raise ConfigError(_NO_CHECKPOINT)
     variants()  # importing them makes their short names known to the parser
     quiet_lightning()
     shorten_device_check()
-    arguments = with_run_config(resolve_names(arguments))
-    check_files(arguments)
-    refuse_unsafe_options(arguments)
-    return with_own_defaults(arguments)
+    line = with_run_config(resolve_names(line))
+    check_files(line)
+    refuse_unsafe_options(line)
+    return with_own_defaults(line)

@@ -4,8 +4,7 @@ import ast
 import difflib
 import inspect
 import re
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable
 from typing import Any
 
 from lightning.pytorch import Callback
@@ -14,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ae_lightning.callbacks.schedule import Schedule
+from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import packaged
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.models.base import Autoencoder
@@ -56,20 +56,18 @@ class HelpfulParser(LightningArgumentParser):
         raise ParseMistake(message) from ex
 
 
-def refuse_unsafe_options(arguments: Sequence[str]) -> None:
+def refuse_unsafe_options(line: CommandLine) -> None:
     """Check options that name a class by its dotted path; in safe mode the parser may tell of something else.
 
     Raises:
         ConfigError: The process is in safe mode, and it does not allow the class.
     """
-    split = [argument.partition("=") for argument in arguments]
-    pairs = [(name, value) for name, equals, value in split if equals] + list(pairwise(arguments))
-    for option, value in pairs:
-        dotted = all(part.isidentifier() for part in value.split(".")) and "." in value
-        if value.endswith((".yaml", ".yml")):  # a part
+    for name, value, _ in line.options:
+        if value is None or value.endswith((".yaml", ".yml")):  # a part
             continue
-        if dotted and option.startswith("--") and option.rpartition(".")[2].strip("-+") in _BASES:
-            refuse_unsafe(value, option)
+        dotted = all(part.isidentifier() for part in value.split(".")) and "." in value
+        if dotted and name.rpartition(".")[2].strip("-+") in _BASES:
+            refuse_unsafe(value, name)
 
 
 def explain(message: str, options: Iterable[str], commands: Iterable[str]) -> str:

@@ -6,41 +6,39 @@ named: AdamW would silently run without weight decay. So the arguments that the 
 
 import inspect
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
-from ae_lightning.cli.configs import CONFIG_OPTIONS, is_file
+from ae_lightning.cli.command_line import CONFIG, CommandLine, Option, is_file
+from ae_lightning.yaml_file import read_settings, read_yaml
 
 _OPTION = "--model.optimizer"
 
 
-def with_own_defaults(arguments: list[str]) -> list[str]:
+def with_own_defaults(line: CommandLine) -> CommandLine:
     """Spell out the settings of an optimizer that is named on the command line or in a config."""
-    spelled: list[str] = []
-    option = ""
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        option, value = (name, value) if equals else (option, argument)
-        if option == _OPTION and (optimizer := _spell_out(value, {})):
-            spelled.append(f"{_OPTION}={optimizer}" if equals else optimizer)
+
+    def spelled(option: Option) -> Iterator[Option]:
+        if option.name == _OPTION and (optimizer := _spell_out(option.value or "", {})):
+            yield option.with_value(optimizer)
         else:
-            spelled.append(argument)
-        if option in CONFIG_OPTIONS and is_file(Path(value)):
-            named = _optimizer_of(Path(value))
-            optimizer = _spell_out(named.get("class_path") or "", named.get("init_args") or {})
-            spelled += [f"{_OPTION}={optimizer}"] if optimizer else []
-        option = "" if equals else argument
-    return spelled
+            yield option
+        if option.name == CONFIG and is_file(path := Path(option.value or "")):
+            named = _optimizer_of(path)
+            if optimizer := _spell_out(named.get("class_path") or "", named.get("init_args") or {}):
+                yield Option(_OPTION, optimizer, (f"{_OPTION}={optimizer}",))
+
+    return line.rewritten(spelled)
 
 
 def _optimizer_of(config: Path) -> dict[str, Any]:
     """The optimizer that a config, or the model part it names, sets; empty where it leaves the default."""
-    model = yaml.safe_load(config.read_text(encoding="utf-8")).get("model")
-    if isinstance(model, str) and (part := config.parent / model).is_file():
-        model = yaml.safe_load(part.read_text(encoding="utf-8"))
+    model = read_settings(config).get("model")
+    if isinstance(model, str) and is_file(part := config.parent / model):
+        model = read_yaml(part)
     settings = model.get("init_args") or {} if isinstance(model, dict) else {}
     optimizer = settings.get("optimizer")
     if isinstance(optimizer, dict):

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from ae_lightning.cli.command_line import CONFIG, CommandLine
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import checkpoint_class, import_class, model_settings, read_checkpoint
@@ -11,28 +12,26 @@ from ae_lightning.run.place import run_of
 from ae_lightning.run.run import Run
 
 
-def with_run_config(arguments: list[str]) -> list[str]:
-    """Add the settings of the checkpoint's run to arguments that name a checkpoint but no config.
+def with_run_config(line: CommandLine) -> CommandLine:
+    """Add the settings of the checkpoint's run to a command line that names a checkpoint but no config.
 
     `fit --ckpt_path RUN/checkpoints/last.ckpt` is then all it takes to go on; options after it still count.
     """
-    path = _option(arguments, "--ckpt_path")
-    if path is None or _option(arguments, "--config") or _option(arguments, "-c"):
-        return arguments
+    path = line.last("--ckpt_path")
+    if path is None or line.has(CONFIG):
+        return line
     run = run_of(Path(path))
-    if run is None:
-        return arguments
-    return [arguments[0], "--config", str(run / "config.yaml"), *arguments[1:]]
+    return line if run is None else line.with_first(CONFIG, str(run / "config.yaml"))
 
 
-def model_of_checkpoint(arguments: list[str]) -> dict[str, Any] | None:
-    """The model that `--ckpt_path` holds, as the command line would name it, where the arguments name none.
+def model_of_checkpoint(line: CommandLine) -> dict[str, Any] | None:
+    """The model that `--ckpt_path` holds, as the command line would name it, where it names none itself.
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or not ours.
     """
-    path = _option(arguments, "--ckpt_path")
-    if path is None or any(_option(arguments, name) for name in ("--config", "-c", "--model")):
+    path = line.last("--ckpt_path")
+    if path is None or line.has(CONFIG, "--model"):
         return None
     checkpoint = read_checkpoint(path)
     settings = {name: value for name, value in model_settings(checkpoint).items() if name != "input_shape"}
@@ -52,15 +51,6 @@ def require_unfinished(checkpoint: dict[str, Any], max_epochs: int | None, max_s
             f"nothing is left to train: the checkpoint has done {epochs} epochs and {steps} steps, and "
             f"--trainer.max_epochs is {max_epochs}, --trainer.max_steps {max_steps}; raise them to go on"
         )
-
-
-def _option(arguments: list[str], name: str) -> str | None:
-    for i, argument in enumerate(arguments):
-        if argument == name and i + 1 < len(arguments):
-            return arguments[i + 1]
-        if argument.startswith(f"{name}="):
-            return argument.partition("=")[2]
-    return None
 
 
 def refuse_other_settings(model: dict[str, Any], checkpoint: dict[str, Any], path: Path) -> None:

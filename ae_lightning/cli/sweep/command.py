@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.command_parser import CommandParser, unknown_of
-from ae_lightning.cli.configs import config_files, resolve_names
+from ae_lightning.cli.configs import resolve_names
 from ae_lightning.cli.sweep.grid import parse_grid, parse_seeds, refuse_options, short_names
 from ae_lightning.errors import ConfigError
 
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> int:
             unknown_of(parser, options) or "a sweep needs something to vary: --grid key=a,b or --seeds 0,1,2"
         )
     refuse_options(options, bool(seeds))
-    options = resolve_names(options)
+    options = resolve_names(CommandLine(options)).arguments
 
     # From here on torch is needed, which takes seconds to import.
     from ae_lightning.cli.sweep.results import COLUMNS
@@ -103,7 +104,7 @@ def _default_folder(options: Sequence[str], names: Sequence[str], resolved: "Res
     from ae_lightning.run.place import ROOT_NAME
 
     root = Path(resolved.settings.get("trainer", {}).get("default_root_dir") or ".") / ROOT_NAME
-    files = config_files(list(options))
+    files = CommandLine(options).config_files
     if files:
         path = files[0].absolute()  # a run's own config.yaml says nothing, but its folder does
         stem = path.parent.parent.name if path.stem == "config" else path.stem

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ae_lightning.cli.command_line import CONFIG, CommandLine
 from ae_lightning.cli.command_parser import LARGEST_SEED
 from ae_lightning.errors import ConfigError
 
@@ -17,7 +18,6 @@ Grid = dict[str, list[str]]
 """Texts of the values by key, such as {"model.latent_dim": ["2", "16"]}."""
 
 _PAIRS = {"]": "[", ")": "(", "}": "{"}
-_CONFIG = ("--config", "-c")
 # Where these come from or what they do is the sweep's own business.
 _NOT_SWEPT = {
     "seed_everything": "name seeds with --seeds",
@@ -152,19 +152,18 @@ def fit_options(options: Sequence[str], point: Mapping[str, str], seed: int | No
     Raises:
         ConfigError: A key is an option as well.
     """
-    given = {plain_key(option.partition("=")[0]) for option in options if option.startswith("--")}
+    line = CommandLine(options)
+    given = {plain_key(option.name) for option in line.options if option.name}
     for key in point:
         if key in given:
             raise ConfigError(f"{key} is an option and in --grid as well: leave one of them out")
     keys = sorted(point, key=lambda key: key.count("."))
     first = [key for key in keys if any(name.startswith(f"{key}.") for name in given)]
-    start = 1 + max(
-        (i + (option in _CONFIG) for i, option in enumerate(options) if option.partition("=")[0] in _CONFIG), default=-1
-    )
+    configs, others = line.split_after(CONFIG)
     spelled = {key: f"--{key}={point[key]}" for key in keys}
     early, late = ([spelled[key] for key in keys if (key in first) is is_first] for is_first in (True, False))
     seeded = [] if seed is None else [f"--seed_everything={seed}"]
-    return [*options[:start], *early, *options[start:], *late, *seeded]
+    return [*configs, *early, *others, *late, *seeded]
 
 
 def refuse_options(options: Sequence[str], seeds: bool) -> None:
@@ -173,9 +172,9 @@ def refuse_options(options: Sequence[str], seeds: bool) -> None:
     Raises:
         ConfigError: One is.
     """
-    for option in options:
-        key = plain_key(option.partition("=")[0])
-        if option.startswith("--") and (key in _NO_OPTIONS or (seeds and key == "seed_everything")):
+    for option in CommandLine(options).options:
+        key = plain_key(option.name)
+        if key in _NO_OPTIONS or (seeds and key == "seed_everything"):
             raise ConfigError(f"--{key} is not for a sweep: {_NOT_SWEPT[key]}")
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.sweep.grid import Choice, Grid, fit_options, refuse_repetition, run_name, text_of
 from ae_lightning.errors import ConfigError, RunFolderError
 from ae_lightning.files import write_text
@@ -70,19 +71,7 @@ def parse_fit(options: Sequence[str]) -> dict[str, Any]:
     """
     from ae_lightning.cli.fit.lightning_cli import AutoencoderCLI, prepare
 
-    class Parsed(Exception):
-        """Carries the settings out of a command line that would go on to train."""
-
-    class OnlyParse(AutoencoderCLI):
-        def parse_arguments(self, parser: Any, args: Any) -> None:
-            super().parse_arguments(parser, args)
-            raise Parsed(parser.dump(self.config, skip_none=False, format="yaml"))
-
-    try:
-        OnlyParse(prepare(["fit", *options]))
-    except Parsed as parsed:
-        return yaml.safe_load(str(parsed))["fit"]
-    raise AssertionError("the command line was neither parsed nor refused")
+    return AutoencoderCLI(prepare(CommandLine(["fit", *options])), parse_only=True).settings
 
 
 def plan(

@@ -13,6 +13,8 @@ import pytest
 import torch
 import yaml
 
+from ae_lightning.cli.command_line import CommandLine
+from ae_lightning.cli.fit.resume import with_run_config
 from ae_lightning.cli.main import main
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 
@@ -221,3 +223,14 @@ def test_a_refused_continuation_leaves_no_folder_and_another_checkpoint_its_own_
     assert main(["evaluate", str(run / "checkpoints" / "last.ckpt")]) == 0
     assert (run / "metrics.json").read_text() == before
     assert '"checkpoint": "last.ckpt"' in (run / "metrics.last.json").read_text()
+
+
+def test_of_two_checkpoints_the_last_gives_settings_as_well_as_weights(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        (tmp_path / name / "config.yaml").write_text("{}")
+    first, second = (str(tmp_path / name / "checkpoints" / "last.ckpt") for name in ("a", "b"))
+    for arguments in (["--ckpt_path", first, "--ckpt_path", second], [f"--ckpt_path={first}", f"--ckpt_path={second}"]):
+        line = with_run_config(CommandLine(["fit", *arguments]))
+        assert line.config_files == [tmp_path / "b" / "config.yaml"]
+        assert line.last("--ckpt_path") == second
