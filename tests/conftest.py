@@ -26,6 +26,13 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as environment:  # names of options are kept there, for these sources only
+        environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _ctrl_c_is_heard() -> Iterator[None]:
     # Lightning goes on ignoring Ctrl-C after the first one, and a process that was started under nohup ignores it too.

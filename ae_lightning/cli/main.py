@@ -49,6 +49,9 @@ COMMANDS = {
 }
 """Commands beside Lightning's own: module with a `main(arguments)`, and a line of help."""
 
+TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
+"""Lightning's own commands: methods of its trainer."""
+
 SAFE = "--safe"
 """Anywhere among the arguments: only classes of ours, of Lightning and of torch.optim may be named."""
 
@@ -109,7 +112,7 @@ def _sigterm_ends_as_an_exception() -> Iterator[None]:
 
 def _dispatch(arguments: list[str]) -> int:
     command = arguments[0] if arguments else ""
-    module, _ = COMMANDS.get(command, ("ae_lightning.cli.fit.lightning_cli", ""))
+    module, _ = COMMANDS.get(command, ("ae_lightning.cli.fit.command", ""))
     rest = arguments[1:] if command in COMMANDS else arguments
     return importlib.import_module(module).main(rest)
 

@@ -1,4 +1,4 @@
-"""`fit`, `validate`, `test` and `predict`: Lightning's command line over our models and data."""
+"""Lightning's command line over our models and data."""
 
 import sys
 from pathlib import Path
@@ -26,9 +26,10 @@ from ae_lightning.callbacks.weight_statistics import WeightStatistics  # noqa: F
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import resolve_names
 from ae_lightning.cli.evaluate import print_model, print_results
+from ae_lightning.cli.fit import known_names
 from ae_lightning.cli.fit.config_files import check_files, names_data
 from ae_lightning.cli.fit.endings import broken_off, found_rates, interrupt_message, refused_at_start
-from ae_lightning.cli.fit.mistakes import HelpfulParser, ParseMistake, explain, refuse_unsafe_options
+from ae_lightning.cli.fit.mistakes import HelpfulParser, ParseMistake, explain, known_classes, refuse_unsafe_options
 from ae_lightning.cli.fit.optimizer_defaults import with_own_defaults
 from ae_lightning.cli.fit.record_config import RecordConfig
 from ae_lightning.cli.fit.resume import (
@@ -129,10 +130,11 @@ class AutoencoderCLI(LightningCLI):
         used = self._subcommand_parsers.get(self._line.command, parser)
         if used is not parser:
             self._set_defaults(used)
+        options = [name for action in used._actions for name in action.option_strings]
+        known_names.keep(self._line.command, options, known_classes())
         try:
             super().parse_arguments(parser, args)
         except ParseMistake as mistake:
-            options = [name for action in used._actions for name in action.option_strings]
             raise ConfigError(explain(str(mistake), options, [*self._subcommand_parsers, *COMMANDS])) from mistake
         check_settings(self.config[self.config.subcommand], self.config.subcommand)
 
@@ -334,10 +336,10 @@ class AutoencoderCLI(LightningCLI):
             parser._subcommands_action.add_subcommand(name, HelpfulParser(), help=help_line)  # type: ignore[union-attr]
 
 
-def main(arguments: list[str]) -> int:
+def run(line: CommandLine) -> int:
     """Run one of Lightning's subcommands."""
     try:
-        AutoencoderCLI(prepare(CommandLine(arguments)))
+        AutoencoderCLI(prepare(line))
     finally:
         place.release_locks()
     return 0

@@ -1,7 +1,6 @@
 """The command line's parser: what it says when it does not understand."""
 
 import ast
-import difflib
 import inspect
 import re
 from collections.abc import Iterable
@@ -15,6 +14,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from ae_lightning.callbacks.schedule import Schedule
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import packaged
+from ae_lightning.cli.fit.known_names import Kind
+from ae_lightning.cli.guesses import guess, no_class, no_command, no_option, one_of
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.parser_errors import denied_in, is_wrapped, reason_of
@@ -96,10 +97,10 @@ def _of_denied(message: str) -> str | None:
 
 def _of_unknown_option(message: str, options: Iterable[str]) -> str | None:
     if match := re.search(r"unrecognized arguments: (--?[^\s=]+)", message):
-        return f"there is no option {match[1]}{_guess(match[1], options)}"
+        return no_option(match[1], options)
     if match := re.search(r"Subcommand '\w+' does not accept option '([^']+)'", message):
         known = [option.removeprefix("--") for option in options]
-        return f"the config names {match[1]}, which is no option{_guess(match[1], known)}"
+        return f"the config names {match[1]}, which is no option{guess(match[1], known)}"
     if match := re.search(r"(?:Option|does not accept option) '([^']+)'", message):
         path = _path(message)
         if "." in match[1]:  # the whole path of an option of a group
@@ -109,15 +110,15 @@ def _of_unknown_option(message: str, options: Iterable[str]) -> str | None:
         known = [f"{parent}.{argument}" for argument in _arguments_of(parent)]
         if parent == "--model":  # where many look for the learning rate
             known += [f"--model.optimizer.{argument}" for argument in _arguments_of("--model.optimizer")]
-        return f"there is no option {parent}.{name}{_guess(f'{parent}.{name}', known)}"
+        return no_option(f"{parent}.{name}", known)
     return None
 
 
 def _of_command(message: str, commands: Iterable[str]) -> str | None:
     if match := re.search(r"invalid choice: '([^']*)'", message):
-        return f"there is no command {match[1]}{_guess(match[1], commands)}; there are {', '.join(commands)}"
+        return no_command(match[1], commands)
     if 'expected "subcommand"' in message:
-        return f"name a command, one of {', '.join(commands)}; `ae-lightning --help` tells more"
+        return no_command("", commands)
     if "arguments are required" in message and ".model" in message:
         return (
             "no model was named: give --config with an experiment (`ae-lightning configs` lists them) or --model with "
@@ -159,8 +160,7 @@ def _of_value(message: str) -> str | None:
         return f"{path} should be {' or '.join(expected)}, but it is {given!r}"
     if match := re.search(r"(?:Expected a dot import path string|Unexpected import path format): (.+)", message):
         parts = [part.partition("/")[2] for part in packaged() if part.startswith(f"{path.lstrip('-')}/")]
-        guess = _guess(match[1], [*_class_names(path), *parts]) or _one_of(path)
-        return f"{path}: there is no class {match[1]}{' and no packaged part of that name' if parts else ''}{guess}"
+        return no_class(path, match[1], _class_names(path), parts)
     if match := re.search(r"Not a valid subclass of (.+)", message):
         return f"{path}: {given} is no {match[1].rstrip('.')}"
     return None
@@ -216,20 +216,11 @@ def _nearest_part(name: str) -> str:
     parts = {f"{part}.yaml": path for part, path in packaged().items() if "/" in part}
     if name in parts:
         return f" beside the config that names it; the packaged one is {parts[name]}"
-    return _guess(name, parts)
+    return guess(name, parts)
 
 
 def _one_of(path: str) -> str:
-    known = sorted({kind.__name__ for kind in _concrete(path) if kind.__module__.startswith("ae_lightning.")})
-    return f"; there are {', '.join(known)}" if 0 < len(known) <= 12 else ""
-
-
-def _guess(name: str, known: Iterable[str]) -> str:
-    others = [other for other in known if other != name]  # another class may have an option of that name
-    is_option = name.startswith("--") and "." in name
-    same = [other for other in others if is_option and other.rpartition(".")[2] == name.rpartition(".")[2]]
-    close = same or difflib.get_close_matches(name, others, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
+    return one_of(sorted({kind.__name__ for kind in _concrete(path) if kind.__module__.startswith("ae_lightning.")}))
 
 
 def _class_names(path: str) -> list[str]:
@@ -238,14 +229,33 @@ def _class_names(path: str) -> list[str]:
 
 def _arguments_of(path: str) -> set[str]:
     """Names of all constructor arguments of the classes that can be named at an option."""
-    classes = {base for kind in _concrete(path) for base in kind.__mro__ if "__init__" in vars(base)}
-    names = {name for base in classes for name in inspect.signature(base).parameters}
-    return names - {"self", "args", "kwargs"}
+    return {name for kind in _concrete(path) for name in _constructor_arguments(kind)}
+
+
+def _constructor_arguments(kind: type) -> set[str]:
+    constructors = [base for base in kind.__mro__ if "__init__" in vars(base)]
+    return {name for base in constructors for name in inspect.signature(base).parameters} - {"self", "args", "kwargs"}
+
+
+def known_classes() -> dict[str, dict[str, Kind]]:
+    """The classes of ours, and of torch, that can be named at the options that most names belong to."""
+    return {
+        option: {
+            kind.__name__: Kind(sorted(_constructor_arguments(kind)), inspect.isabstract(kind))
+            for kind in _kinds(option)
+            if kind.__module__.startswith(("ae_lightning.", "torch."))
+        }
+        for option in ("--model", "--data", "--model.optimizer")
+    }
 
 
 def _concrete(path: str) -> list[type]:
+    return [kind for kind in _kinds(path) if not inspect.isabstract(kind) and not kind.__name__.startswith("_")]
+
+
+def _kinds(path: str) -> list[type]:
     base = _BASES.get(path.rpartition(".")[2].lstrip("-"))
     found = [base] if base else []
     for kind in found:
         found.extend(kind.__subclasses__())
-    return [kind for kind in found if not inspect.isabstract(kind) and not kind.__name__.startswith("_")]
+    return found

@@ -1,0 +1,36 @@
+"""`fit`, `validate`, `test` and `predict`: what can be refused at once, before Lightning's command line is imported."""
+
+import sys
+
+from ae_lightning.cli.command_line import CommandLine
+from ae_lightning.cli.configs import resolve_names
+from ae_lightning.cli.fit.config_files import check_files
+from ae_lightning.cli.fit.known_names import refuse_unknown_names
+from ae_lightning.cli.guesses import no_command
+from ae_lightning.cli.main import COMMANDS, TRAINER_COMMANDS
+from ae_lightning.errors import ConfigError
+
+
+def main(arguments: list[str]) -> int:
+    """Run one of Lightning's subcommands."""
+    line = CommandLine(arguments)
+    if "torch" not in sys.modules:  # else nothing is gained, and there may be classes that no other start knows
+        _refuse_early(line)
+    from ae_lightning.cli.fit.lightning_cli import run
+
+    return run(line)
+
+
+def _refuse_early(line: CommandLine) -> None:
+    if line.has("--help", "--version"):
+        return
+    if line.command not in TRAINER_COMMANDS:
+        raise ConfigError(no_command(line.command, [*TRAINER_COMMANDS, *COMMANDS]))
+    line = resolve_names(line)
+    check_files(line)
+    if not refuse_unknown_names(line):
+        print(
+            "ae-lightning: the first start with these versions: names of options are checked once PyTorch is loaded, "
+            "by later starts at once",
+            file=sys.stderr,
+        )

@@ -1,0 +1,49 @@
+"""What was perhaps meant by a name that there is not."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def guess(name: str, known: Iterable[str]) -> str:
+    """A hint at the nearest known name, as the end of a sentence; empty where none is near.
+
+    Of options that end alike, such as --model.lr and --model.optimizer.lr, that one is meant.
+    """
+    others = [other for other in known if other != name]  # another class may have an option of that name
+    is_option = name.startswith("--") and "." in name
+    same = [other for other in others if is_option and other.rpartition(".")[2] == name.rpartition(".")[2]]
+    close = same or difflib.get_close_matches(name, others, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def no_option(name: str, known: Iterable[str]) -> str:
+    """The sentence about an option that there is not."""
+    return f"there is no option {name}{guess(name, known)}"
+
+
+def no_class(option: str, name: str, classes: Iterable[str], parts: Iterable[str]) -> str:
+    """The sentence about a class that there is not.
+
+    Args:
+        option: Where it was named, such as --model.
+        name: What was named.
+        classes: Short names of the classes of ours that could be named there.
+        parts: Names of the packaged parts that could.
+    """
+    classes, parts = sorted(classes), list(parts)
+    hint = guess(name, [*classes, *parts]) or one_of(classes)
+    return f"{option}: there is no class {name}{' and no packaged part of that name' if parts else ''}{hint}"
+
+
+def one_of(names: Iterable[str]) -> str:
+    """All names there are, as the end of a sentence; empty where they are too many to read."""
+    names = list(names)
+    return f"; there are {', '.join(names)}" if 0 < len(names) <= 12 else ""
+
+
+def no_command(name: str, known: Iterable[str]) -> str:
+    """The sentence about a command that there is not, or about none."""
+    known = list(known)
+    if not name:
+        return f"name a command, one of {', '.join(known)}; `ae-lightning --help` tells more"
+    return f"there is no command {name}{guess(name, known)}; there are {', '.join(known)}"

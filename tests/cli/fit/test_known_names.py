@@ -1,0 +1,140 @@
+"""A typo is told before PyTorch is imported, in the very sentence that the parser's message becomes later."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ae_lightning.cli.command_line import CommandLine
+from ae_lightning.cli.configs import packaged, resolve_names
+from ae_lightning.cli.fit import known_names
+from ae_lightning.cli.fit.known_names import KnownNames, keep, refuse_unknown_names
+from ae_lightning.cli.fit.lightning_cli import AutoencoderCLI, prepare
+from ae_lightning.cli.main import TRAINER_COMMANDS
+from ae_lightning.errors import ConfigError
+
+DIGITS = ("--config", "overcomplete_digits")
+MISTAKES = [
+    (*DIGITS, "--model.latent_dmi", "3"),
+    (*DIGITS, "--model.init_args.latent_dmi=3"),
+    (*DIGITS, "--model.lr", "0.1"),
+    (*DIGITS, "--model.hidden_dims", "[3]"),
+    (*DIGITS, "--model.optimizer.lrr", "0.1"),
+    (*DIGITS, "--data.bach_size", "3"),
+    (*DIGITS, "--data.root", "x"),
+    (*DIGITS, "--data", "gaussian", "--data.normalize", "unit"),
+    (*DIGITS, "--trainer.max_epoch", "3"),
+    (*DIGITS, "--snapshot.schedule.count", "3"),
+    (*DIGITS, "--snapshots.schedule.cuont", "3"),
+    (*DIGITS, "--nonsense"),
+    ("--model", "OvercompleteAutoencoderr"),
+    ("--model", "overcompleet"),
+    ("--model", "Qwxyz"),
+    ("--data", "Digits", "--model", "deep"),
+    ("--model", "StandardSAE", "--model.activation", "relu"),
+]
+FINE = [
+    *((*("--config", name),) for name in packaged() if "/" not in name),
+    (*DIGITS, "--model.optimizer", "SGD", "--model.optimizer.momentum", "0.9"),
+    (*DIGITS, "--model.optimizer.betas", "[0.9, 0.99]", "--model.lr_scheduler", "StepLR"),
+    (*DIGITS, "--model.lr_scheduler.step_size", "3", "--trainer.callbacks+", "EarlyStopping"),
+    (*DIGITS, "--trainer.callbacks.monitor", "val/loss", "--trainer.logger.name", "x"),
+    (*DIGITS, "--model.init_args.latent_dim=3", "--model.reconstruction_loss", "mae", "--data.drop_last", "true"),
+    ("--model", "my_package.Mine", "--model.anything", "3", "--data.class_path", "other.Data", "--data.x", "1"),
+    ("--model", '{"class_path": "StandardSAE"}', "--model.penalty_weight", "3"),
+    ("--model", "null"),
+    ("--print_config", "-h", "-c", "overcomplete_digits", "--trainer", "debug"),
+    ("--ckpt_path", "run/checkpoints/last.ckpt", "--data.root", "x", "--model.latent_dim", "3"),
+]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def names() -> KnownNames:
+    """What a start finds out."""
+    with pytest.MonkeyPatch.context() as patch:
+        kept: list[KnownNames] = []
+        patch.setattr(known_names, "keep", lambda command, options, kinds: kept.append(KnownNames(options, kinds)))
+        AutoencoderCLI(prepare(CommandLine(["fit", *DIGITS])), parse_only=True)
+        return kept[0]
+
+
+@pytest.mark.parametrize("options", MISTAKES, ids=" ".join)
+def test_the_sentence_is_the_one_that_the_parser_comes_to(options: tuple[str, ...], names: KnownNames) -> None:
+    line = resolve_names(CommandLine(["fit", *options]))
+    with pytest.raises(ConfigError) as early:
+        names.refuse_unknown(line)
+    with pytest.raises(ConfigError) as late:
+        AutoencoderCLI(prepare(line), parse_only=True)
+    assert str(early.value) == str(late.value)
+
+
+def test_what_is_right_or_cannot_be_known_passes(names: KnownNames) -> None:
+    for options in FINE:
+        names.refuse_unknown(resolve_names(CommandLine(["fit", *options])))
+    names.refuse_unknown(CommandLine(["fit", *(f"{name}=1" for name in names.options if name.startswith("--"))]))
+
+
+def test_every_argument_of_a_class_is_known(names: KnownNames) -> None:
+    for option in ("--model", "--data"):
+        for kind, (arguments, is_abstract) in names.classes[option].items():
+            if not is_abstract:
+                typed = [f"{option}={kind}", *(f"{option}.{argument}=1" for argument in arguments)]
+                names.refuse_unknown(CommandLine(["fit", *typed]))
+
+
+def test_a_second_start_imports_no_torch_for_a_typo(tmp_path: Path) -> None:
+    code = (
+        "import sys; from ae_lightning.cli.main import main; code = main(sys.argv[1:]);"
+        "print(code, *({'torch', 'lightning', 'jsonargparse'} & sys.modules.keys()))"
+    )
+
+    def start(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
+
+    first, second = (start("fit", *DIGITS, "--model.latent_dmi", "3") for _ in range(2))
+    assert first.stdout.split()[1:]
+    assert "first start with these versions" in first.stderr
+    assert second.stdout.split() == ["2"]
+    assert second.stderr.startswith("ae-lightning: error: there is no option --model.latent_dmi")
+    assert first.stderr.splitlines()[-1] == second.stderr.splitlines()[-1]
+    assert start("fti").stdout.split() == ["2"]  # which needs no earlier start
+
+
+def test_names_are_kept_for_the_same_versions_and_sources_only(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = CommandLine(["fit", "--modle", "x"])
+    assert not refuse_unknown_names(line)
+    keep("fit", ["--model"], {})
+    with pytest.raises(ConfigError, match="no option --modle; did you mean --model"):
+        refuse_unknown_names(line)
+    assert not refuse_unknown_names(CommandLine(["test", "--modle", "x"]))
+    monkeypatch.setattr(known_names, "__version__", "0.0.0")
+    assert not refuse_unknown_names(line)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"key": 1', "\x00"])
+def test_a_damaged_file_is_as_none(cache: Path, content: str) -> None:
+    keep("fit", ["--model"], {})
+    (path,) = cache.rglob("*.json")
+    path.write_text(content)
+    assert not refuse_unknown_names(CommandLine(["fit", "--modle"]))
+    keep("fit", ["--model"], {})
+    assert json.loads(path.read_text())["options"] == ["--model"]
+
+
+def test_a_place_that_cannot_be_written_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    keep("fit", ["--model"], {})
+    assert not refuse_unknown_names(CommandLine(["fit", "--modle"]))
+
+
+def test_the_commands_are_those_of_lightning() -> None:
+    assert tuple(AutoencoderCLI.subcommands()) == TRAINER_COMMANDS
