@@ -30,7 +30,7 @@ def _refuse_early(line: CommandLine) -> None:
     check_files(line)
     if not refuse_unknown_names(line):
         print(
-            "ae-lightning: the first start with these versions: names of options are checked once PyTorch is loaded, "
-            "by later starts at once",
+            "ae-lightning: first start with these versions: option names are checked once PyTorch is loaded; later "
+            "starts check them at once",
             file=sys.stderr,
         )
