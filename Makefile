@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 OLDEST := .venv-oldest
 # What depends most on the versions of others: the command line, checkpoints, callbacks, models and data.
 OLDEST_TESTS ?= tests/models tests/data tests/callbacks tests/losses tests/metrics tests/run tests/training \
-	tests/cli/test_main.py tests/cli/fit/test_resume.py tests/cli/test_evaluate_command.py
+	tests/cli/test_main.py tests/cli/fit/test_resume.py tests/cli/test_evaluate_command.py \
+	tests/cli/fit/test_mistakes.py tests/cli/fit/test_lean_option.py tests/test_lean_loop.py tests/test_upstream.py
 NEWEST := .venv-newest
 # What a new release of another package breaks first: what uses its inside, its messages, or its classes.
 NEWEST_TESTS ?= tests/test_upstream.py tests/test_lean_loop.py tests/cli/fit/test_mistakes.py tests/cli/fit/test_lean_option.py \
