@@ -5,7 +5,12 @@ BIN := $(VENV)/bin
 OLDEST := .venv-oldest
 # What depends most on the versions of others: the command line, checkpoints, callbacks, models and data.
 OLDEST_TESTS ?= tests/models tests/data tests/callbacks tests/losses tests/metrics tests/run tests/training \
-	tests/cli/test_main.py tests/cli/fit/test_resume.py tests/cli/test_evaluate_command.py
+	tests/cli/test_main.py tests/cli/fit/test_resume.py tests/cli/test_evaluate_command.py \
+	tests/cli/fit/test_mistakes.py tests/cli/fit/test_lean_option.py tests/test_lean_loop.py tests/test_upstream.py
+NEWEST := .venv-newest
+# What a new release of another package breaks first: what uses its inside, its messages, or its classes.
+NEWEST_TESTS ?= tests/test_upstream.py tests/test_lean_loop.py tests/cli/fit/test_mistakes.py tests/cli/fit/test_lean_option.py \
+	tests/cli/test_main.py tests/cli/fit/test_resume.py tests/models tests/data tests/callbacks tests/training tests/run
 PYTEST_WORKERS ?= 2
 # Without bytecode every start would compile torch and its friends anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,6 +31,14 @@ test: $(VENV)/.installed-dev ## run the whole test suite; MNIST is used where AE
 test-oldest: $(OLDEST)/.installed ## run a part of the suite with the oldest versions that pyproject.toml allows
 	$(OLDEST)/bin/python -m pytest -n $(PYTEST_WORKERS) -rs $(OLDEST_TESTS)
 
+.PHONY: test-newest
+# torch and torchvision stay those of constraints.txt: a newer pair is a download of several gigabytes.
+test-newest: $(BIN)/uv ## run a part of the suite with the newest releases of all but torch (needs the network)
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(NEWEST)
+	grep -E '^(torch|torchvision)==' constraints.txt > $(NEWEST)/torch.txt
+	$(BIN)/uv pip install --quiet --python $(NEWEST)/bin/python --constraint $(NEWEST)/torch.txt --editable '.[dev]'
+	$(NEWEST)/bin/python -m pytest -n $(PYTEST_WORKERS) -rs $(NEWEST_TESTS)
+
 lint: $(VENV)/.installed-dev ## check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,7 +53,7 @@ bench: $(VENV)/.installed-dev ## time training beside plain PyTorch loops, and i
 	$(BIN)/python benchmarks/costs.py
 
 clean: ## remove the environments, caches and builds; runs in lightning_logs/ are kept
-	rm -rf $(VENV) $(OLDEST) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/uv: constraints.txt

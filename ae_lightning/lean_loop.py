@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from ae_lightning.models.base import Autoencoder
+from ae_lightning.upstream import is_tested
 
 Hook = Callable[..., Any]
 
@@ -132,7 +133,13 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
 
 def use_lean_loop(trainer: Trainer) -> None:
-    """Let a trainer that has not fitted yet take the short way where it can."""
+    """Let a trainer that has not fitted yet take the short way where it can.
+
+    It keeps Lightning's loop beside a release of Lightning or PyTorch that this one was not tested with: what is done
+    on the short way was read off theirs, and a new one may do more.
+    """
+    if not _is_tested():
+        return
     old = trainer.fit_loop.epoch_loop
     trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer, min_steps=old.min_steps, max_steps=old.max_steps)
 
@@ -141,11 +148,12 @@ def supports(trainer: Any, data_fetcher: _DataFetcher) -> bool:
     """Tell whether a fit has nothing but what the short way does as Lightning would.
 
     That is one process and one device, one optimizer of torch's that is stepped at each batch, a schedule stepped once
-    an epoch, epochs of known length, no profiler and no scaled loss; and hooks around a batch only in callbacks of ours
-    or Lightning's, since others may log from there.
+    an epoch, epochs of known length, no profiler and no scaled loss; hooks around a batch only in callbacks of ours or
+    Lightning's, since others may log from there; and releases of Lightning and PyTorch that were tested.
     """
     return (
-        type(trainer.strategy) is SingleDeviceStrategy
+        _is_tested()
+        and type(trainer.strategy) is SingleDeviceStrategy
         and type(trainer.profiler) is PassThroughProfiler
         and not (isinstance(trainer.precision_plugin, MixedPrecision) and trainer.precision_plugin.scaler is not None)
         and trainer.accumulate_grad_batches == 1
@@ -168,6 +176,10 @@ def listeners(trainer: Trainer) -> dict[str, list[Hook]]:
         name: [getattr(callback, name) for callback in callbacks if _overridden(callback, Callback, (name,))]
         for name in _BATCH_HOOKS
     }
+
+
+def _is_tested() -> bool:
+    return is_tested("lightning") and is_tested("torch")
 
 
 def _supports_optimizers(optimizers: list[torch.optim.Optimizer]) -> bool:

@@ -13,7 +13,17 @@ import ae_lightning
 
 PACKAGE = Path(ae_lightning.__file__).parent
 LEVELS = [
-    {"errors", "files", "parser_errors", "per_feature", "safe_mode", "safetensors_writer", "version", "yaml_file"},
+    {
+        "errors",
+        "files",
+        "parser_errors",
+        "per_feature",
+        "safe_mode",
+        "safetensors_writer",
+        "upstream",
+        "version",
+        "yaml_file",
+    },
     {"nn", "losses", "metrics", "analysis"},
     {"training"},
     {"models", "data", "plots"},

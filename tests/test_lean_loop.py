@@ -17,6 +17,7 @@ from ae_lightning import (
     StackedAutoencoder,
     StandardSAE,
     ToyModel,
+    upstream,
 )
 from ae_lightning.callbacks.decoder_norm import DecoderNorm
 from ae_lightning.callbacks.linear_probe import LinearProbe
@@ -365,3 +366,38 @@ def test_checkpoints_by_steps_are_written_at_these_steps(fit, tmp_path):
         fit(lean, callbacks=checkpoints, logger=False, enable_checkpointing=True)
         names[lean] = sorted(path.name for path in folder.iterdir())
     assert names[True] == names[False] == sorted(f"step={step}.ckpt" for step in range(5, 2 * STEPS + 1, 5))
+
+
+@pytest.fixture
+def unseen(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let a package be of a release that was not tested; the others stay what they are."""
+    installed = upstream._installed
+
+    def make(package: str) -> None:
+        monkeypatch.setattr(upstream, "_installed", lambda name: (999, 0) if name == package else installed(name))
+
+    return make
+
+
+@pytest.mark.parametrize("package", ["lightning", "torch"])
+def test_beside_a_release_that_was_not_tested_lightning_s_loop_stays(unseen, make_trainer, package):
+    unseen(package)
+    trainer = make_trainer()
+    loop = trainer.fit_loop.epoch_loop
+    use_lean_loop(trainer)
+    assert trainer.fit_loop.epoch_loop is loop
+
+
+@pytest.mark.parametrize("package", ["lightning", "torch"])
+def test_a_loop_that_was_put_in_before_takes_no_short_step_either(unseen, fit, package):
+    class SeesANewRelease(Callback):
+        def on_train_start(self, trainer, pl_module):
+            assert type(trainer.fit_loop.epoch_loop) is LeanEpochLoop
+            unseen(package)
+
+    assert fit(True, callbacks=[SeesANewRelease]).short == 0
+
+
+def test_other_packages_do_not_matter_to_the_loop(unseen, fit):
+    unseen("jsonargparse")
+    assert fit(True, limit_train_batches=5).short > 0

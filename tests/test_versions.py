@@ -8,6 +8,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import ae_lightning
+from ae_lightning.upstream import TESTED
 
 try:
     import tomllib
@@ -47,11 +48,20 @@ def test_a_list_pins_by_name_and_version_only(file: str) -> None:
 
 
 def test_the_oldest_versions_are_the_minimums_of_pyproject() -> None:
+    """There may be a ceiling beside a minimum, and versions left out."""
     oldest = versions("constraints-oldest.txt")
     for name, requirement in declared().items():
-        (minimum,) = requirement.specifier
-        assert minimum.operator == ">=", requirement
+        (minimum,) = (part for part in requirement.specifier if part.operator == ">=")
+        assert {part.operator for part in requirement.specifier} <= {">=", "<", "!="}, requirement
         assert oldest[name] == [Version(minimum.version)], requirement
+        assert oldest[name][0] in requirement.specifier, requirement
+
+
+def test_what_the_package_takes_for_tested_is_what_the_lists_name() -> None:
+    oldest, newest = versions("constraints-oldest.txt"), versions("constraints.txt")
+    for name, tested in TESTED.items():
+        assert [Version(tested.first)] == oldest[name], name
+        assert {(version.major, version.minor) for version in newest[name]} == {Version(tested.series).release}, name
 
 
 def test_the_newest_tested_versions_are_allowed() -> None:

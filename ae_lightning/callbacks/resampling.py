@@ -107,7 +107,8 @@ class ResampleDeadLatents(Callback):
     @property
     def state_key(self) -> str:
         """Counts are of use to the same windows only."""
-        return self._generate_state_key(every=self.every, window=self.window)
+        settings = {"every": self.every, "window": self.window}
+        return f"{type(self).__qualname__}{settings}"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse models whose latents cannot be resampled; forget an earlier fit (a checkpoint is loaded later)."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ae_lightning.errors import ConfigError
+from ae_lightning.upstream import option_names
 
 LARGEST_SEED = 2**32 - 1
 """The largest seed that NumPy takes, and so Lightning's."""
@@ -38,8 +39,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def nearest(self, option: str) -> str:
         """A hint at the option of this command that was perhaps meant."""
-        known = [name for action in self._actions for name in action.option_strings]
-        close = difflib.get_close_matches(option.partition("=")[0], known, n=1, cutoff=0.6)
+        close = difflib.get_close_matches(option.partition("=")[0], option_names(self), n=1, cutoff=0.6)
         return f"; did you mean {close[0]}?" if close else ""
 
 

@@ -30,6 +30,7 @@ from ae_lightning.training.learning_rate import LearningRate
 from ae_lightning.training.restore import write_back
 from ae_lightning.training.rows import NumberedRows, log_training_row
 from ae_lightning.training.sizes import Sizes
+from ae_lightning.training.trainer import trainer_of
 
 
 class AutoencoderOutput(NamedTuple):
@@ -116,9 +117,10 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
 
     def warmed_up(self, weight: float, steps: int) -> float:
         """A coefficient that rises linearly from 0 over so many optimizer steps; outside a fit it is whole."""
-        if steps < 1 or not (self._trainer is not None and self.trainer.training):
+        trainer = trainer_of(self) if steps > 0 else None
+        if trainer is None or not trainer.training:
             return weight
-        return weight * min(1.0, self.trainer.global_step / steps)
+        return weight * min(1.0, trainer.global_step / steps)
 
     def trained_parameters(self) -> Iterable[nn.Parameter]:
         """What the optimizer holds; all parameters unless overridden."""
@@ -157,9 +159,9 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         except (TypeError, ValueError) as error:
             raise ConfigError(f"--model.optimizer cannot be built with these settings: {error}") from error
         require_finite_rate(optimizer)
-        if self._trainer is not None:
-            require_trainable(self.trainer.precision)
-            require_clippable(optimizer, self.trainer.precision, self.trainer.gradient_clip_val)
+        if trainer := trainer_of(self):
+            require_trainable(trainer.precision)
+            require_clippable(optimizer, trainer.precision, trainer.gradient_clip_val)
         if self.build_lr_scheduler is None:
             return optimizer
         scheduler = self.build_lr_scheduler(optimizer)
@@ -274,7 +276,8 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take back what `on_save_checkpoint` added; the random state is put in force when training starts."""
-        if self._trainer is not None and self.trainer.precision == "64-true":
+        trainer = trainer_of(self)
+        if trainer is not None and trainer.precision == "64-true":
             self.double()  # Lightning would do so only after the weights were read, and rounded to float32
         saved = checkpoint.get("autoencoder", {})
         self.images_seen = saved.get("images_seen", 0)

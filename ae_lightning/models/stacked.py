@@ -16,6 +16,7 @@ from ae_lightning.losses.reconstruction import reconstruction_loss
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.nn.activations import ActivationName
+from ae_lightning.upstream import private
 
 FINE_TUNING = "fine_tuning"
 
@@ -115,7 +116,8 @@ class StackedAutoencoder(FullyConnectedAutoencoder):
         if (
             self._fitting
             and isinstance(strategy, DDPStrategy)
-            and not strategy._ddp_kwargs.get("find_unused_parameters")
+            # Where it cannot be asked, PyTorch's own error says it in the first step.
+            and not private(strategy, "_ddp_kwargs", {"find_unused_parameters": True}).get("find_unused_parameters")
         ):
             raise ConfigError(
                 "StackedAutoencoder trains a part of its parameters at a time, which several processes must be told: "

@@ -18,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ae_lightning.files import naming, write_text
 from ae_lightning.run.tables import read_rows
+from ae_lightning.upstream import private
 
 HPARAM_METRICS = ("val/loss", "val/reconstruction", "probe/latent")
 """Metrics shown beside the hyper-parameters; TensorBoard wants their names before the first step."""
@@ -130,13 +131,14 @@ class RunTensorBoard(TensorBoardLogger):
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Record the plain settings, and declare the metrics that are shown beside them.
 
-        Only the names are declared; TensorBoard takes the values from the scalars logged later.
+        Only the names are declared; TensorBoard takes the values from the scalars logged later. The public
+        `add_hparams` would open a run of its own for them.
         """
         from torch.utils.tensorboard.summary import hparams
 
         settings = vars(params) if isinstance(params, Namespace) else params
         for summary in hparams(flat_settings(settings), dict.fromkeys(HPARAM_METRICS, 0.0)):
-            self.experiment._get_file_writer().add_summary(summary)
+            _write(self.experiment, summary)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -146,7 +148,9 @@ class RunTensorBoard(TensorBoardLogger):
         interpreter from the next step.
         """
         values = [Summary.Value(tag=name, simple_value=float(value)) for name, value in metrics.items()]
-        self.experiment._get_file_writer().add_summary(Summary(value=values), step)
+        if not _write(self.experiment, Summary(value=values), step):
+            for name, value in metrics.items():
+                self.experiment.add_scalar(name, float(value), step)
 
     @rank_zero_only
     def save(self) -> None:
@@ -168,7 +172,18 @@ def write_pictures(writer: SummaryWriter, pictures: Mapping[str, np.ndarray], st
     before it is written: the thread that writes would take the interpreter from what draws the next one.
     """
     values = [Summary.Value(tag=tag, image=_as_png(picture)) for tag, picture in pictures.items()]
-    writer._get_file_writer().add_summary(Summary(value=values), step)
+    if not _write(writer, Summary(value=values), step):
+        for tag, picture in pictures.items():
+            writer.add_image(tag, picture, step, dataformats="HWC")
+
+
+def _write(writer: SummaryWriter, summary: Summary, step: int | None = None) -> bool:
+    """Write a summary as one event; False, and nothing written, where PyTorch's writer takes no whole ones."""
+    file_writer = private(writer, "_get_file_writer", None)
+    if file_writer is None:
+        return False
+    file_writer().add_summary(summary, step)
+    return True
 
 
 def _as_png(picture: np.ndarray) -> Summary.Image:

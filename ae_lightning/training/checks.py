@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ae_lightning.errors import ConfigError, TrainingError
 from ae_lightning.losses.reconstruction import ReconstructionLossName
+from ae_lightning.upstream import private
 
 # Squares of larger data overflow in float16, those beyond 1e19 also in float32.
 _LARGE = 100.0
@@ -107,7 +108,7 @@ def require_clippable(optimizer: torch.optim.Optimizer, precision: str | int, cl
     Raises:
         ConfigError: They cannot.
     """
-    if clip and precision == "16-mixed" and getattr(optimizer, "_step_supports_amp_scaling", False):
+    if clip and precision == "16-mixed" and private(optimizer, "_step_supports_amp_scaling", False):
         raise ConfigError(
             "--trainer.gradient_clip_val with --trainer.precision 16-mixed needs an optimizer that is not fused: set "
             "--model.optimizer.fused false"

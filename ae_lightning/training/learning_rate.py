@@ -4,6 +4,8 @@ import math
 
 from lightning.pytorch import LightningModule
 
+from ae_lightning.training.trainer import trainer_of
+
 
 class LearningRate(LightningModule):
     """A module whose `learning_rate` is that of the trainer's optimizer, which is built with a rate of its own."""
@@ -11,7 +13,8 @@ class LearningRate(LightningModule):
     @property
     def learning_rate(self) -> float:
         """The present rate of the optimizer's first group; NaN where there is no optimizer, as outside a fit."""
-        optimizers = [] if self._trainer is None else self.trainer.optimizers
+        trainer = trainer_of(self)
+        optimizers = trainer.optimizers if trainer else []
         return float(optimizers[0].param_groups[0].get("lr", math.nan)) if optimizers else math.nan
 
     @learning_rate.setter

@@ -46,19 +46,20 @@ from ae_lightning.cli.fit.trainer_setup import (
     LossProgressBar,
     quiet_lightning,
     shorten_device_check,
+    shorten_steps,
     with_checkpoint_files,
 )
 from ae_lightning.cli.main import COMMANDS
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError, EndedByFirst, Stopped
 from ae_lightning.evaluation import describe, evaluate_run
-from ae_lightning.lean_loop import use_lean_loop
 from ae_lightning.models import variants
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import read_checkpoint
 from ae_lightning.run import place
 from ae_lightning.run.loggers import run_loggers
 from ae_lightning.run.run import Run
+from ae_lightning.upstream import option_names, private
 from ae_lightning.version import __version__
 
 CALLBACKS: dict[str, type[Callback]] = {
@@ -85,6 +86,7 @@ class AutoencoderCLI(LightningCLI):
         self._place: place.Place | None = None
         self._checkpoint: dict[str, Any] | None = None
         self._save_on_stop = SaveOnStop()
+        self._parsers: list[LightningArgumentParser] = []
         super().__init__(
             Autoencoder,
             AutoencoderDataModule,
@@ -123,27 +125,29 @@ class AutoencoderCLI(LightningCLI):
     @property
     def settings(self) -> dict[str, Any]:
         """All settings of the subcommand as plain values, resolved and checked."""
-        return yaml.safe_load(self.parser.dump(self.config, skip_none=False, format="yaml"))[self.config.subcommand]
+        return yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))[self.config.subcommand]
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and put into one sentence what cannot be parsed."""
-        used = self._subcommand_parsers.get(self._line.command, parser)
-        if used is not parser:
-            self._set_defaults(used)
-        options = [name for action in used._actions for name in action.option_strings]
+        self._set_defaults()
+        options = list(dict.fromkeys(name for each in self._parsers for name in option_names(each)))
         known_names.keep(self._line.command, options, known_classes())
         try:
             super().parse_arguments(parser, args)
         except ParseMistake as mistake:
-            raise ConfigError(explain(str(mistake), options, [*self._subcommand_parsers, *COMMANDS])) from mistake
+            raise ConfigError(explain(str(mistake), options, [*self.subcommands(), *COMMANDS])) from mistake
         check_settings(self.config[self.config.subcommand], self.config.subcommand)
+        self._read_checkpoint()
 
-    def _set_defaults(self, parser: LightningArgumentParser) -> None:
+    def _set_defaults(self) -> None:
         """Let the model be that of the checkpoint, and the data the bundled digits, where nothing else is named."""
+        defaults: dict[str, Any] = {}
         if model := model_of_checkpoint(self._line):
-            parser.set_defaults({"model": model})
+            defaults["model"] = model
         if not names_data(self._line):  # a default's settings would stay in force for another class
-            parser.set_defaults({"data": {"class_path": "ae_lightning.data.digits.DigitsDataModule"}})
+            defaults["data"] = {"class_path": "ae_lightning.data.digits.DigitsDataModule"}
+        for parser in self._parsers:
+            parser.set_defaults(defaults)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks of every run, the experiment's name, and the shape that data give the model."""
@@ -160,6 +164,13 @@ class AutoencoderCLI(LightningCLI):
             help="Whether torch.compile translates the loss and its gradient before training, which takes up to a "
             "minute and a C++ compiler. Checkpoints are the same.",
         )
+        parser.add_argument(
+            "--lean",
+            type=bool,
+            default=True,
+            help="Whether steps take a short way through Lightning's loop where it does the same, bit for bit. It is "
+            "used with releases of Lightning and PyTorch that it was tested with.",
+        )
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
         parser.set_defaults(
@@ -172,6 +183,7 @@ class AutoencoderCLI(LightningCLI):
             }
         )
         parser.link_arguments("data.input_shape", "model.init_args.input_shape", apply_on="instantiate")
+        self._parsers.append(parser)
 
     def instantiate_classes(self) -> None:
         """Build the trainer, the model and the data, unless only the settings are asked for."""
@@ -180,14 +192,14 @@ class AutoencoderCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with our loggers and callbacks, in the run's folder."""
-        config = self._get(self.config_init, "trainer")
+        config = self._setting(self.config_init, "trainer")
         if self._checkpoint is not None:
-            path = Path(self._get(self.config, "ckpt_path"))
+            path = Path(self._setting(self.config, "ckpt_path"))
             refuse_other_shape(self.model.input_shape, self._checkpoint, path, type(self.datamodule).__name__)
             require_loadable(self.model, self._checkpoint, path, resume=self.subcommand == "fit")
         extra: list[Callback] = []
         if self.subcommand == "predict":
-            extra = [PredictionWriter(self._predictions_file(), str(self._get(self.config, "ckpt_path")))]
+            extra = [PredictionWriter(self._predictions_file(), str(self._setting(self.config, "ckpt_path")))]
         elif self.subcommand == "fit":
             if config.logger in (None, True) and not config.fast_dev_run:
                 self._place = self._choose_place(Path(config.default_root_dir or ".") / place.ROOT_NAME)
@@ -214,12 +226,13 @@ class AutoencoderCLI(LightningCLI):
             for callback in trainer.checkpoint_callbacks:
                 if isinstance(callback, ModelCheckpoint):
                     callback.save_last = False
-        use_lean_loop(trainer)
+        if self._setting(self.config_init, "lean"):
+            shorten_steps(trainer)
         return trainer
 
     def fit(self, **kwargs: Any) -> None:
         """Train; leave no folder behind when the run fails before its first step; say how to go on if it is stopped."""
-        if self._get(self.config_init, "compile"):
+        if self._setting(self.config_init, "compile"):
             self.model.compile_loss()
         try:
             self.trainer.fit(**kwargs)
@@ -270,18 +283,21 @@ class AutoencoderCLI(LightningCLI):
         if self.run is not None and self.trainer.is_global_zero:
             print_results(evaluate_run(Run.load(self.run), data=self.datamodule))
 
+    def _setting(self, config: Any, key: str) -> Any:
+        return config[self.subcommand].get(key)
+
     def _warn_if_untrained(self) -> None:
         if self._checkpoint is None:
             print(f"no --ckpt_path was given: {self.subcommand} measures an untrained model", file=sys.stderr)
 
     def _predictions_file(self) -> Path:
-        path = self._get(self.config, "ckpt_path")
+        path = self._setting(self.config, "ckpt_path")
         if not path:
             raise ConfigError(_NO_CHECKPOINT)
         return place.predictions_of(Path(path))
 
     def _choose_place(self, root: Path) -> place.Place:
-        path = self._get(self.config, "ckpt_path")
+        path = self._setting(self.config, "ckpt_path")
         if path and place.continues_in_place(Path(path)):
             interrupted = place.Place.of_interrupted_run(Path(path).parent.parent)
             require_readable(interrupted.folder)
@@ -293,21 +309,24 @@ class AutoencoderCLI(LightningCLI):
             self._place.discard()
 
     def _experiment(self) -> str:
-        if name := self._get(self.config, "experiment"):
+        if name := self._setting(self.config, "experiment"):
             return place.checked_name(name)
-        configs = [Path(str(path)) for path in self._get(self.config, "config") or [] if path]
+        configs = [Path(str(path)) for path in self._setting(self.config, "config") or [] if path]
         return place.experiment_of(configs) or type(self.model).__name__
 
-    def _parse_ckpt_path(self) -> None:
-        # Lightning would let the checkpoint's settings silently win over those asked for.
+    def _read_checkpoint(self) -> None:
         config = self.config[self.config.subcommand]
         if not config.get("ckpt_path"):
             return
         path = Path(config.ckpt_path)
         self._checkpoint = read_checkpoint(path)
-        parser = self._parser(self.config.subcommand)
-        asked = yaml.safe_load(parser.dump(config, skip_none=False, format="yaml"))["model"]
-        refuse_other_settings(asked, self._checkpoint, path)
+        refuse_other_settings(self.settings["model"], self._checkpoint, path)
+
+    # The methods below override private ones of Lightning's. In a release that has other names for them they are not
+    # called, and what they add is missing: an exit code, and the other commands in --help.
+
+    def _parse_ckpt_path(self) -> None:
+        """Take no settings from the checkpoint; `_read_checkpoint` has seen that those asked for are the same."""
 
     def _set_seed(self) -> None:
         if not self._parse_only:
@@ -326,14 +345,17 @@ class AutoencoderCLI(LightningCLI):
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         if subcommand == self._line.command:
             return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        self._subcommand_method_arguments[subcommand] = []
+        private(self, "_subcommand_method_arguments", {})[subcommand] = []
         return self.init_parser(**kwargs)  # it is only named in --help, and building a whole one takes its time
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         super()._add_subcommands(parser, **kwargs)
+        subcommands = private(parser, "_subcommands_action", None)
+        if subcommands is None:
+            return
         for name, (_, help_line) in COMMANDS.items():
             # Listed for --help and for guesses only: `main` runs these without building this parser.
-            parser._subcommands_action.add_subcommand(name, HelpfulParser(), help=help_line)  # type: ignore[union-attr]
+            subcommands.add_subcommand(name, HelpfulParser(), help=help_line)
 
 
 def run(line: CommandLine) -> int:

@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,8 +17,9 @@ from ae_lightning.cli.fit.known_names import Kind
 from ae_lightning.cli.guesses import guess, no_class, no_command, no_option, one_of
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.models.base import Autoencoder
-from ae_lightning.parser_errors import denied_in, is_wrapped, reason_of
+from ae_lightning.parser_errors import Wording, denied_in, is_wrapped, reason_of
 from ae_lightning.safe_mode import refusal, refuse_unsafe
+from ae_lightning.upstream import is_tested
 
 # What can be named where, by the last part of the option.
 _BASES: dict[str, type] = {
@@ -74,11 +74,15 @@ def refuse_unsafe_options(line: CommandLine) -> None:
 def explain(message: str, options: Iterable[str], commands: Iterable[str]) -> str:
     """Put a parser's message into one sentence: the option, what was wrong, and the nearest valid name.
 
+    The message of a jsonargparse that was not tested, which may mean something else by these words, is shown as it is.
+
     Args:
         message: What the parser said.
         options: Options of the subcommand in use, such as `--trainer.max_epochs`.
         commands: Names of all subcommands.
     """
+    if not is_tested("jsonargparse"):
+        return _in_one_line(message)
     explanations = (
         _of_denied(message),
         _of_unknown_option(message, options),
@@ -86,8 +90,13 @@ def explain(message: str, options: Iterable[str], commands: Iterable[str]) -> st
         _of_class(message),
         _of_value(message),
     )
-    whole = f"{_path(message)}: {reason_of(message)}" if is_wrapped(message) else " ".join(message.split())
-    return next((sentence for sentence in explanations if sentence), whole)
+    return next((sentence for sentence in explanations if sentence), _in_one_line(message))
+
+
+def _in_one_line(message: str) -> str:
+    if is_wrapped(message) and Wording.KEY.find(message):
+        return f"{_path(message)}: {reason_of(message)}"
+    return " ".join(message.split())
 
 
 def _of_denied(message: str) -> str | None:
@@ -96,12 +105,12 @@ def _of_denied(message: str) -> str | None:
 
 
 def _of_unknown_option(message: str, options: Iterable[str]) -> str | None:
-    if match := re.search(r"unrecognized arguments: (--?[^\s=]+)", message):
+    if match := Wording.UNKNOWN_OPTION.find(message):
         return no_option(match[1], options)
-    if match := re.search(r"Subcommand '\w+' does not accept option '([^']+)'", message):
+    if match := Wording.UNKNOWN_TO_COMMAND.find(message):
         known = [option.removeprefix("--") for option in options]
         return f"the config names {match[1]}, which is no option{guess(match[1], known)}"
-    if match := re.search(r"(?:Option|does not accept option) '([^']+)'", message):
+    if match := Wording.UNKNOWN_TO_CLASS.find(message) or Wording.UNKNOWN_TO_GROUP.find(message):
         path = _path(message)
         if "." in match[1]:  # the whole path of an option of a group
             path = f"{path}.{match[1].rpartition('.')[0]}"
@@ -115,11 +124,11 @@ def _of_unknown_option(message: str, options: Iterable[str]) -> str | None:
 
 
 def _of_command(message: str, commands: Iterable[str]) -> str | None:
-    if match := re.search(r"invalid choice: '([^']*)'", message):
+    if match := Wording.UNKNOWN_COMMAND.find(message):
         return no_command(match[1], commands)
-    if 'expected "subcommand"' in message:
+    if Wording.NO_COMMAND.find(message):
         return no_command("", commands)
-    if "arguments are required" in message and ".model" in message:
+    if (match := Wording.MISSING.find(message)) and ".model" in match[1]:
         return (
             "no model was named: give --config with an experiment (`ae-lightning configs` lists them) or --model with "
             f"one of {', '.join(_class_names('model'))}"
@@ -130,19 +139,19 @@ def _of_command(message: str, commands: Iterable[str]) -> str | None:
 def _of_class(message: str) -> str | None:
     """About the class named at an option: not to be found, of the wrong kind, abstract, or lacking an argument."""
     path, given = _path(message), _given(message)
-    if match := re.search(r"Problem with given class_path '([^']+)':\s+(.+)", message):
+    if match := Wording.NO_SUCH_CLASS.find(message):
         return f"{path}: there is no class {match[1]} ({match[2]})"
-    if match := re.search(r"does not correspond to a subclass of (\w+)", message):
+    if match := Wording.OTHER_CLASS.find(message):
         return f"{path}: {given} is no {match[1]}{_one_of(path)}"
-    if match := re.search(r"the following arguments are required: (.+)", message):
+    if match := Wording.MISSING.find(message):
         missing = " and ".join(f"{path}.{name}" for name in match[1].split(", "))
         return f"{missing} must be given"
-    if "Expected an instantiatable class" in message:
+    if Wording.ABSTRACT.find(message):
         content = _given_object(message)
         misplaced = content.keys() - {"class_path", "init_args", "dict_kwargs"} if isinstance(content, dict) else None
         if misplaced:
             return f"{path}: {', '.join(sorted(misplaced))} must stand under init_args, not beside class_path"
-        if nested := re.search(r"NestedArg\(key='([^']+)'", message):
+        if nested := Wording.NESTED_KEY.find(message):
             whole = path.removesuffix(f".{nested[1]}")
             return f"{path} needs a class to belong to: name one with {whole}{_one_of(whole)}"
         return f"{path}: {given} is abstract{_one_of(path)}"
@@ -150,29 +159,29 @@ def _of_class(message: str) -> str | None:
 
 
 def _of_value(message: str) -> str | None:
-    if "Parser key" not in message:
+    if not Wording.KEY.find(message):
         return None
     path, given = _path(message), _given(message)
     expected = _expected(message)
-    if match := re.search(r"Expected a path but (\S+\.ya?ml) either", message):
+    if match := Wording.NO_FILE.find(message):
         return f"{path} {match[1]}: there is no such file{_nearest_part(match[1])}"
     if expected:
         return f"{path} should be {' or '.join(expected)}, but it is {given!r}"
-    if match := re.search(r"(?:Expected a dot import path string|Unexpected import path format): (.+)", message):
+    if match := Wording.NO_DOTTED_PATH.find(message) or Wording.NO_IMPORT_PATH.find(message):
         parts = [part.partition("/")[2] for part in packaged() if part.startswith(f"{path.lstrip('-')}/")]
         return no_class(path, match[1], _class_names(path), parts)
-    if match := re.search(r"Not a valid subclass of (.+)", message):
-        return f"{path}: {given} is no {match[1].rstrip('.')}"
+    if match := Wording.NO_CLASS.find(message):
+        return f"{path}: {given} is no {match[1]}"
     return None
 
 
 def _expected(message: str) -> list[str]:
     """Kinds of value that would have done, in words."""
-    literals = re.findall(r"Expected a typing\.Literal\[([^\]]*)\]", message)
+    literals = Wording.LITERAL.find_all(message)
     expected = ["one of " + literal.replace("'", "") for literal in literals]
-    expected += [f"a list of {count} values" for count in re.findall(r"Expected a tuple with (\d+) elements", message)]
-    kinds = re.findall(r"Expected a <class '(\w+)'>", message)
-    if "Expected a dot import path string" in message:  # a class or a list of classes, not a plain list
+    expected += [f"a list of {count} values" for count in Wording.TUPLE.find_all(message)]
+    kinds = Wording.KIND.find_all(message)
+    if Wording.NO_DOTTED_PATH.find(message):  # a class or a list of classes, not a plain list
         kinds = [kind for kind in kinds if kind not in ("list", "dict")]
     expected += [_KINDS[kind] for kind in dict.fromkeys(kinds) if kind in _KINDS]
     return expected
@@ -180,14 +189,14 @@ def _expected(message: str) -> list[str]:
 
 def _path(message: str) -> str:
     """The option that a message is about, as the command line spells it."""
-    keys = re.findall(r'Parser key "([^"]+)"', message)
-    if nested := re.search(r"NestedArg\(key='([^']+)'", message):
+    keys = Wording.KEY.find_all(message)
+    if nested := Wording.NESTED_KEY.find(message):
         return f"--{keys[0]}.{nested[1]}"
     return "--" + ".".join(keys)
 
 
 def _given(message: str) -> str:
-    given = re.findall(r"(?:Got value|Given value): (?!NestedArg)(.*)", message)
+    given = Wording.GIVEN.find_all(message)
     return given[0] if given else "not so"
 
 

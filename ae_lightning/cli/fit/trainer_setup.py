@@ -86,6 +86,19 @@ def shorten_device_check() -> None:
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 
+def shorten_steps(trainer: Trainer) -> None:
+    """Give a trainer the loop with shorter steps; Lightning's own stays where ours does not fit to what is installed.
+
+    It uses the inside of Lightning and PyTorch, where a new release may rename what it imports.
+    """
+    try:
+        from ae_lightning.lean_loop import use_lean_loop
+    except ImportError as error:
+        logging.getLogger(__name__).debug("training goes by Lightning's own loop: %s", error)
+    else:
+        use_lean_loop(trainer)
+
+
 class CheckpointFiles(TorchCheckpointIO):
     """Checkpoints that are written beside their place and renamed, so that a killed run leaves whole ones only.
 
