@@ -13,7 +13,8 @@ def seconds_of_fit(arguments: list[str]) -> float:
     Data are loaded before, and the evaluation at the end is left out: a plain loop has neither.
     """
     from ae_lightning.cli.command_line import CommandLine
-    from ae_lightning.cli.fit.lightning_cli import AutoencoderCLI, prepare
+    from ae_lightning.cli.fit.lightning_cli import AutoencoderCLI
+    from ae_lightning.cli.fit.parsing import prepare
 
     class Timed(AutoencoderCLI):
         seconds = 0.0

@@ -22,7 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 import ae_lightning
 from ae_lightning import upstream
 from ae_lightning.callbacks.resampling import ResampleDeadLatents
-from ae_lightning.cli.fit.lightning_cli import AutoencoderCLI
+from ae_lightning.cli.fit.parsing import ParsedCLI
 from ae_lightning.cli.main import main
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.stacked import StackedAutoencoder
@@ -138,7 +138,7 @@ def test_nothing_private_of_others_is_used_but_by_private_and_in_the_lean_loop()
 def nothing_private(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if every private attribute that is asked for were gone."""
     users = [module for module in list(sys.modules.values()) if vars(module).get("private") is upstream.private]
-    assert {user.__name__.rpartition(".")[2] for user in users} >= {"upstream", "loggers", "stacked", "lightning_cli"}
+    assert {user.__name__.rpartition(".")[2] for user in users} >= {"upstream", "loggers", "stacked", "parsing"}
     for user in users:
         monkeypatch.setattr(user, "private", lambda owner, name, default: default)
 
@@ -205,7 +205,10 @@ def ae(*arguments: str) -> int:
 
 # --- Lightning's classes ----------------------------------------------------------------------------------------------
 
-RENAMED = ["_add_subcommands", "_get", "_parse_ckpt_path", "_parser", "_run_subcommand", "_subcommand_parsers"]
+RENAMED = [
+    *("_add_subcommands", "_get", "_parse_ckpt_path", "_parser", "_prepare_subcommand_parser", "_run_subcommand"),
+    *("_set_seed", "_subcommand_method_arguments", "_subcommand_parsers"),
+]
 
 
 @pytest.fixture
@@ -218,10 +221,10 @@ def renamed() -> Iterator[None]:
     names = vars(lightning.pytorch.cli).copy()
     exec(source, names)
     assert not any(hasattr(names["LightningCLI"], name) for name in RENAMED)
-    before = AutoencoderCLI.__bases__
-    AutoencoderCLI.__bases__ = (names["LightningCLI"],)
+    before = ParsedCLI.__bases__
+    ParsedCLI.__bases__ = (names["LightningCLI"],)
     yield
-    AutoencoderCLI.__bases__ = before
+    ParsedCLI.__bases__ = before
 
 
 def test_a_run_is_made_and_goes_on_whatever_lightning_calls_its_own(

@@ -69,9 +69,9 @@ def parse_fit(options: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: fit would refuse them.
     """
-    from ae_lightning.cli.fit.lightning_cli import AutoencoderCLI, prepare
+    from ae_lightning.cli.fit.parsing import OnlySettings, prepare
 
-    return AutoencoderCLI(prepare(CommandLine(["fit", *options])), parse_only=True).settings
+    return OnlySettings(prepare(CommandLine(["fit", *options]))).settings
 
 
 def plan(

@@ -11,7 +11,7 @@ from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import packaged, resolve_names
 from ae_lightning.cli.fit import known_names
 from ae_lightning.cli.fit.known_names import KnownNames, keep, refuse_unknown_names
-from ae_lightning.cli.fit.lightning_cli import AutoencoderCLI, prepare
+from ae_lightning.cli.fit.parsing import OnlySettings, prepare
 from ae_lightning.cli.main import TRAINER_COMMANDS
 from ae_lightning.errors import ConfigError
 
@@ -62,7 +62,7 @@ def names() -> KnownNames:
     with pytest.MonkeyPatch.context() as patch:
         kept: list[KnownNames] = []
         patch.setattr(known_names, "keep", lambda command, options, kinds: kept.append(KnownNames(options, kinds)))
-        AutoencoderCLI(prepare(CommandLine(["fit", *DIGITS])), parse_only=True)
+        OnlySettings(prepare(CommandLine(["fit", *DIGITS])))
         return kept[0]
 
 
@@ -72,7 +72,7 @@ def test_the_sentence_is_the_one_that_the_parser_comes_to(options: tuple[str, ..
     with pytest.raises(ConfigError) as early:
         names.refuse_unknown(line)
     with pytest.raises(ConfigError) as late:
-        AutoencoderCLI(prepare(line), parse_only=True)
+        OnlySettings(prepare(line))
     assert str(early.value) == str(late.value)
 
 
@@ -137,4 +137,4 @@ def test_a_place_that_cannot_be_written_costs_only_time(tmp_path: Path, monkeypa
 
 
 def test_the_commands_are_those_of_lightning() -> None:
-    assert tuple(AutoencoderCLI.subcommands()) == TRAINER_COMMANDS
+    assert tuple(OnlySettings.subcommands()) == TRAINER_COMMANDS
