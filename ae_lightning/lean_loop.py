@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from ae_lightning.models.base import Autoencoder
+from ae_lightning.training.rows import is_due_after
 from ae_lightning.upstream import is_tested
 
 Hook = Callable[..., Any]
@@ -69,10 +70,6 @@ class LeanEpochLoop(_TrainingEpochLoop):
                 self._batches_that_stepped += 1
         super().advance(data_fetcher)
 
-    def _row_is_due(self, steps: int) -> bool:
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        return every > 0 and steps % every == 0
-
     def _steps_before_due(self) -> int:
         trainer = self.trainer
         step, batch = self.global_step, self.batch_progress.current.ready
@@ -99,7 +96,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         progress.increment_processed()
         _call(hooks["on_train_batch_end"], trainer, module, output, batch, number)
         # A resumed run's rows may be counted from elsewhere than its steps.
-        due = self._row_is_due(self.global_step) or self._row_is_due(self._batches_that_stepped + 1)
+        due = any(is_due_after(steps, trainer) for steps in (self.global_step, self._batches_that_stepped + 1))
         if due:
             trainer._logger_connector.on_batch_end()
         progress.increment_completed()

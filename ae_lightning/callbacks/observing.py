@@ -27,12 +27,6 @@ def observing(trainer: Trainer, module: LightningModule) -> Iterator[None]:
             torch.set_default_dtype(within)
 
 
-def logs_at(trainer: Trainer, step: int) -> bool:
-    """Tell whether `log_every_n_steps` asks for a row after this many optimizer steps."""
-    every = trainer.log_every_n_steps  # type: ignore[attr-defined]
-    return every > 0 and step % every == 0
-
-
 def log_now(trainer: Trainer, metrics: dict[str, float]) -> None:
     """Send scalars to all loggers at the present step, from any hook, on the first process only.
 

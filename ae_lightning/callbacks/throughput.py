@@ -5,7 +5,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ae_lightning.callbacks.observing import log_now, logs_at
+from ae_lightning.callbacks.observing import log_now
+from ae_lightning.training.rows import is_due_after
 
 
 class Throughput(Callback):
@@ -36,7 +37,7 @@ class Throughput(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Log the speed where a row is due."""
         step = trainer.global_step
-        if logs_at(trainer, step) and step != self._logged_step:
+        if is_due_after(step, trainer) and step != self._logged_step:
             images = getattr(pl_module, "images_seen", 0) - self._images
             log_now(trainer, {"speed/images_per_s": images / (time.perf_counter() - self._since)})
             self._mark(trainer, pl_module)

@@ -3,10 +3,16 @@
 from collections.abc import Mapping
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from ae_lightning.training.learning_rate import LearningRate
+
+
+def is_due_after(steps: int, trainer: Trainer) -> bool:
+    """Whether `log_every_n_steps` asks for a row after so many optimizer steps."""
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return every > 0 and steps % every == 0
 
 
 class NumberedRows(LightningModule):
@@ -18,8 +24,7 @@ class NumberedRows(LightningModule):
 
     def row_is_due(self, batch_idx: int) -> bool:
         """Whether the step about to be completed is to be logged; a row costs more than a small model's whole step."""
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every < 1 or (self.trainer.global_step + 1) % every:
+        if not is_due_after(self.trainer.global_step + 1, self.trainer):
             return False
         return (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0 or self.trainer.is_last_batch
 
@@ -37,7 +42,8 @@ class NumberedRows(LightningModule):
         self._forget_number()
 
     def _forget_number(self) -> None:
-        # `ModelCheckpoint` would name the files of later steps by it, each in place of the one before.
+        # `ModelCheckpoint` would name the files of later steps by it, each in place of the one before. The property
+        # hands out the dict that Lightning itself goes on with; nothing outside this file may change it.
         self.trainer.callback_metrics.pop("step", None)
 
 

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import nn
 
-from ae_lightning.callbacks.observing import log_now, logs_at, observing
+from ae_lightning.callbacks.observing import log_now, observing
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 
 
@@ -51,13 +51,6 @@ def test_it_looks_in_the_precision_of_the_run(make_trainer):
         assert (model.flatten(x) @ model.dictionary.W_enc).dtype == torch.bfloat16
     with observing(make_trainer(), model):
         assert (model.flatten(x) @ model.dictionary.W_enc).dtype == torch.float32
-
-
-def test_rows_are_due_every_log_every_n_steps(make_trainer):
-    trainer = make_trainer(log_every_n_steps=5)
-    assert [step for step in range(1, 16) if logs_at(trainer, step)] == [5, 10, 15]
-    trainer = make_trainer(log_every_n_steps=0)
-    assert not any(logs_at(trainer, step) for step in range(16))
 
 
 def test_log_now_works_in_hooks_where_lightning_does_not(make_trainer, recorder, digits):
