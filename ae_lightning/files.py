@@ -1,10 +1,12 @@
 """Writing files so that a reader, or a run that is killed, never meets half of one."""
 
 import contextlib
+import csv
 import errno
+import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,22 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_table(path: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]], line_end: str = "\r\n") -> None:
+    r"""Write a CSV file in one piece: a line of names, then a line for each row.
+
+    Args:
+        path: The file.
+        columns: The names.
+        rows: Cells in the order of the columns; None is an empty one.
+        line_end: CSV's own, as RFC 4180 has it, or "\n".
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator=line_end)
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def read_json(path: Path, kind: type) -> Any:

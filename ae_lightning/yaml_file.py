@@ -27,11 +27,28 @@ def read_yaml(path: Path) -> Any:
     """Read a file as plain values; no tag in it can name a class.
 
     Raises:
+        ConfigError: As `parse_yaml`; or the file is no text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not a YAML text file ({error})") from error
+    return parse_yaml(text, path)
+
+
+def parse_yaml(text: str, path: Path) -> Any:
+    """Read the text of a file as plain values; no tag in it can name a class.
+
+    Args:
+        text: The text.
+        path: The file, for messages.
+
+    Raises:
         ConfigError: It is no YAML, gives a name twice, holds itself by an alias, or grows beyond all measure when its
             aliases are written out. The message tells the line where there is one.
     """
     try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -39,7 +56,7 @@ def read_yaml(path: Path) -> Any:
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         raise ConfigError(f"{_place(path, error.problem_mark)}: not valid YAML, {error.problem}") from error
-    except (yaml.YAMLError, ValueError) as error:  # not UTF-8, or such as the date 2020-99-99
+    except (yaml.YAMLError, ValueError) as error:  # such as the date 2020-99-99
         raise ConfigError(f"{path}: not a YAML text file ({str(error).splitlines()[0]})") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: its lists and mappings lie too deep within each other") from error

@@ -13,6 +13,7 @@ from rich.table import Table
 from ae_lightning.cli.command_parser import CommandParser
 from ae_lightning.cli.run_command import write_figure
 from ae_lightning.errors import ConfigError
+from ae_lightning.run.config import CONFIG_NAME, is_run
 
 if TYPE_CHECKING:
     from ae_lightning.report.compare import Comparison, Group, Row
@@ -79,9 +80,9 @@ def find_runs(paths: Sequence[Path]) -> "list[Run]":
 
 def _runs_below(path: Path) -> list[Path]:
     """Runs in a folder that is none itself; 8 comes before 16 in their names."""
-    if (path / "config.yaml").is_file():
+    if is_run(path):
         return []
-    found = {file.parent for depth in range(1, _DEEPEST + 1) for file in path.glob("*/" * depth + "config.yaml")}
+    found = {file.parent for depth in range(1, _DEEPEST + 1) for file in path.glob("*/" * depth + CONFIG_NAME)}
     return sorted(found, key=lambda run: [(int(n or 0), text) for text, n in re.findall(r"(\D+)(\d*)", str(run))])
 
 

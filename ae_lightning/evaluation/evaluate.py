@@ -15,11 +15,12 @@ from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import Notice, RunFolderError
 from ae_lightning.evaluation.errors import Baselines, model_errors
 from ae_lightning.evaluation.latents import LatentMeter, recovery
-from ae_lightning.files import write_json
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.run.results import write_results
 from ae_lightning.run.run import Run
+from ae_lightning.run.tables import latents_file
 from ae_lightning.training.checks import check_shape
 from ae_lightning.version import __version__
 
@@ -76,10 +77,10 @@ def evaluate_run(run: Run, checkpoint: Path | None = None, data: AutoencoderData
             Notice,
             stacklevel=2,
         )
-    which = "" if checkpoint.resolve() == run.checkpoint.resolve() else f".{checkpoint.stem}"
+    other = None if checkpoint.resolve() == run.checkpoint.resolve() else checkpoint.stem
     # The numbers come last: where they are, all is.
-    latents.write_table(run.folder / f"latents{which}.csv")
-    write_json(run.folder / f"metrics{which}.json", results)
+    latents.write_table(latents_file(run.folder, other))
+    write_results(run.folder, results, other)
     return results
 
 

@@ -10,7 +10,6 @@ from torchmetrics import Metric
 
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
-from ae_lightning.files import write_text
 from ae_lightning.metrics.recovery import recovery_scores
 from ae_lightning.metrics.sparsity import L1, FiringDensity, HoyerSparsity, MeanActivation, NearZeroFraction
 from ae_lightning.models.base import Autoencoder
@@ -18,7 +17,7 @@ from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.sparse import SparseAutoencoder
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.nn.precision import like_weights
-from ae_lightning.run.tables import LATENT_COLUMNS
+from ae_lightning.run.tables import write_latents
 
 # A convolutional code of more values than this, each a place in a map, gets no row for each.
 _MOST_VALUES = 10_000
@@ -96,11 +95,7 @@ class LatentMeter:
         """
         if len(self._model.latent_shape) > 1 and self._model.latent_size > _MOST_VALUES:
             return
-        activation, density = self._mean.compute().flatten().tolist(), self._density().flatten().tolist()
-        places = np.ndindex(self._model.instances or 1, self._model.latent_size)
-        rows = zip(places, activation, density, strict=True)
-        lines = (f"{instance},{latent},{mean:.9g},{rate:.9g}" for (instance, latent), mean, rate in rows)
-        write_text(path, "\n".join([",".join(LATENT_COLUMNS), *lines]) + "\n")
+        write_latents(path, self._mean.compute(), self._density())
 
     def _density(self) -> Tensor:
         rectified = isinstance(self._model, ShallowAutoencoder) and self._model.fires_above_zero

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
@@ -15,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ae_lightning.errors import ConfigError
-from ae_lightning.files import write_text
+from ae_lightning.files import write_table
 from ae_lightning.plots.compare import VALIDATION_LOSS
+from ae_lightning.run.results import as_row
 from ae_lightning.run.run import Run
 
 Row = dict[str, Any]
@@ -117,11 +116,8 @@ class Comparison:
 
     def write(self, path: Path) -> None:
         """Write a line for each run in one piece, empty cells where a run has no such number."""
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self.columns, extrasaction="ignore", restval="")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(path, text.getvalue())
+        columns = self.columns
+        write_table(path, columns, ([row[name] for name in columns] for row in self.rows))
 
 
 def measured(run: Run) -> Row:
@@ -131,37 +127,21 @@ def measured(run: Run) -> Row:
         RunFolderError: `config.yaml` or `metrics.json` is damaged.
     """
     results, config = run.results, run.config
-    model, test = results.get("model", {}), results.get("errors", {}).get("test", {})
-    latents, recovered, data = (results.get(part, {}) for part in ("latents", "recovery", "data"))
-    weights = results.get("weights") or run.last_values("weights")
-    ours = test.get("autoencoder", {})
+    probes = results.get("probes") or run.last_values("probe")
+    known = as_row({**results, "weights": results.get("weights") or run.last_values("weights")})
     steps, losses = _series(run.metrics, "val/loss")
-    return {
-        "class": model.get("class") or str(config.get("model", {}).get("class_path", "")).rpartition(".")[2],
+    found = {
+        **known,
+        "class": known["class"] or str(config.get("model", {}).get("class_path", "")).rpartition(".")[2],
         "seed": results.get("seed", config.get("seed_everything")),
         "finished": bool(results),
-        "latent_size": math.prod(model["latent_shape"]) if "latent_shape" in model else None,
-        "compression_ratio": model.get("compression_ratio"),
-        "parameters": model.get("parameters"),
-        "test_mse_per_pixel": ours.get("mse_per_pixel"),
-        "test_mse_per_pixel_se": _standard_error(ours.get("mse_per_pixel_std"), data.get("description", "")),
-        "pca_test_mse_per_pixel": test.get("pca", {}).get("mse_per_pixel"),
-        "mean_image_test_mse_per_pixel": test.get("mean_image", {}).get("mse_per_pixel"),
-        "explained_variance": ours.get("explained_variance"),
+        "test_mse_per_pixel_se": _standard_error(known["test_mse_per_pixel_std"], known["data"] or ""),
         "val_loss": float(losses[-1]) if len(losses) else None,
         "val_loss_step": int(steps[-1]) if len(steps) else None,
-        **_probe(results.get("probes") or run.last_values("probe")),
-        "encoder_effective_rank": weights.get("weights/encoder_effective_rank"),
-        "decoder_effective_rank": weights.get("weights/decoder_effective_rank"),
-        "active_latents": latents.get("active"),
-        "dead_latents": latents.get("dead"),
-        **{name: latents.get(name) for name in ("l0", "hoyer")},
-        **{name: recovered.get(name) for name in ("fraction_recovered", "fully_recovered_instances", "mcc")},
-        "seconds": results.get("seconds"),
-        "data": data.get("description"),
-        "data_hash": data.get("hash"),
+        **_probe(probes),
         "run": str(run.folder),
     }
+    return {name: found[name] for name in (*ALWAYS[2:], *MEASURED)}
 
 
 def names_of(folders: Sequence[Path]) -> list[str]:

@@ -1,7 +1,6 @@
 """The two loggers of a run, side by side in its folder: `metrics.csv` and TensorBoard events."""
 
 import contextlib
-import csv
 import io
 from argparse import Namespace
 from collections.abc import Mapping
@@ -16,8 +15,7 @@ from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
-from ae_lightning.files import naming, write_text
-from ae_lightning.run.tables import read_rows
+from ae_lightning.run.tables import METRICS_NAME, append_row, read_rows, write_rows
 from ae_lightning.upstream import private
 
 HPARAM_METRICS = ("val/loss", "val/reconstruction", "probe/latent")
@@ -48,7 +46,7 @@ class MetricsCSV(Logger):
 
     def __init__(self, folder: Path, resume_step: int | None = None) -> None:
         super().__init__()
-        self.path = folder / "metrics.csv"
+        self.path = folder / METRICS_NAME
         self._columns: list[str] = ["step", "epoch"]
         self._started = False
         self._resume_step = resume_step
@@ -87,9 +85,9 @@ class MetricsCSV(Logger):
             row["epoch"] = int(metrics["epoch"])
         new = [name for name in row if name not in self._columns]
         if new:
-            self._write_table(read_rows(self.path), [*self._columns, *sorted(new)])
-        with naming(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self._columns).writerow(row)
+            self._columns += sorted(new)
+            write_rows(self.path, self._columns, read_rows(self.path))
+        append_row(self.path, self._columns, row)
 
     def _start(self) -> None:
         self._started = True
@@ -98,15 +96,7 @@ class MetricsCSV(Logger):
             self._columns = list(rows[0])
         if self._resume_step is not None:
             rows = [row for row in rows if int(row["step"]) <= self._resume_step]
-        self._write_table(rows, self._columns)
-
-    def _write_table(self, rows: list[dict[str, str]], columns: list[str]) -> None:
-        self._columns = columns
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.path, text.getvalue())
+        write_rows(self.path, self._columns, rows)
 
 
 class RunTensorBoard(TensorBoardLogger):

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ae_lightning.errors import ConfigError, RunFolderError
 from ae_lightning.files import remove_leftovers
+from ae_lightning.run.config import is_run
 
 ROOT_NAME = "lightning_logs"
 RUN_PARENT = "AE_LIGHTNING_RUN_PARENT"
@@ -169,7 +170,7 @@ def _next_version(parent: Path) -> int:
 def run_of(checkpoint: Path) -> Path | None:
     """The run's folder that a checkpoint lies in, or None for a checkpoint that stands alone."""
     folder = checkpoint.resolve().parent.parent
-    return folder if (folder / "config.yaml").is_file() else None
+    return folder if is_run(folder) else None
 
 
 def predictions_of(checkpoint: Path) -> Path:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from ae_lightning.run.run import Run, Snapshots
+from ae_lightning.run.run import Run
+from ae_lightning.run.snapshots import Snapshots, snapshot_folder
 
 
 class ReadableRun(Run):
@@ -16,7 +17,7 @@ class ReadableRun(Run):
     @cached_property
     def snapshots(self) -> ReadableSnapshots:
         """Weight snapshots by step, those that can be read."""
-        return ReadableSnapshots(self.folder / "snapshots")
+        return ReadableSnapshots(snapshot_folder(self.folder))
 
 
 class ReadableSnapshots(Snapshots):

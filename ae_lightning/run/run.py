@@ -10,16 +10,16 @@ from torch import Tensor
 
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError, RunFolderError
-from ae_lightning.files import read_json
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import best_checkpoint, load_autoencoder
 from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import like_weights
 from ae_lightning.parser_errors import denied_in, reason_of
-from ae_lightning.run.snapshots import Snapshots
-from ae_lightning.run.tables import read_latents, read_resampled, read_rows
+from ae_lightning.run.config import CONFIG_NAME, is_run, read_config
+from ae_lightning.run.results import read_results
+from ae_lightning.run.snapshots import Snapshots, snapshot_folder
+from ae_lightning.run.tables import latents_file, read_latents, read_metrics, read_resampled
 from ae_lightning.safe_mode import refusal
-from ae_lightning.yaml_file import read_settings
 
 
 class Run:
@@ -42,10 +42,10 @@ class Run:
         path = Path(folder)
         if not path.is_dir():
             raise RunFolderError(f"there is no run folder at {path}")
-        if not (path / "config.yaml").is_file():
-            inside = sorted(child.parent.name for child in path.glob("*/config.yaml"))
+        if not is_run(path):
+            inside = sorted(child.parent.name for child in path.glob(f"*/{CONFIG_NAME}"))
             hint = f"; it holds the runs {', '.join(inside)}" if inside else ""
-            raise RunFolderError(f"{path} is not a run's folder: it has no config.yaml{hint}")
+            raise RunFolderError(f"{path} is not a run's folder: it has no {CONFIG_NAME}{hint}")
         return cls(path)
 
     @cached_property
@@ -55,10 +55,7 @@ class Run:
         Raises:
             RunFolderError: The file is damaged.
         """
-        try:
-            return read_settings(self.folder / "config.yaml")
-        except ConfigError as error:
-            raise RunFolderError(f"the settings of a run are damaged: {error}") from error
+        return read_config(self.folder)
 
     @property
     def metrics(self) -> dict[str, np.ndarray]:
@@ -69,13 +66,7 @@ class Run:
         Raises:
             RunFolderError: The table is damaged.
         """
-        path = self.folder / "metrics.csv"
-        rows = read_rows(path)
-        names = list(rows[0]) if rows else ["step"]
-        try:
-            return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
-        except ValueError as error:
-            raise RunFolderError(f"{path} is damaged ({error})") from error
+        return read_metrics(self.folder)
 
     def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values at which the metric `name` was logged.
@@ -97,7 +88,7 @@ class Run:
     @property
     def snapshots(self) -> Snapshots:
         """Weight snapshots by step, those taken up to now."""
-        return Snapshots(self.folder / "snapshots")
+        return Snapshots(snapshot_folder(self.folder))
 
     @property
     def resampled(self) -> dict[str, np.ndarray]:
@@ -158,11 +149,7 @@ class Run:
         Raises:
             RunFolderError: The file is damaged.
         """
-        path = self.folder / "metrics.json"
-        try:
-            return read_json(path, dict) if path.is_file() else {}
-        except RunFolderError as error:
-            raise RunFolderError(f"{error}: write it anew with `ae-lightning evaluate`") from error
+        return read_results(self.folder)
 
     @property
     def latents(self) -> dict[str, np.ndarray]:
@@ -174,7 +161,7 @@ class Run:
         Raises:
             RunFolderError: The file is damaged.
         """
-        return read_latents(self.folder / "latents.csv")
+        return read_latents(latents_file(self.folder))
 
     @cached_property
     def data(self) -> AutoencoderDataModule:
@@ -188,7 +175,7 @@ class Run:
 
         import ae_lightning.data  # noqa: F401 - makes the data modules known by their short names
 
-        path = self.folder / "config.yaml"
+        path = self.folder / CONFIG_NAME
         if "data" not in self.config:
             raise RunFolderError(f"{path} names no data: it is damaged, or that of another program")
         parser = ArgumentParser(exit_on_error=False)

@@ -8,10 +8,16 @@ import safetensors.torch
 from torch import Tensor
 
 from ae_lightning.errors import RunFolderError
-from ae_lightning.files import read_json
+from ae_lightning.files import read_json, write_bytes, write_json
 from ae_lightning.nn.precision import at_least_float32
 
-INDEX_NAME = "index.json"
+_INDEX_NAME = "index.json"
+_FILES = "step_*.safetensors"
+
+
+def snapshot_folder(run: Path) -> Path:
+    """Where the snapshots of a run lie in its folder."""
+    return run / "snapshots"
 
 
 class Snapshots(Mapping[int, dict[str, Tensor]]):
@@ -20,7 +26,7 @@ class Snapshots(Mapping[int, dict[str, Tensor]]):
     Weights of half precision come in float32, which holds them exactly and which NumPy knows.
 
     Args:
-        folder: The run's `snapshots/` folder; empty or missing means none were taken yet.
+        folder: The run's, see `snapshot_folder`; empty or missing means none were taken yet.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,13 +61,62 @@ class Snapshots(Mapping[int, dict[str, Tensor]]):
         return min(self._files, key=lambda taken: abs(taken - step))
 
 
+class SnapshotWriter:
+    """Writes the snapshots of a run that begins, or goes on, at an optimizer step; those of later steps are forgotten.
+
+    Args:
+        folder: The run's, see `snapshot_folder`.
+        step: Optimizer steps completed.
+
+    Raises:
+        RunFolderError: The index is damaged.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.folder = folder
+        self._step = step
+        self._index = [entry for entry in read_index(folder) if entry["step"] <= step]
+
+    @property
+    def last_step(self) -> int | None:
+        """Step of the latest snapshot; None where there is none."""
+        return self._index[-1]["step"] if self._index else None
+
+    def remove_later(self) -> None:
+        """Remove the files of steps that a resumed run walks through again."""
+        later = [path for path in self.folder.glob(_FILES) if int(path.stem[5:]) > self._step]
+        for path in later:
+            path.unlink()
+        if later:
+            self._write_index()
+
+    def write(self, moment: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Write a snapshot and its entry in the index; each file appears whole or not at all.
+
+        Args:
+            moment: `step`, `epoch` and `images_seen`.
+            tensors: The weights.
+        """
+        name = _FILES.replace("*", f"{moment['step']:08d}")
+        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        # Not `save_file`, which writes to a name of its own choosing: a killed run would leave that behind.
+        write_bytes(self.folder / name, safetensors.torch.save(plain))
+        # A fit into the folder of an earlier one finds that one's first entry.
+        self._index = [entry for entry in self._index if entry["step"] != moment["step"]]
+        self._index.append({**moment, "file": name})
+        self._write_index()
+
+    def _write_index(self) -> None:
+        write_json(self.folder / _INDEX_NAME, self._index)
+
+
 def read_index(folder: Path) -> list[dict[str, Any]]:
     """Entries of a snapshot folder in order of steps; empty where there are none yet.
 
     Raises:
         RunFolderError: The index is damaged, or names a file elsewhere.
     """
-    path = folder / INDEX_NAME
+    path = folder / _INDEX_NAME
     entries = read_json(path, list) if path.is_file() else []
     for entry in entries:
         # A file of another folder is nothing that a run has written, and none that a stranger's index may have read.

@@ -2,20 +2,41 @@
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from ae_lightning.errors import RunFolderError
-from ae_lightning.files import write_text
+from ae_lightning.files import naming, write_table
 
-TABLE_NAME = "resampling.csv"
+METRICS_NAME = "metrics.csv"
 
+_RESAMPLED_NAME = "resampling.csv"
 _RESAMPLED_COLUMNS = ("step", "instance", "latent")
+_LATENT_COLUMNS = {
+    "instance": np.int64,
+    "latent": np.int64,
+    "mean_activation": np.float64,
+    "firing_density": np.float64,
+}
 
-LATENT_COLUMNS = {"instance": np.int64, "latent": np.int64, "mean_activation": np.float64, "firing_density": np.float64}
-"""Columns of `latents.csv`, and their types."""
+
+def read_metrics(folder: Path) -> dict[str, np.ndarray]:
+    """Columns of a run's `metrics.csv`, NaN where a row has no such value; only an empty `step` where there is none.
+
+    Raises:
+        RunFolderError: The table is damaged.
+    """
+    path = folder / METRICS_NAME
+    rows = read_rows(path)
+    names = list(rows[0]) if rows else ["step"]
+    try:
+        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
+    except ValueError as error:
+        raise RunFolderError(f"{path} is damaged ({error})") from error
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -42,6 +63,17 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a `metrics.csv` in one piece; a row has no value in the columns that it does not name."""
+    write_table(path, columns, ([row.get(name) for name in columns] for row in rows))
+
+
+def append_row(path: Path, columns: Sequence[str], row: Mapping[str, Any]) -> None:
+    """Add a row to a `metrics.csv` of these columns."""
+    with naming(path), path.open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerow([row.get(name) for name in columns])
+
+
 def read_resampled(folder: Path) -> dict[str, np.ndarray]:
     """Columns step, instance and latent of a run's `resampling.csv`, whole numbers; empty where nothing was resampled.
 
@@ -50,7 +82,7 @@ def read_resampled(folder: Path) -> dict[str, np.ndarray]:
     Raises:
         RunFolderError: The table is damaged.
     """
-    path = folder / TABLE_NAME
+    path = folder / _RESAMPLED_NAME
     try:
         rows = read_rows(path)
         return {name: np.array([int(row[name]) for row in rows], dtype=np.int64) for name in _RESAMPLED_COLUMNS}
@@ -73,8 +105,23 @@ def drop_resampled_later_than(folder: Path, step: int) -> None:
 
 
 def _write_resampled(folder: Path, rows: list[list[int]]) -> None:
-    lines = (",".join(map(str, row)) for row in rows)
-    write_text(folder / TABLE_NAME, "\n".join([",".join(_RESAMPLED_COLUMNS), *lines]) + "\n")
+    write_table(folder / _RESAMPLED_NAME, _RESAMPLED_COLUMNS, rows, line_end="\n")
+
+
+def latents_file(folder: Path, checkpoint: str | None = None) -> Path:
+    """The table of the latents of a run's best checkpoint, `latents.csv`, or of another, by the stem of its name."""
+    return folder / ("latents.csv" if checkpoint is None else f"latents.{checkpoint}.csv")
+
+
+def write_latents(path: Path, mean_activation: Tensor, firing_density: Tensor) -> None:
+    """Write a row for each latent of each instance; both (…, latent), with instances or without.
+
+    The instance of a model without instances is 0.
+    """
+    means, rates = (value.reshape(-1, value.shape[-1]) for value in (mean_activation, firing_density))
+    cells = zip(np.ndindex(*means.shape), means.flatten().tolist(), rates.flatten().tolist(), strict=True)
+    rows = ([*place, f"{mean:.9g}", f"{rate:.9g}"] for place, mean, rate in cells)
+    write_table(path, _LATENT_COLUMNS, rows, line_end="\n")
 
 
 def read_latents(path: Path) -> dict[str, np.ndarray]:
@@ -83,13 +130,13 @@ def read_latents(path: Path) -> dict[str, np.ndarray]:
     Raises:
         RunFolderError: The table is damaged.
     """
-    head = ",".join(LATENT_COLUMNS)
+    head = ",".join(_LATENT_COLUMNS)
     try:
         text = path.read_text(encoding="utf-8") if path.is_file() else f"{head}\n"
         first, *lines, end = text.split("\n")
         if first != head or end:
             raise ValueError("it is cut short, or has other columns")
-        rows = np.array([line.split(",") for line in lines], dtype=str).reshape(len(lines), len(LATENT_COLUMNS))
-        return {name: rows[:, i].astype(kind) for i, (name, kind) in enumerate(LATENT_COLUMNS.items())}
+        rows = np.array([line.split(",") for line in lines], dtype=str).reshape(len(lines), len(_LATENT_COLUMNS))
+        return {name: rows[:, i].astype(kind) for i, (name, kind) in enumerate(_LATENT_COLUMNS.items())}
     except ValueError as error:
         raise RunFolderError(f"{path} is damaged ({error}): write it anew with `ae-lightning evaluate`") from error

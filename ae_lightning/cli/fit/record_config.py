@@ -11,8 +11,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from ae_lightning.callbacks.linear_probe import LinearProbe
 from ae_lightning.callbacks.weight_statistics import WeightStatistics
 from ae_lightning.data.base import AutoencoderDataModule
-from ae_lightning.files import write_text
 from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.run.config import write_config
 
 CHARTS = {
     "loss": ["Multiline", ["train/loss", "val/loss"]],
@@ -51,20 +51,12 @@ class RecordConfig(SaveConfigCallback):
             return
         config = {**self.resolved, "ckpt_path": None}
         text = yaml.safe_dump(config, sort_keys=False)
-        self._write(Path(self._folder) / "config.yaml", text)
+        write_config(Path(self._folder), text)
         for logger in trainer.loggers:
             logger.log_hyperparams(_hyper_parameters(config))
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("config", f"```yaml\n{text}```", trainer.global_step)
                 logger.experiment.add_custom_scalars(_layout(trainer, pl_module))
-
-    def _write(self, path: Path, text: str) -> None:
-        if path.is_file():
-            if yaml.safe_load(path.read_text(encoding="utf-8")) == yaml.safe_load(text):
-                return
-            earlier = sum(1 for _ in path.parent.glob("config.*.yaml"))
-            path.rename(path.with_name(f"config.{earlier + 1}.yaml"))
-        write_text(path, text)
 
 
 def _hyper_parameters(config: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What came out of a sweep: a row for each run, and for people a table of its points and a sentence on PCA."""
 
 import csv
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ae_lightning.cli.sweep.grid import text_of
-from ae_lightning.files import write_text
+from ae_lightning.files import write_table
 from ae_lightning.plots.sweep import SweepPoint, mean_and_spread
-from ae_lightning.run.run import Run
+from ae_lightning.run.results import as_row, read_results
 
 TABLE = "sweep.csv"
 
@@ -36,29 +35,8 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 def measured(version: Path) -> Row:
     """The numbers of a finished run, from its `metrics.json`."""
-    results = Run(version).results
-    test, validation = results["errors"]["test"], results["errors"]["validation"]
-    latents = results["latents"]
-    probes = {name: results["probes"].get("/".join(name.rsplit("_", 1))) for name in PROBES}
-    return {
-        "test_mse_per_pixel": test["autoencoder"]["mse_per_pixel"],
-        "test_mse_per_image": test["autoencoder"]["mse_per_image"],
-        "val_mse_per_pixel": validation["autoencoder"]["mse_per_pixel"],
-        "pca_test_mse_per_pixel": test["pca"]["mse_per_pixel"],
-        "pca_components": results["pca_components"],
-        "mean_image_test_mse_per_pixel": test["mean_image"]["mse_per_pixel"],
-        "parameters": results["model"]["parameters"],
-        "latent_size": math.prod(results["model"]["latent_shape"]),
-        "compression_ratio": results["model"]["compression_ratio"],
-        "active_latents": latents["active"],
-        **{name: latents.get(name) for name in ("l0", "l1", "hoyer", "near_zero")},
-        "median_mean_activation": latents.get("mean_activation", {}).get("median"),
-        "is_penalized": bool(results["model"].get("penalties")),
-        **{name: results.get("recovery", {}).get(name) for name in RECOVERY},
-        **probes,
-        "seconds": results.get("seconds"),
-        "data_hash": results["data"]["hash"],
-    }
+    known = as_row(read_results(version))
+    return {name: known[name] for name in (*MEASURED, "is_penalized", "data_hash")}
 
 
 def write_rows(path: Path, rows: Sequence[Row], keys: Sequence[str]) -> None:
@@ -66,11 +44,8 @@ def write_rows(path: Path, rows: Sequence[Row], keys: Sequence[str]) -> None:
     optional = {*PROBES, *RECOVERY}
     present = {name for row in rows for name, value in row.items() if value is not None}
     columns = [*keys, *(name for name in COLUMNS if name not in optional or name in present)]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", restval="")
-    writer.writeheader()
-    writer.writerows({**row, **{key: text_of(row[key]) for key in keys}} for row in rows)
-    write_text(path, text.getvalue())
+    cells = ({**row, **{key: text_of(row[key]) for key in keys}} for row in rows)
+    write_table(path, columns, ([row.get(name) for name in columns] for row in cells))
 
 
 def read_statuses(path: Path) -> dict[tuple[str, ...], str]:

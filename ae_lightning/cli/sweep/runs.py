@@ -16,7 +16,9 @@ from ae_lightning import safe_mode
 from ae_lightning.cli.main import SAFE
 from ae_lightning.cli.sweep.settings import PlannedRun
 from ae_lightning.errors import ConfigError, Stopped
+from ae_lightning.run.config import is_run
 from ae_lightning.run.place import RUN_PARENT
+from ae_lightning.run.results import RESULTS_NAME
 from ae_lightning.run.run import Run
 
 STARTED, FINISHED, FAILED, INTERRUPTED = "started", "finished", "failed", "interrupted"
@@ -39,7 +41,7 @@ class Event(NamedTuple):
 
 def finished_version(parent: Path) -> Path | None:
     """The newest run in `parent` whose numbers are there, which fit writes last."""
-    return _newest(parent, "metrics.json")
+    return _newest(parent, RESULTS_NAME)
 
 
 def newest_version(parent: Path) -> Path | None:
@@ -55,7 +57,7 @@ def _newest(parent: Path, file: str) -> Path | None:
 def command_for(parent: Path, run: PlannedRun) -> list[str]:
     """What is left to do for a run that is not finished: to measure it, to go on, or to begin."""
     version = _newest(parent, "checkpoints/last.ckpt")
-    if version is None or not (version / "config.yaml").is_file():
+    if version is None or not is_run(version):
         return ["fit", *run.options]
     if Run(version).last_values("speed/train_seconds"):  # logged when training ends
         return ["evaluate", str(version)]

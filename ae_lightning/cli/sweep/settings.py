@@ -14,6 +14,7 @@ from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.sweep.grid import Choice, Grid, fit_options, refuse_repetition, run_name, text_of
 from ae_lightning.errors import ConfigError, RunFolderError
 from ae_lightning.files import write_text
+from ae_lightning.yaml_file import read_settings
 
 RECORD = "sweep.yaml"
 _ABSENT = "nothing"
@@ -130,9 +131,9 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
             raise ConfigError(f"{folder} holds other things than a sweep (it has no {RECORD}): name another with -o")
         return None
     try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+        record = read_settings(path)
         return {name: dict(record[name]) for name in ("keys", "settings", "parts", "runs")}
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise RunFolderError(f"{path} is damaged: name another folder with -o, or remove this one") from error
 
 

@@ -1,0 +1,43 @@
+"""`config.yaml`: the resolved settings of a run's latest fit, and those of earlier ones beside it."""
+
+from pathlib import Path
+from typing import Any
+
+from ae_lightning.errors import ConfigError, RunFolderError
+from ae_lightning.files import write_text
+from ae_lightning.yaml_file import parse_yaml, read_settings
+
+CONFIG_NAME = "config.yaml"
+"""A folder that holds such a file is that of a run."""
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return (folder / CONFIG_NAME).is_file()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The settings of a run's latest fit.
+
+    Raises:
+        RunFolderError: The file is missing or damaged.
+    """
+    try:
+        return read_settings(folder / CONFIG_NAME)
+    except ConfigError as error:
+        raise RunFolderError(f"the settings of a run are damaged: {error}") from error
+
+
+def write_config(folder: Path, text: str) -> None:
+    """Write the settings, given as YAML. Where they differ, the earlier ones become `config.1.yaml`, and so on.
+
+    Raises:
+        RunFolderError: The earlier ones are damaged.
+    """
+    path = folder / CONFIG_NAME
+    if path.is_file():
+        if read_config(folder) == parse_yaml(text, path):
+            return
+        earlier = sum(1 for _ in folder.glob("config.*.yaml"))
+        path.rename(path.with_name(f"config.{earlier + 1}.yaml"))
+    write_text(path, text)

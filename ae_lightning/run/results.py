@@ -1,0 +1,69 @@
+"""`metrics.json`: the final numbers of a run, in sections, and the same as one row of a table."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ae_lightning.errors import RunFolderError
+from ae_lightning.files import read_json, write_json
+
+RESULTS_NAME = "metrics.json"
+
+_PROBES = ("probe/latent", "probe/raw", "probe_full/latent", "probe_full/raw")
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """The final numbers of a run; empty while it has not finished.
+
+    Raises:
+        RunFolderError: The file is damaged.
+    """
+    path = folder / RESULTS_NAME
+    try:
+        return read_json(path, dict) if path.is_file() else {}
+    except RunFolderError as error:
+        raise RunFolderError(f"{error}: write it anew with `ae-lightning evaluate`") from error
+
+
+def write_results(folder: Path, results: Mapping[str, Any], checkpoint: str | None = None) -> None:
+    """Write the numbers of a run's best checkpoint, or of another, by the stem of its name: `metrics.<name>.json`."""
+    write_json(folder / (RESULTS_NAME if checkpoint is None else f"metrics.{checkpoint}.json"), results)
+
+
+def as_row(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The final numbers side by side, None where there is no such number.
+
+    Args:
+        results: What `metrics.json` holds; any of its sections may be missing.
+
+    Returns:
+        Errors in the units of the normalized data, means over samples, and over pixels where the name says so;
+        `probe_latent`, `probe_full_raw` and the like are accuracies.
+    """
+    model, data, latents, recovery, weights, probes = (
+        results.get(part, {}) for part in ("model", "data", "latents", "recovery", "weights", "probes")
+    )
+    errors = results.get("errors", {})
+    test, validation = (errors.get(split, {}) for split in ("test", "validation"))
+    ours = test.get("autoencoder", {})
+    return {
+        "class": model.get("class"),
+        "latent_size": math.prod(model["latent_shape"]) if "latent_shape" in model else None,
+        **{name: model.get(name) for name in ("compression_ratio", "parameters")},
+        "is_penalized": bool(model.get("penalties")),
+        **{f"test_{name}": ours.get(name) for name in ("mse_per_pixel", "mse_per_image", "mse_per_pixel_std")},
+        "explained_variance": ours.get("explained_variance"),
+        "val_mse_per_pixel": validation.get("autoencoder", {}).get("mse_per_pixel"),
+        **{f"{name}_test_mse_per_pixel": test.get(name, {}).get("mse_per_pixel") for name in ("pca", "mean_image")},
+        "pca_components": results.get("pca_components"),
+        **{f"{side}_effective_rank": weights.get(f"weights/{side}_effective_rank") for side in ("encoder", "decoder")},
+        **{f"{name}_latents": latents.get(name) for name in ("active", "dead")},
+        **{name: latents.get(name) for name in ("l0", "l1", "hoyer", "near_zero")},
+        "median_mean_activation": latents.get("mean_activation", {}).get("median"),
+        **{name: recovery.get(name) for name in ("fraction_recovered", "fully_recovered_instances", "mcc")},
+        **{name.replace("/", "_"): probes.get(name) for name in _PROBES},
+        "seconds": results.get("seconds"),
+        "data": data.get("description"),
+        "data_hash": data.get("hash"),
+    }

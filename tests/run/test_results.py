@@ -1,0 +1,64 @@
+"""`metrics.json`: written, read back, and flattened for the tables of `sweep` and `compare` alike."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ae_lightning.cli.sweep.results import MEASURED as OF_A_SWEEP
+from ae_lightning.cli.sweep.results import measured as row_of_a_sweep
+from ae_lightning.errors import RunFolderError
+from ae_lightning.report.compare import MEASURED as OF_A_COMPARISON
+from ae_lightning.report.compare import measured as row_of_a_comparison
+from ae_lightning.run.results import as_row, read_results, write_results
+from ae_lightning.run.run import Run
+
+
+@pytest.fixture
+def run(fit_once) -> Path:
+    return fit_once(
+        *("--config", "overcomplete_digits", "--model.latent_dim", "8", "--trainer.callbacks", "null"),
+        *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--snapshots.schedule.count", "2"),
+        *("--images.schedule.count", "1"),
+    )
+
+
+def test_what_is_written_is_read(tmp_path):
+    assert read_results(tmp_path) == {}
+    write_results(tmp_path, {"seconds": 1.5, "probes": {}})
+    write_results(tmp_path, {"seconds": None}, "last")
+    assert read_results(tmp_path) == {"seconds": 1.5, "probes": {}}
+    assert json.loads((tmp_path / "metrics.last.json").read_text()) == {"seconds": None}
+    (tmp_path / "metrics.json").write_text("{half")
+    with pytest.raises(RunFolderError, match=r"metrics\.json is damaged .*ae-lightning evaluate"):
+        read_results(tmp_path)
+
+
+def test_without_results_no_number_is_known():
+    known = as_row({})
+    assert known.pop("is_penalized") is False
+    assert set(known.values()) == {None}
+
+
+def test_numbers_of_a_row_are_those_of_the_sections(run):
+    results = json.loads((run / "metrics.json").read_text())
+    row, test = as_row(results), results["errors"]["test"]
+    assert row["class"] == "OvercompleteAutoencoder"
+    assert row["latent_size"] == 8
+    assert row["parameters"] == 2 * 64 * 8 + 8 + 64
+    assert row["test_mse_per_image"] == pytest.approx(64 * row["test_mse_per_pixel"])
+    assert row["test_mse_per_pixel"] == test["autoencoder"]["mse_per_pixel"]
+    assert row["pca_test_mse_per_pixel"] == test["pca"]["mse_per_pixel"]
+    assert row["mean_image_test_mse_per_pixel"] == test["mean_image"]["mse_per_pixel"]
+    assert row["val_mse_per_pixel"] == results["errors"]["validation"]["autoencoder"]["mse_per_pixel"]
+    assert row["active_latents"] + row["dead_latents"] == 8
+    assert row["encoder_effective_rank"] == results["weights"]["weights/encoder_effective_rank"]
+    assert row["median_mean_activation"] == results["latents"]["mean_activation"]["median"]
+    assert row["data_hash"] == results["data"]["hash"]
+
+
+def test_a_sweep_and_a_comparison_say_the_same_of_a_run(run):
+    one, other = row_of_a_sweep(run), row_of_a_comparison(Run.load(run))
+    shared = set(OF_A_SWEEP) & set(OF_A_COMPARISON)
+    assert len(shared) >= 12
+    assert {name: one[name] for name in shared} == {name: other[name] for name in shared}
