@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
-import json
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+from jinja2 import StrictUndefined, Template
 from PIL import Image
 
 from ae_lightning.plots.tiles import Array
@@ -56,9 +54,9 @@ def animation_html(frames: Sequence[Array], captions: Sequence[str], title: str,
         "captions": list(captions),
         "frames": [base64.b64encode(_png(image)).decode("ascii") for image in _quantized(frames)],
     }
-    parts = {"title": html.escape(title), "animation": _json_in_html(animation)}
-    # In a single pass, so that a title that looks like a mark remains as it is.
-    return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], _TEMPLATE.read_text(encoding="utf-8"))
+    text = _TEMPLATE.read_text(encoding="utf-8")
+    template = Template(text, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    return template.render(title=title, animation=animation)
 
 
 def write_gif(frames: Sequence[Array], path_or_file: str | Path | IO[bytes], frames_per_second: float = 6) -> None:
@@ -143,8 +141,3 @@ def _png(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, format="PNG", optimize=True)
     return file.getvalue()
-
-
-def _json_in_html(value: object) -> str:
-    """JSON that no HTML parser finds the end of a script in."""
-    return json.dumps(value).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

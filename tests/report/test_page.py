@@ -11,7 +11,7 @@ from PIL import Image
 
 from ae_lightning.report.page import Numbers, Picture, Section, html_page
 
-NASTY = """<script>alert("1 & 2")</script> $title ${body} 'quoted'"""
+NASTY = """<script>alert("1 & 2")</script> {{ title }} {% raw %} 'quoted'"""
 EMPTY_ELEMENTS = {"meta", "img", "br", "link", "hr"}
 
 
