@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from ae_lightning.cli.run_command import RunParser, open_run
+from ae_lightning.cli.run_command import RunParser, open_readable_run
 from ae_lightning.errors import ConfigError
 
 _MEGABYTE = 1_000_000
@@ -22,18 +22,16 @@ def main(arguments: list[str]) -> int:
     from ae_lightning.explorer.export import export
     from ae_lightning.explorer.manifest import MOST_SAMPLES
     from ae_lightning.files import write_text
-    from ae_lightning.run.readable import ReadableRun
 
     if options.samples > MOST_SAMPLES:
         raise ConfigError(f"--samples is {options.samples:,}; it must be at most {MOST_SAMPLES:,}")
-    run, checkpoint = open_run(options.run)
+    run, checkpoint = open_readable_run(options.run)
     path = options.output or run.folder / "explorer.html"
     if path.is_dir():
         raise ConfigError(f"-o {path} is a folder; name the file to write, such as {path / 'explorer.html'}")
-    readable = ReadableRun(run.folder)
-    if damaged := readable.snapshots.damaged:
+    if damaged := run.snapshots.damaged:
         _say(f"snapshots that are missing or damaged are left out: {', '.join(damaged)}")
-    page = export(readable, checkpoint, options.snapshots, options.samples, options.instance, _say)
+    page = export(run, checkpoint, options.snapshots, options.samples, options.instance, _say)
     write_text(path, page)
     size = len(page.encode()) / _MEGABYTE
     print(f"explorer: {path} ({size:.1f} MB)")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ae_lightning.cli.run_command import RunParser, open_run, write_figure
 from ae_lightning.errors import ConfigError
+from ae_lightning.report.reading import reading_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,15 +24,6 @@ _EXAMPLE = """example:
 
 Numbers of samples are indices into the test set, from 0 on, in its order.
 """
-_READING = {
-    "reconstructions": "Test samples, what the model makes of them, and the error: red is too bright, blue too dark.",
-    "scatter": "Each point is the code of a test sample, colored by class where there are classes.",
-    "layers": "What each layer of the encoder gives, from the input on, and the code last.",
-    "interpolation": "The codes on the straight line between those of two test samples, decoded.",
-    "arithmetic": "The code of the first sample, plus that of the second, minus that of the third, decoded.",
-    "grid": "Codes at equal distances over the plane that the scatter shows, decoded.",
-    "samples": "Codes drawn from a normal with the mean and covariance of the training codes, decoded.",
-}
 
 
 def main(arguments: list[str]) -> int:
@@ -49,7 +41,7 @@ def main(arguments: list[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for name, draw in _figures(gallery, options).items():
         _write(folder / f"{name}.png", draw)
-        print(f"{folder / f'{name}.png'}\n  {_READING[name.partition('_')[0]]}")
+        print(f"{folder / f'{name}.png'}\n  {reading_of(name.partition('_')[0])}")
     return 0
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_lightning.cli.run_command import RunParser, open_run
+from ae_lightning.cli.run_command import RunParser, open_readable_run, write_animation
 from ae_lightning.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -24,11 +24,10 @@ def main(arguments: list[str]) -> int:
     options = _parser().options(arguments)
 
     from ae_lightning.files import write_text
-    from ae_lightning.report.explorer_link import explorer_section
     from ae_lightning.report.page import html_page
     from ae_lightning.report.report import Report
 
-    run, checkpoint = open_run(options.run)
+    run, checkpoint = open_readable_run(options.run)
     steps = None if options.snapshots is None else _steps(options.snapshots, list(run.snapshots), run.folder)
     report = Report(run, checkpoint, steps, options.units)
     if steps and report.weights.steps != steps:
@@ -36,12 +35,11 @@ def main(arguments: list[str]) -> int:
     folder = options.output or run.folder / "report"
     sections = list(_with_progress(report, folder))
     summary, *others = sections
-    explorer = explorer_section(run, report.model, folder)
-    write_text(folder / "report.html", html_page(report.title, [summary, explorer, *others]))
-    for section in sections[1:]:
+    write_text(folder / "report.html", html_page(run.title, sections))
+    for section in others:
         for problem in section.problems:
             print(f"not drawn: {problem}", file=sys.stderr)
-    for warning in sections[0].problems:
+    for warning in summary.problems:
         print(f"  {warning}")
     _animate(report, folder)
     print(f"report: {folder / 'report.html'}\nfigures: {folder / 'figures'}")
@@ -95,17 +93,14 @@ def _with_progress(report: "Report", folder: Path) -> "list[Section]":
     total = sum(map(len, report.makers.values()))
     console = Console(stderr=True)
     if not console.is_terminal:  # a disabled bar ends with an empty line before rich 14.3
-        return list(report.sections(keep, lambda name: None))
+        return list(report.sections(folder, keep, lambda name: None))
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("figures", total=total)
-        return list(report.sections(keep, lambda name: progress.update(task, advance=1, description=name)))
+        return list(report.sections(folder, keep, lambda name: progress.update(task, advance=1, description=name)))
 
 
 def _animate(report: "Report", folder: Path) -> None:
     """Write the units in the course of training as a page and as a GIF, where there are images and snapshots."""
-    from ae_lightning.files import replacing, write_text
-    from ae_lightning.plots.animation import animation_html, write_gif
-
     if not report.weights.has_animation:
         return
     try:
@@ -113,7 +108,6 @@ def _animate(report: "Report", folder: Path) -> None:
     except (ValueError, UserError) as error:
         print(f"not drawn: animation: {error}", file=sys.stderr)
         return
-    write_text(folder / "units.html", animation_html(frames, captions, report.title))
-    with replacing(folder / "figures" / "units.gif") as temporary:
-        write_gif(frames, temporary)
-    print(f"animation: {folder / 'units.html'}, {folder / 'figures' / 'units.gif'}")
+    page, gif = folder / "units.html", folder / "figures" / "units.gif"
+    write_animation(frames, captions, report.run.title, page, gif)
+    print(f"animation: {page}, {gif}")

@@ -3,15 +3,19 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ae_lightning.cli.command_parser import CommandParser
 from ae_lightning.errors import ConfigError, RunFolderError
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
+    from ae_lightning.run.readable import ReadableRun
     from ae_lightning.run.run import Run
+
+Kind = TypeVar("Kind", bound="Run")
 
 _DPI = 150
 
@@ -55,7 +59,10 @@ class RunParser(CommandParser):
         return options
 
 
-def open_run(path: Path, otherwise: str = "name a run's folder, or a checkpoint in one") -> "tuple[Run, Path]":
+_OTHERWISE = "name a run's folder, or a checkpoint in one"
+
+
+def open_run(path: Path, otherwise: str = _OTHERWISE) -> "tuple[Run, Path]":
     """Open the run that `path` is, or lies in.
 
     Args:
@@ -69,16 +76,28 @@ def open_run(path: Path, otherwise: str = "name a run's folder, or a checkpoint 
         RunFolderError: There is no such run, or the checkpoint lies in none.
         CheckpointError: The run has no checkpoint.
     """
-    from ae_lightning.run.place import run_of
     from ae_lightning.run.run import Run
 
+    return _opened(Run, path, otherwise)
+
+
+def open_readable_run(path: Path) -> "tuple[ReadableRun, Path]":
+    """Open the run that `path` is, or lies in, as `open_run` does, without snapshots that cannot be read."""
+    from ae_lightning.run.readable import ReadableRun
+
+    return _opened(ReadableRun, path, _OTHERWISE)
+
+
+def _opened(kind: type[Kind], path: Path, otherwise: str) -> tuple[Kind, Path]:
+    from ae_lightning.run.place import run_of
+
     if path.suffix != ".ckpt":
-        run = Run.load(path)
+        run = kind.load(path)
         return run, run.checkpoint
     folder = run_of(path)
     if folder is None:
         raise RunFolderError(f"{path} lies in no run's folder, so its data are not known: {otherwise}")
-    return Run.load(folder), path
+    return kind.load(folder), path
 
 
 def write_figure(figure: "Figure", path: Path) -> None:
@@ -87,3 +106,21 @@ def write_figure(figure: "Figure", path: Path) -> None:
 
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=_DPI, format="png")
+
+
+def write_animation(frames: "Sequence[np.ndarray]", captions: Sequence[str], title: str, page: Path, gif: Path) -> None:
+    """Write frames with their captions as a page that plays them, and as a GIF.
+
+    Args:
+        frames: uint8 arrays (height, width, 3), RGB, of one size.
+        captions: One for each frame.
+        title: Title of the page.
+        page: The file of the page.
+        gif: The file of the GIF, in a folder that is there.
+    """
+    from ae_lightning.files import replacing, write_text
+    from ae_lightning.plots.animation import animation_html, write_gif
+
+    write_text(page, animation_html(frames, captions, title))
+    with replacing(gif) as temporary:
+        write_gif(frames, temporary)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_lightning.cli.run_command import RunParser, open_run, write_figure
+from ae_lightning.cli.run_command import RunParser, open_run, write_animation, write_figure
 from ae_lightning.errors import ConfigError, UserError
+from ae_lightning.report.reading import reading_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,26 +23,17 @@ _EXAMPLE = """example:
 
 What fits the variant and its data is drawn. Numbers of samples are indices into the test set, from 0 on.
 """
-_READING = {
-    "penalties": "Each term of the loss as it is before its weight, in training and on the validation set.",
-    "mean_activation": "Left the mean activation of each latent, right on how many samples it fires, on the test set.",
-    "latent_histograms": "Values of the strongest latents where they are not zero, and of all latents together.",
-    "contributions": "The reconstruction of a test sample as a sum: the bias and what each of its latents adds.",
-    "features": "Each arrow is a feature of a toy model, or a decoder row over the known true directions.",
-    "hidden_states": "Test samples that are not zero and their reconstructions, joined by lines.",
-    "fraction_active": "How often each latent fires on the test set, snapshot by snapshot; at zero it is dead.",
-    "animation": "A frame for each snapshot, with latents in red that were resampled since the one before.",
-}
 
 
 def main(arguments: list[str]) -> int:
     """Draw all figures that fit, and say where they are and how to read them; 2 if one of them could not be made."""
     options = _parser().options(arguments)
 
+    from ae_lightning.models.checkpoint import load_autoencoder
     from ae_lightning.report.sparsity import SparsityFigures
 
     run, checkpoint = open_run(options.run)
-    figures = SparsityFigures(run, checkpoint)
+    figures = SparsityFigures(run, load_autoencoder(checkpoint))
     _check(figures, options)
     folder = options.output or run.folder / "figures" / "sparsity"
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +94,7 @@ def _make(name: str, make: Callable[[], list[Path]]) -> bool:
     except (ValueError, UserError) as error:  # such as weights that are not finite
         print(f"ae-lightning: error: {name} cannot be drawn: {error}", file=sys.stderr)
         return False
-    print("\n".join(map(str, paths)) + f"\n  {_READING[name]}")
+    print("\n".join(map(str, paths)) + f"\n  {reading_of(name)}")
     return True
 
 
@@ -115,15 +107,9 @@ def _picture(path: Path, draw: Callable[[], "Figure"]) -> Callable[[], list[Path
 
 
 def _animate(folder: Path, figures: "SparsityFigures", instances: int) -> list[Path]:
-    from ae_lightning.files import replacing, write_text
-    from ae_lightning.plots.animation import animation_html, write_gif
-
     if (count := len(figures.run.snapshots)) > _AT_ONCE:
         print(f"drawing the animation of {count} snapshots …", file=sys.stderr)
     frames, captions = figures.animation(instances)
-    run = figures.run.folder
     page, gif = folder / "animation.html", folder / "animation.gif"
-    write_text(page, animation_html(frames, captions, f"{run.parent.name}/{run.name}"))
-    with replacing(gif) as temporary:
-        write_gif(frames, temporary)
+    write_animation(frames, captions, figures.run.title, page, gif)
     return [page, gif]

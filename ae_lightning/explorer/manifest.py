@@ -116,14 +116,13 @@ class Content:
         }
 
     def _about(self) -> Manifest:
-        folder = self.run.folder.absolute()
         low, high = drawn_range(self.data, self._x)
         lit = lit_pixels(self.model, self.data, self.choice.instance)
         return {
             "format": FORMAT,
             "schema": SCHEMA,
             "version": __version__,
-            "title": f"{folder.parent.name}/{folder.name}{self._which()}",
+            "title": f"{self.run.title}{self._which()}",
             "variant": type(self.model).__name__,
             "data": self.data.description,
             "instance": None if self.model.instances is None else self.choice.instance,

@@ -88,6 +88,10 @@ TITLES_AND_READINGS = {
         "Firing in the course of training",
         "How often each latent fires on the test set, snapshot by snapshot; at zero it is dead.",
     ),
+    "animation": (
+        "Directions in the course of training",
+        "A frame for each snapshot, with latents in red that were resampled since the one before.",
+    ),
     "interpolation": (
         "Between two codes",
         "The codes on the straight line between those of two test samples, decoded.",
@@ -114,3 +118,8 @@ TITLES_AND_READINGS = {
     ),
 }
 """Title and a sentence on how to read it, by name of the figure."""
+
+
+def reading_of(name: str) -> str:
+    """The sentence on how to read a figure."""
+    return TITLES_AND_READINGS[name][1]

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from ae_lightning.errors import UserError
 from ae_lightning.evaluation import evaluate
 from ae_lightning.gallery import Gallery
-from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.plots.training import Curve, training_summary
 from ae_lightning.report.baselines import random_encoder
+from ae_lightning.report.explorer_link import explorer_section
 from ae_lightning.report.findings import findings
 from ae_lightning.report.overview import error_table, latent_table, probe_table, settings_table
 from ae_lightning.report.page import Picture, Section
@@ -27,7 +27,6 @@ from ae_lightning.report.sparsity import SparsityFigures
 from ae_lightning.report.weights import UNITS, WeightFigures
 from ae_lightning.run.history import loss_formula, loss_history
 from ae_lightning.run.readable import ReadableRun
-from ae_lightning.run.run import Run
 
 _DPI = 110
 _UNITS = "Units and weights"
@@ -40,30 +39,20 @@ class Report:
     """Numbers and figures of a run, with what fits its variant; made when asked for.
 
     Args:
-        run: The run, which may still be training.
+        run: The run, which may still be training; its data are set up here.
         checkpoint: Which weights, the best by default.
         steps: Snapshots to show side by side; None chooses some.
         units: How many units are shown as images.
     """
 
     def __init__(
-        self, run: Run, checkpoint: Path | None = None, steps: Sequence[int] | None = None, units: int = UNITS
+        self, run: ReadableRun, checkpoint: Path | None = None, steps: Sequence[int] | None = None, units: int = UNITS
     ) -> None:
-        self.run = run = ReadableRun(run.folder)
+        self.run = run
         self.checkpoint = checkpoint or run.checkpoint
-        self.weights = WeightFigures(run, self.checkpoint, steps, units)
-        self._sparsity = SparsityFigures(run, self.checkpoint)
-
-    @property
-    def title(self) -> str:
-        """Name of the run."""
-        folder = self.run.folder.absolute()
-        return f"{folder.parent.name}/{folder.name}"
-
-    @property
-    def model(self) -> Autoencoder:
-        """The variant with the checkpoint's weights."""
-        return self.weights.model
+        self.model = load_autoencoder(self.checkpoint)
+        self.weights = WeightFigures(run, self.model, steps, units)
+        self._sparsity = SparsityFigures(run, self.model)
 
     @cached_property
     def makers(self) -> dict[str, Makers]:
@@ -71,9 +60,9 @@ class Report:
         code = self._sparsity.fitting()
         training: Makers = {"training": self.training}
         penalties = code.pop("penalties", None)
-        if penalties and loss_formula(self._sparsity.model.loss_weights, loss_history(self.run.metrics)):
+        if penalties and loss_formula(self.model.loss_weights, loss_history(self.run.metrics)):
             training["penalties"] = penalties  # of a single term it would be the loss again
-        gallery = Gallery(self._sparsity.model, self.run.data).fitting()
+        gallery = Gallery(self.model, self.run.data).fitting()
         return {
             "Training": training,
             "Reconstructions": {"reconstructions": gallery.pop("reconstructions")},
@@ -82,14 +71,18 @@ class Report:
             "The latent space": gallery,
         }
 
-    def sections(self, keep: Callable[[str, bytes], None], done: Callable[[str], None]) -> Iterator[Section]:
-        """The sections one by one.
+    def sections(
+        self, folder: Path, keep: Callable[[str, bytes], None], done: Callable[[str], None]
+    ) -> Iterator[Section]:
+        """The sections one by one, in the order of the page: the summary, the way to the explorer, and the figures.
 
         Args:
+            folder: Where the page will lie.
             keep: Called with the name and the PNG of each figure.
             done: Called with the name of a figure when it is made, or could not be.
         """
         yield self.summary()
+        yield explorer_section(self.run, self.model, folder)
         for title, makers in self.makers.items():
             section = Section(title)
             if title == _UNITS:
@@ -135,7 +128,7 @@ class Report:
         if stored.get("checkpoint") == self.checkpoint.name and "recovery" in stored:
             return stored
         return {
-            **evaluate(load_autoencoder(self.checkpoint), self.run.data),
+            **evaluate(self.model, self.run.data),
             "seed": self.run.config.get("seed_everything"),
             "probes": self.run.last_values("probe"),
             "seconds": self.run.last_values("speed/train_seconds").get("speed/train_seconds"),
@@ -156,7 +149,7 @@ class Report:
 
     @cached_property
     def _random_error(self) -> float | None:
-        return random_encoder(self.run, self._sparsity.model, self.results["data"]["hash"])
+        return random_encoder(self.run, self.model, self.results["data"]["hash"])
 
 
 def _png(figure: Figure) -> bytes:

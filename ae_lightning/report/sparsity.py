@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cached_property, partial
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 from ae_lightning.data.sparse_features import SparseFeaturesDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.metrics.sparsity import FiringDensity, MeanActivation
-from ae_lightning.models.checkpoint import load_autoencoder
+from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.sparse import SparseAutoencoder
 from ae_lightning.models.toy_model import ToyModel
@@ -52,12 +51,12 @@ class SparsityFigures:
 
     Args:
         run: The run; its data are set up here.
-        checkpoint: Which weights to show, the best by default.
+        model: Its model with the weights to show, those of the best checkpoint by default.
     """
 
-    def __init__(self, run: Run, checkpoint: Path | None = None) -> None:
+    def __init__(self, run: Run, model: Autoencoder | None = None) -> None:
         self.run = run
-        self.model = run.model if checkpoint is None else load_autoencoder(checkpoint)
+        self.model = run.model if model is None else model
         self.data = run.data
         self.data.setup()
 

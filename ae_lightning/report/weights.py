@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -23,7 +22,7 @@ from ae_lightning.analysis.importance import (
 )
 from ae_lightning.analysis.spectrum import effective_rank, singular_values
 from ae_lightning.analysis.tracking import births_and_deaths, unit_cosines
-from ae_lightning.models.checkpoint import load_autoencoder
+from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.plots import evolution as evolution_plots
@@ -56,16 +55,16 @@ class WeightFigures:
 
     Args:
         run: The run; its data are set up here.
-        checkpoint: Which weights are the final ones, the best by default.
+        model: Its model with the weights to show, those of the best checkpoint by default.
         steps: Snapshots to show side by side, as optimizer steps; None chooses up to four, denser at the start.
         units: How many units are shown as images.
     """
 
     def __init__(
-        self, run: Run, checkpoint: Path | None = None, steps: Sequence[int] | None = None, units: int = UNITS
+        self, run: Run, model: Autoencoder | None = None, steps: Sequence[int] | None = None, units: int = UNITS
     ) -> None:
         self.run = run
-        self.model = run.model if checkpoint is None else load_autoencoder(checkpoint)
+        self.model = run.model if model is None else model
         self.data = run.data
         self.data.setup()
         self.units = units

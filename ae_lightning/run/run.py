@@ -3,7 +3,7 @@
 import copy
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -21,6 +21,8 @@ from ae_lightning.run.snapshots import Snapshots, snapshot_folder
 from ae_lightning.run.tables import latents_file, read_latents, read_metrics, read_resampled
 from ae_lightning.safe_mode import refusal
 
+Kind = TypeVar("Kind", bound="Run")
+
 
 class Run:
     """What a run's folder holds, each part read when first asked for.
@@ -33,7 +35,7 @@ class Run:
         self.folder = folder
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Run":
+    def load(cls: type[Kind], folder: str | Path) -> Kind:
         """Open a run's folder.
 
         Raises:
@@ -47,6 +49,12 @@ class Run:
             hint = f"; it holds the runs {', '.join(inside)}" if inside else ""
             raise RunFolderError(f"{path} is not a run's folder: it has no {CONFIG_NAME}{hint}")
         return cls(path)
+
+    @property
+    def title(self) -> str:
+        """Names of the experiment and of the run's own folder, such as `deep/version_0`."""
+        folder = self.folder.absolute()
+        return f"{folder.parent.name}/{folder.name}"
 
     @cached_property
     def config(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.report.sparsity import SparsityFigures
 from ae_lightning.run.run import Run
 
@@ -86,7 +87,7 @@ def test_a_checkpoint_is_shown_as_it_is(ae: Callable[..., Any], run: Path) -> No
     torch.save(content, other)
     assert ae("sparsity", other).code == 0
     shown = pixels(run / "figures" / "sparsity" / "mean_activation.png")
-    assert np.array_equal(shown, pixels(SparsityFigures(Run.load(run), other).mean_activation()))
+    assert np.array_equal(shown, pixels(SparsityFigures(Run.load(run), load_autoencoder(other)).mean_activation()))
     assert not np.array_equal(shown, pixels(SparsityFigures(Run.load(run)).mean_activation()))
 
 

@@ -15,6 +15,7 @@ from matplotlib.quiver import Quiver
 
 from ae_lightning.data.gaussian import GaussianDataModule
 from ae_lightning.errors import ConfigError
+from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.standard_sae import StandardSAE
 from ae_lightning.report.contributions import take_apart
@@ -92,7 +93,7 @@ def test_figures_are_of_the_checkpoint_that_is_named(digits_sae, tmp_path):
     content = torch.load(digits_sae / "checkpoints" / "best.ckpt", weights_only=True)
     content["state_dict"]["dictionary.b_enc"].fill_(-100)
     torch.save(content, tmp_path / "silent.ckpt")
-    figure = SparsityFigures(Run.load(digits_sae), tmp_path / "silent.ckpt").mean_activation()
+    figure = SparsityFigures(Run.load(digits_sae), load_autoencoder(tmp_path / "silent.ckpt")).mean_activation()
     assert "20 of 20 latents never fire" in titles(figure)[1]
 
 

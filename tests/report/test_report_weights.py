@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.report.weights import WeightFigures
 from ae_lightning.run.codes import chosen_moments
@@ -299,7 +300,7 @@ def test_figures_are_of_the_checkpoint_that_is_named(small, run, tmp_path: Path)
     content = torch.load(small / "checkpoints" / "best.ckpt", weights_only=True)
     content["state_dict"]["dictionary.b_enc"].fill_(-100)
     torch.save(content, tmp_path / "silent.ckpt")
-    weights, lost = dots(WeightFigures(run, tmp_path / "silent.ckpt").causal())
+    weights, lost = dots(WeightFigures(run, load_autoencoder(tmp_path / "silent.ckpt")).causal())
     assert not weights.any()
     assert not lost.any()
 
