@@ -1,14 +1,17 @@
 """`metrics.json`: written, read back, and flattened for the tables of `sweep` and `compare` alike."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from ae_lightning.cli.sweep.results import MEASURED as OF_A_SWEEP
 from ae_lightning.cli.sweep.results import measured as row_of_a_sweep
+from ae_lightning.cli.sweep.results import write_rows
 from ae_lightning.errors import RunFolderError
 from ae_lightning.report.compare import MEASURED as OF_A_COMPARISON
+from ae_lightning.report.compare import Comparison
 from ae_lightning.report.compare import measured as row_of_a_comparison
 from ae_lightning.run.results import as_row, read_results, write_results
 from ae_lightning.run.run import Run
@@ -62,3 +65,18 @@ def test_a_sweep_and_a_comparison_say_the_same_of_a_run(run):
     shared = set(OF_A_SWEEP) & set(OF_A_COMPARISON)
     assert len(shared) >= 12
     assert {name: one[name] for name in shared} == {name: other[name] for name in shared}
+
+
+def test_their_tables_have_the_line_ends_of_csv(run, tmp_path):
+    again = Run(shutil.copytree(run, tmp_path / "again" / "version_0"))
+    Comparison([Run.load(run), again]).write(tmp_path / "compare.csv")
+    row = {"latent_dim": 8, "seed": 0, "status": "finished", "run": "a", **row_of_a_sweep(run)}
+    write_rows(
+        tmp_path / "sweep.csv", [row, {"latent_dim": [9], "seed": 1, "status": "failed", "run": ""}], ["latent_dim"]
+    )
+    for name in ("compare.csv", "sweep.csv"):
+        content = (tmp_path / name).read_bytes()
+        assert content.count(b"\r\n") == content.count(b"\n") == 3
+    last = (tmp_path / "sweep.csv").read_bytes().splitlines()[-1]
+    assert last.startswith(b"[9],1,failed,,")
+    assert last.endswith(b",,")
