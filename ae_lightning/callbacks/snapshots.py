@@ -29,6 +29,7 @@ class WeightSnapshots(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the first state, or carry on after the last snapshot of an interrupted run."""
         first = self.clock.start(trainer)
+        self._writer = None
         folder = trainer.log_dir
         if folder is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind", bound="Run")
 
 _DPI = 150
+_OTHERWISE = "name a run's folder, or a checkpoint in one"
 
 
 class RunParser(CommandParser):
@@ -57,9 +58,6 @@ class RunParser(CommandParser):
             if value is not None and value < least:
                 raise ConfigError(f"{action.option_strings[0]} is {value}; it must be at least {least}")
         return options
-
-
-_OTHERWISE = "name a run's folder, or a checkpoint in one"
 
 
 def open_run(path: Path, otherwise: str = _OTHERWISE) -> "tuple[Run, Path]":

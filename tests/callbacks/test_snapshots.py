@@ -175,6 +175,14 @@ def test_a_fast_dev_run_writes_nothing(make_trainer, digits, tmp_path):
     assert list(tmp_path.rglob("*")) == []
 
 
+def test_a_fast_dev_run_leaves_the_snapshots_of_the_fit_before_it(make_trainer, digits, folder):
+    snapshots = WeightSnapshots(EVERY_STEP)
+    make_trainer(snapshots, logger=run_loggers(folder)).fit(OvercompleteAutoencoder((1, 8, 8), 3), digits)
+    before = {path.name: path.read_bytes() for path in (folder / "snapshots").iterdir()}
+    make_trainer(snapshots, fast_dev_run=2).fit(OvercompleteAutoencoder((1, 8, 8), 3), digits)
+    assert {path.name: path.read_bytes() for path in (folder / "snapshots").iterdir()} == before
+
+
 def test_taking_them_does_not_change_training(make_trainer, digits, folder):
     states = []
     for callbacks in ([], [WeightSnapshots(EVERY_STEP)]):
