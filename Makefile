@@ -6,12 +6,17 @@ OLDEST := .venv-oldest
 # What depends most on the versions of others: the command line, checkpoints, callbacks, models and data.
 OLDEST_TESTS ?= tests/models tests/data tests/callbacks tests/losses tests/metrics tests/run tests/training \
 	tests/cli/test_main.py tests/cli/fit/test_resume.py tests/cli/test_evaluate_command.py
+# Where most mistakes show within a minute.
+FAST_TESTS ?= tests/nn tests/losses tests/metrics tests/analysis tests/training tests/run tests/cli/sweep/test_grid.py \
+	tests/test_architecture.py tests/test_files.py tests/test_per_feature.py tests/test_safetensors_writer.py
 PYTEST_WORKERS ?= 2
+# A file stays with one process, which keeps what the file's tests share.
+PYTEST := python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -rs
 # Without bytecode every start would compile torch and its friends anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint format bench clean
+.PHONY: help demo test test-slow test-fast evidence test-oldest lint format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,11 +25,20 @@ demo: $(VENV)/.installed ## train and probe an autoencoder on the bundled digits
 	$(BIN)/ae-lightning fit --config overcomplete_digits
 	@echo "Look at it with: $(BIN)/tensorboard --logdir lightning_logs"
 
-test: $(VENV)/.installed-dev ## run the whole test suite; MNIST is used where AE_LIGHTNING_DATA names it
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -rs
+test: $(VENV)/.installed-dev ## run the tests but for the slow ones; MNIST is used where AE_LIGHTNING_DATA names it
+	$(BIN)/$(PYTEST) -m "not slow and not evidence"
+
+test-slow: $(VENV)/.installed-dev ## run the slow tests: many kills, several processes, learning MNIST
+	$(BIN)/$(PYTEST) -m "slow and not evidence"
+
+test-fast: $(VENV)/.installed-dev ## run what finds most mistakes within a minute
+	$(BIN)/$(PYTEST) -m "not slow and not evidence" $(FAST_TESTS)
+
+evidence: $(VENV)/.installed-dev ## make the figures that documents quote, and print them (needs MNIST)
+	$(BIN)/$(PYTEST) -rsP -m evidence || [ $$? -eq 5 ] # 5: no test makes any
 
 test-oldest: $(OLDEST)/.installed ## run a part of the suite with the oldest versions that pyproject.toml allows
-	$(OLDEST)/bin/python -m pytest -n $(PYTEST_WORKERS) -rs $(OLDEST_TESTS)
+	$(OLDEST)/bin/$(PYTEST) $(OLDEST_TESTS)
 
 lint: $(VENV)/.installed-dev ## check style, formatting and types
 	$(BIN)/ruff check .
