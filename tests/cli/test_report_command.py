@@ -98,7 +98,9 @@ def check_report(folder: Path, out: str) -> str:
 # What is written
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(
+    "name", [name if name in ("stacked", "conv") else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
+)
 @pytest.mark.usefixtures("small_figures")
 def test_every_variant_has_a_report(name: str, ae: Callable[..., Any], tmp_path: Path) -> None:
     wide = (
@@ -125,6 +127,7 @@ def test_every_variant_has_a_report(name: str, ae: Callable[..., Any], tmp_path:
     assert type(run.model).__name__ in summary
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_figures")
 def test_a_sparse_autoencoder_on_a_toy_model_has_a_report(ae: Callable[..., Any], tmp_path: Path) -> None:
     toy = ("--data.toy_steps", "20", "--data.root", tmp_path, "--data.num_val", "64", "--data.num_test", "600")
