@@ -7,8 +7,11 @@ OLDEST := .venv-oldest
 OLDEST_TESTS ?= tests/models tests/data tests/callbacks tests/losses tests/metrics tests/run tests/training \
 	tests/cli/test_main.py tests/cli/fit/test_resume.py tests/cli/test_evaluate_command.py
 # Where most mistakes show within a minute.
-FAST_TESTS ?= tests/nn tests/losses tests/metrics tests/analysis tests/training tests/run tests/cli/sweep/test_grid.py \
-	tests/test_architecture.py tests/test_files.py tests/test_per_feature.py tests/test_safetensors_writer.py
+FAST_TESTS ?= tests/nn tests/losses tests/metrics tests/analysis tests/data tests/training tests/run tests/evaluation \
+	$(addprefix tests/models/test_,base.py shallow.py overcomplete.py fully_connected.py convolutional.py standard_sae.py) \
+	$(addprefix tests/callbacks/test_,schedule.py snapshots.py decoder_norm.py latent_statistics.py) \
+	$(addprefix tests/cli/,test_configs_command.py fit/test_mistakes.py sweep/test_grid.py sweep/test_results.py) \
+	$(addprefix tests/test_,architecture.py files.py per_feature.py safetensors_writer.py versions.py)
 PYTEST_WORKERS ?= 2
 # A file stays with one process, which keeps what the file's tests share.
 PYTEST := python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -rs

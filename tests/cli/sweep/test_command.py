@@ -152,6 +152,7 @@ def test_nothing_half_written_is_left(swept: tuple[Path, str]) -> None:
     assert not [path for path in swept[0].rglob("*") if path.name.endswith(".tmp")]
 
 
+@pytest.mark.slow
 def test_repeating_it_runs_only_what_is_missing_and_touches_nothing_else(
     ae: Callable[..., Any], swept: tuple[Path, str], tmp_path: Path
 ) -> None:
