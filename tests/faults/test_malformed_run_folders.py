@@ -129,8 +129,14 @@ def test_a_missing_checkpoint_to_go_on_from_is_told_with_those_that_are_there(ru
     refused(RESUME, "no checkpoint at")
 
 
-@pytest.mark.parametrize("command", [EVALUATE, REPORT, LATENT, EXPLORE, COMPARE, RESUME], ids=lambda words: words[0])
-@pytest.mark.parametrize("name", BEARABLE)
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        pytest.param(name, command, id=f"{name}: {command[0]}", marks=[pytest.mark.slow] if command is REPORT else [])
+        for name in BEARABLE
+        for command in (EVALUATE, REPORT, LATENT, EXPLORE, COMPARE, RESUME)
+    ],
+)
 def test_what_is_not_needed_may_be_damaged(name, command, run, trained, tmp_path, ae):
     shutil.copytree(trained, tmp_path / "other")
     for file, content in BEARABLE[name].items():
