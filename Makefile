@@ -11,12 +11,20 @@ NEWEST := .venv-newest
 # What a new release of another package breaks first: what uses its inside, its messages, or its classes.
 NEWEST_TESTS ?= tests/test_upstream.py tests/test_lean_loop.py tests/cli/fit/test_mistakes.py tests/cli/fit/test_lean_option.py \
 	tests/cli/test_main.py tests/cli/fit/test_resume.py tests/models tests/data tests/callbacks tests/training tests/run
+# Where most mistakes show within a minute.
+FAST_TESTS ?= tests/nn tests/losses tests/metrics tests/analysis tests/data tests/training tests/run tests/evaluation \
+	$(addprefix tests/models/test_,base.py shallow.py overcomplete.py fully_connected.py convolutional.py standard_sae.py) \
+	$(addprefix tests/callbacks/test_,schedule.py snapshots.py decoder_norm.py latent_statistics.py) \
+	$(addprefix tests/cli/,test_configs_command.py fit/test_mistakes.py sweep/test_grid.py sweep/test_results.py) \
+	$(addprefix tests/test_,architecture.py files.py per_feature.py safetensors_writer.py versions.py)
 PYTEST_WORKERS ?= 2
+# A file stays with one process, which keeps what the file's tests share.
+PYTEST := python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -rs
 # Without bytecode every start would compile torch and its friends anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest lint format bench clean
+.PHONY: help demo test test-slow test-fast evidence test-oldest test-newest lint format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,19 +33,27 @@ demo: $(VENV)/.installed ## train and probe an autoencoder on the bundled digits
 	$(BIN)/ae-lightning fit --config overcomplete_digits
 	@echo "Look at it with: $(BIN)/tensorboard --logdir lightning_logs"
 
-test: $(VENV)/.installed-dev ## run the whole test suite; MNIST is used where AE_LIGHTNING_DATA names it
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -rs
+test: $(VENV)/.installed-dev ## run the tests but for the slow ones; MNIST is used where AE_LIGHTNING_DATA names it
+	$(BIN)/$(PYTEST) -m "not slow and not evidence"
+
+test-slow: $(VENV)/.installed-dev ## run the slow tests: many kills, several processes, learning MNIST
+	$(BIN)/$(PYTEST) -m "slow and not evidence"
+
+test-fast: $(VENV)/.installed-dev ## run what finds most mistakes within a minute
+	$(BIN)/$(PYTEST) -m "not slow and not evidence" $(FAST_TESTS)
+
+evidence: $(VENV)/.installed-dev ## make the figures that documents quote, and print them (needs MNIST)
+	$(BIN)/$(PYTEST) -rsP -m evidence || [ $$? -eq 5 ] # 5: no test makes any
 
 test-oldest: $(OLDEST)/.installed ## run a part of the suite with the oldest versions that pyproject.toml allows
-	$(OLDEST)/bin/python -m pytest -n $(PYTEST_WORKERS) -rs $(OLDEST_TESTS)
+	$(OLDEST)/bin/$(PYTEST) $(OLDEST_TESTS)
 
-.PHONY: test-newest
 # torch and torchvision stay those of constraints.txt: a newer pair is a download of several gigabytes.
 test-newest: $(BIN)/uv ## run a part of the suite with the newest releases of all but torch (needs the network)
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(NEWEST)
 	grep -E '^(torch|torchvision)==' constraints.txt > $(NEWEST)/torch.txt
 	$(BIN)/uv pip install --quiet --python $(NEWEST)/bin/python --constraint $(NEWEST)/torch.txt --editable '.[dev]'
-	$(NEWEST)/bin/python -m pytest -n $(PYTEST_WORKERS) -rs $(NEWEST_TESTS)
+	$(NEWEST)/bin/$(PYTEST) $(NEWEST_TESTS)
 
 lint: $(VENV)/.installed-dev ## check style, formatting and types
 	$(BIN)/ruff check .

@@ -135,19 +135,28 @@ def test_what_an_allowed_module_has_imported_is_not_allowed_by_that(path, ae):
     assert "Traceback" not in outcome.err
 
 
-def test_a_whole_run_and_all_that_is_made_of_it_need_nothing_else(ae, quick, tmp_path):
-    callbacks = [
-        "--trainer.callbacks",
-        "[LinearProbe, DecoderNorm, {class_path: EarlyStopping, init_args: {monitor: val/loss}}]",
-    ]
-    rate = ["--model.optimizer", "SGD", "--model.lr_scheduler", "StepLR", "--model.lr_scheduler.step_size", "1"]
-    assert ae("--safe", "fit", *quick, *callbacks, *rate).code == 0
+#: All that a run may name and --safe allows: callbacks of ours and of Lightning, an optimizer and a scheduler.
+ALLOWED = [
+    *("--trainer.callbacks", "[LinearProbe, DecoderNorm, {class_path: EarlyStopping, init_args: {monitor: val/loss}}]"),
+    *("--model.optimizer", "SGD", "--model.lr_scheduler", "StepLR", "--model.lr_scheduler.step_size", "1"),
+]
+
+
+def test_a_run_and_what_goes_on_from_it_need_nothing_else(ae, quick, tmp_path):
+    assert ae("--safe", "fit", *quick, *ALLOWED).code == 0
     run = tmp_path / "lightning_logs" / "overcomplete_digits" / "version_0"
-    for command in ("evaluate", "report", "latent", "sparsity", "explore"):
-        outcome = ae("--safe", command, run)
-        assert outcome.code == 0, outcome.err
+    assert ae("--safe", "evaluate", run).code == 0
     assert ae("--safe", "predict", "--ckpt_path", run / "checkpoints" / "best.ckpt").code == 0
     assert ae("--safe", "fit", "--ckpt_path", run / "checkpoints" / "last.ckpt", "--trainer.max_epochs", "2").code == 0
+
+
+@pytest.mark.slow
+def test_what_is_drawn_of_a_run_needs_nothing_else(ae, quick, tmp_path):
+    assert ae("--safe", "fit", *quick, *ALLOWED).code == 0
+    run = tmp_path / "lightning_logs" / "overcomplete_digits" / "version_0"
+    for command in ("report", "latent", "sparsity", "explore"):
+        outcome = ae("--safe", command, run)
+        assert outcome.code == 0, outcome.err
 
 
 @pytest.mark.parametrize("command", ["evaluate", "report", "latent", "sparsity", "explore", "test", "predict", "fit"])
@@ -188,16 +197,16 @@ def test_a_sweep_is_refused_before_its_first_run(ae, tmp_path, stranger):
     assert not (tmp_path / "lightning_logs").exists()
 
 
-def test_the_runs_of_a_sweep_are_safe_too(ae, quick, tmp_path, monkeypatch):
+def test_the_runs_of_a_sweep_are_safe_too(ae, quick, monkeypatch):
     started = []
     popen = sweep_runs.subprocess.Popen
 
     def start(command, **options):
         started.append(command)
-        return popen(command, **options)
+        return popen([sys.executable, "-S", "-c", "raise SystemExit(2)"], **options)
 
     monkeypatch.setattr(sweep_runs.subprocess, "Popen", start)
-    assert ae("--safe", "sweep", *quick, "--seeds", "0").code == 0
+    assert ae("--safe", "sweep", *quick, "--seeds", "0").code == 1
     assert [command[:4] for command in started] == [[sys.executable, "-m", "ae_lightning", "--safe"]]
 
 

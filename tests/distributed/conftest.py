@@ -81,13 +81,14 @@ def by_slurm(command: list[str], processes: int, folder: Path, environment: dict
     )
 
 
-@pytest.fixture
-def launch(tmp_path: Path) -> Callable[..., Ended]:
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ended]:
     """Train in a folder with these arguments and callbacks on so many processes, and see how that ends.
 
     They are started by Lightning, by torchrun, or one by one as SLURM does.
     """
-    (tmp_path / "witness.py").write_text(WITNESS, encoding="utf-8")
+    modules = tmp_path_factory.mktemp("modules")
+    (modules / "witness.py").write_text(WITNESS, encoding="utf-8")
 
     def start(
         folder: Path,
@@ -105,7 +106,7 @@ def launch(tmp_path: Path) -> Callable[..., Ended]:
             *("--trainer.callbacks", f"[{', '.join(callbacks)}]", "--trainer.enable_progress_bar", "false"),
             *("--experiment", "shared"),
         ]
-        paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+        paths = os.pathsep.join([str(modules), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         if launcher == "srun":
             return by_slurm(command, processes, folder, environment)
@@ -114,14 +115,12 @@ def launch(tmp_path: Path) -> Callable[..., Ended]:
     return start
 
 
-@pytest.fixture
-def fit(tmp_path: Path, launch: Callable[..., Ended]) -> Callable[..., Outcome]:
+@pytest.fixture(scope="module")
+def fit(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Ended]) -> Callable[..., Outcome]:
     """Train with these arguments on so many processes, a folder for each call."""
-    calls = iter(range(100))
 
     def train(*arguments: str, processes: int = 2, callbacks: tuple[str, ...] = (), **options: str) -> Outcome:
-        folder = tmp_path / f"call_{next(calls)}"
-        folder.mkdir()
+        folder = tmp_path_factory.mktemp("call")
         listed = (*callbacks, f"{{class_path: witness.Witness, init_args: {{folder: '{folder}'}}}}")
         done = launch(folder, *arguments, callbacks=listed, processes=processes, **options)
         assert done.returncode == 0, done.stderr

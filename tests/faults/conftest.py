@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ae_lightning.cli.main import main
+from ae_lightning.errors import UserError
 
 SMALL = [
     *("--config", "overcomplete_digits", "--model.latent_dim", "8", "--trainer.callbacks", "null"),
@@ -60,6 +61,12 @@ def run(tmp_path: Path, trained: Path) -> Path:
 
 
 @pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be in the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
 def ae(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Run `ae-lightning` with these arguments in the test's own folder, in this process."""
     monkeypatch.chdir(tmp_path)
@@ -82,6 +89,23 @@ def write(tmp_path: Path) -> Callable[[Mapping[str, str | bytes]], None]:
             (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
     return put
+
+
+@pytest.fixture
+def told() -> Callable[..., str]:
+    """Call what must refuse its input with an error of ours, whose one sentence holds these facts; answers it."""
+
+    def check(call: Callable[[], object], *facts: str) -> str:
+        with pytest.raises(UserError) as caught:
+            call()
+        message = str(caught.value)
+        assert "\n" not in message
+        assert len(message) < 500
+        for fact in facts:
+            assert fact in message, f"{fact!r} is not in: {message}"
+        return message
+
+    return check
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from ae_lightning.files import remove_leftovers, replacing
 from ae_lightning.run.loggers import RunTensorBoard
 from ae_lightning.run.run import Run
 
-KILLS = 20
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir")
 RUN = [
     *("--config", "overcomplete_digits", "--model.latent_dim", "16", "--trainer.callbacks", "null"),
@@ -103,12 +102,13 @@ def newest(folder: Path) -> Path | None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wanted", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(wanted: int, tmp_path: Path) -> None:
     assert fit(tmp_path / "whole", None) == 0
     whole = Run.load(next((tmp_path / "whole").glob("lightning_logs/*/version_*")))
     folders = (tmp_path / f"killed_{number}" for number in itertools.count())
-    moments, folder, kills = random.Random(0), next(folders), 0
-    while kills < KILLS:
+    moments, folder, kills = random.Random(wanted), next(folders), 0
+    while kills < wanted:
         checkpoint = newest(folder)
         # The first one is let on until it has written a checkpoint.
         moment = moments.randrange(5, 100) + (100 if checkpoint is None else 0)

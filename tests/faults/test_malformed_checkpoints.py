@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ae_lightning.cli.fit.resume import require_loadable
+from ae_lightning.models.checkpoint import load_autoencoder, read_checkpoint
+
 LAST = "run/version_0/checkpoints/last.ckpt"
 RESUME = ["fit", "--ckpt_path", LAST, "--trainer.max_epochs", "2"]
 
@@ -59,125 +62,135 @@ def moments(shape):
 
 
 OURS = "autoencoder"
-OVERCOMPLETE = "ae_lightning.models.overcomplete.OvercompleteAutoencoder"
-NOT_OURS = "is not a checkpoint of an ae_lightning autoencoder"
+OUR_PARTS = "'state_dict' or 'autoencoder'"
 
-#: What becomes of a good checkpoint, and words of the answer, to whichever command opens it.
+#: What becomes of a good checkpoint that then cannot be opened, and facts of the answer.
 CHECKPOINTS = {
     # --- damaged, or something else
-    "empty": (lambda _: b"", "is not a checkpoint", "torch.save"),
-    "text": (lambda _: b"words", "is not a checkpoint", "torch.save"),
-    "cut in half": (lambda c: saved(c)[:5000], "not a whole checkpoint", "cut short", "copy it again"),
-    "without its end": (lambda c: saved(c)[:-30], "not a whole checkpoint", "cut short"),
-    "another zip file": (archive, "not a whole checkpoint"),
-    "a tensor": (lambda _: saved(torch.zeros(3)), NOT_OURS),
-    "a list": (lambda _: saved([1]), NOT_OURS),
-    "of plain Lightning": (changed(OURS, KeyError), NOT_OURS, "lacks 'state_dict' or 'autoencoder'"),
-    "a text for what it is": (changed(OURS, "class_path"), NOT_OURS),
-    "a number for its class": (changed(OURS, "class_path", 5), NOT_OURS),
-    "a list for its weights": (changed("state_dict", [1]), "its state_dict does not hold tensors"),
-    "a list for its settings": (changed("hyper_parameters", [1]), "hyper_parameters are no mapping"),
+    "empty": (lambda _: b"", "torch.save"),
+    "text": (lambda _: b"words", "torch.save"),
+    "cut in half": (lambda c: saved(c)[:5000], "cut short"),
+    "without its end": (lambda c: saved(c)[:-30], "cut short"),
+    "another zip file": (archive,),
+    "a tensor": (lambda _: saved(torch.zeros(3)), OUR_PARTS),
+    "a list": (lambda _: saved([1]), OUR_PARTS),
+    "of plain Lightning": (changed(OURS, KeyError), OUR_PARTS),
+    "a text for what it is": (changed(OURS, "class_path"), OUR_PARTS),
+    "a number for its class": (changed(OURS, "class_path", 5), OUR_PARTS),
+    "a list for its weights": (changed("state_dict", [1]), "state_dict"),
+    "a list for its settings": (changed("hyper_parameters", [1]), "hyper_parameters"),
     "no random state": (changed(OURS, "rng_state", torch.zeros(3)), "rng_state"),
     # --- of another variant or version
-    "a class that is gone": (changed(OURS, "class_path", "ae_lightning.models.gone.Gone"), "cannot be imported"),
-    "a class without a module": (changed(OURS, "class_path", "Overcomplete"), "cannot be imported"),
-    "a class that is abstract": (changed(OURS, "class_path", "ae_lightning.models.base.Autoencoder"), "is abstract"),
-    "a class that is no model": (changed(OURS, "class_path", "os.system"), "os.system", "not an Autoencoder"),
-    "no weights": (changed("state_dict", {}), "does not fit", "it has no dictionary.W_enc, nor 3 others"),
-    "a weight too many": (changed("state_dict", "more", torch.zeros(3)), "does not fit", "it has more"),
-    "a weight of another shape": (
-        changed("state_dict", "dictionary.b_enc", torch.zeros(3)), "dictionary.b_enc is [3] there, and [8] here",
-    ),
-}  # fmt: skip
+    "a class that is gone": (changed(OURS, "class_path", "ae_lightning.models.gone.Gone"), "models.gone.Gone"),
+    "a class without a module": (changed(OURS, "class_path", "Overcomplete"), "Overcomplete"),
+    "a class that is abstract": (changed(OURS, "class_path", "ae_lightning.models.base.Autoencoder"), "abstract"),
+    "a class that is no model": (changed(OURS, "class_path", "os.system"), "os.system", "Autoencoder"),
+    "no weights": (changed("state_dict", {}), "OvercompleteAutoencoder", "dictionary.W_enc", "3 others"),
+    "a weight too many": (changed("state_dict", "more", torch.zeros(3)), "OvercompleteAutoencoder", "more"),
+    "a weight of another shape": (changed("state_dict", "dictionary.b_enc", torch.zeros(3)), "[3]", "[8]", "b_enc"),
+    # --- with settings that the class has not, or no longer takes
+    "a setting that is gone": (changed("hyper_parameters", "gone", 1), "'gone'"),
+    "no settings": (changed("hyper_parameters", {}), "input_shape"),
+    "a setting of another type": (changed("hyper_parameters", "latent_dim", "wide"), "wide"),
+    "a setting out of range": (changed("hyper_parameters", "latent_dim", -3), "latent_dim is -3", "at least 1"),
+    "a setting that the weights have not": (changed("hyper_parameters", "latent_dim", 4), "[64, 8]", "[64, 4]"),
+}
 
 #: What only a training that goes on needs.
 TRAINING = {
-    "saved without the optimizer": (
-        changed("optimizer_states", KeyError),
-        "lacks optimizer_states",
-        "ae-lightning test",
-    ),
-    "without the loops": (changed("loops", KeyError), "lacks loops", "ae-lightning test"),
-    "without the step": (changed("global_step", KeyError), "lacks global_step"),
-    "of no version of Lightning": (changed("pytorch-lightning_version", "x.y"), "training cannot go on"),
-    "weights that are no numbers": (of_nan, "NaN", "dictionary.W_enc", "another one"),
-    "no optimizer's state": (changed("optimizer_states", []), "optimizer_states are damaged"),
-    "moments of other weights": (moments([2]), "optimizer_states are damaged, or those of another model"),
-    "a single number for the moments": (moments([]), "optimizer_states are damaged"),
-}
-
-#: Settings that the class has not, or no longer takes.
-SETTINGS = {
-    "a setting that is gone": (changed("hyper_parameters", "gone", 1), "does not fit", "unexpected", "'gone'"),
-    "no settings": (changed("hyper_parameters", {}), "does not fit", "input_shape"),
-    "a setting of another type": (changed("hyper_parameters", "latent_dim", "wide"), "does not fit", "wide"),
-    "a setting out of range": (changed("hyper_parameters", "latent_dim", -3), "latent_dim is -3", "at least 1"),
-    "a setting that the weights have not": (
-        changed("hyper_parameters", "latent_dim", 4),
-        "[64, 8] there, and [64, 4] here",
-    ),
+    "saved without the optimizer": (changed("optimizer_states", KeyError), "optimizer_states", "ae-lightning test"),
+    "without the loops": (changed("loops", KeyError), "loops", "ae-lightning test"),
+    "without the step": (changed("global_step", KeyError), "global_step"),
+    "of no version of Lightning": (changed("pytorch-lightning_version", "x.y"),),
+    "weights that are no numbers": (of_nan, "NaN", "dictionary.W_enc"),
+    "no optimizer's state": (changed("optimizer_states", []), "optimizer_states"),
+    "moments of other weights": (moments([2]), "optimizer_states"),
+    "a single number for the moments": (moments([]), "optimizer_states"),
 }
 
 
-def put(run: Path, name: str, table) -> list[str]:
-    change, *words = table[name]
-    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    for file in ("last.ckpt", "best.ckpt"):
-        (run / "checkpoints" / file).write_bytes(change(checkpoint) if file == "last.ckpt" else content_of(run))
-    return words
+def put(file: Path, trained: Path, row):
+    """Write what a row makes of a good checkpoint; answers the facts that its refusal tells."""
+    change, *facts = row
+    file.write_bytes(change(torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)))
+    return facts
 
 
-def content_of(run: Path) -> bytes:
-    return (run / "checkpoints" / "last.ckpt").read_bytes()
-
-
-@pytest.mark.parametrize("command", ["fit", "evaluate"])
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_a_checkpoint_that_cannot_be_opened_is_refused_in_one_sentence(name, command, run, refused):
-    words = put(run, name, CHECKPOINTS)
-    refused(RESUME if command == "fit" else ["evaluate", "run/version_0"], *words)
+def test_a_checkpoint_that_makes_no_model_is_refused_with_its_fault(name, trained, tmp_path, told):
+    file = tmp_path / "x.ckpt"
+    facts = put(file, trained, CHECKPOINTS[name])
+    told(lambda: load_autoencoder(file), *facts)
 
 
 @pytest.mark.parametrize("name", TRAINING)
-def test_a_training_that_cannot_go_on_is_refused_before_anything_is_written(name, run, refused):
-    refused(RESUME, LAST, *put(run, name, TRAINING))
+def test_a_training_that_cannot_go_on_is_refused_though_its_model_can_be_measured(name, trained, tmp_path, told):
+    file = tmp_path / "x.ckpt"
+    facts = put(file, trained, TRAINING[name])
+    model, checkpoint = load_autoencoder(trained), read_checkpoint(file)
+    told(lambda: require_loadable(model, checkpoint, file, resume=True), str(file), *facts)
+    require_loadable(model, checkpoint, file, resume=False)
+    assert load_autoencoder(file).latent_dim == model.latent_dim
 
 
-@pytest.mark.parametrize("name", TRAINING)
-def test_what_only_training_needs_is_not_asked_of_a_model_that_is_measured(name, run, ae):
-    put(run, name, TRAINING)
+#: One of each kind: no checkpoint, not ours, of a class, of weights, and what only training needs.
+KINDS = {
+    name: {**CHECKPOINTS, **TRAINING}[name]
+    for name in (
+        *("cut in half", "of plain Lightning", "a class that is gone", "a weight of another shape"),
+        *("saved without the optimizer", "weights that are no numbers", "moments of other weights"),
+    )
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_fit_refuses_it_before_anything_is_written(name, run, trained, refused):
+    refused(RESUME, *put(run / "checkpoints" / "last.ckpt", trained, KINDS[name]))
+
+
+@pytest.mark.parametrize("command", ["evaluate", "latent", "sparsity", "report", "explore"])
+def test_a_checkpoint_cut_short_is_refused_by_every_command_that_makes_something_of_a_run(
+    command, run, trained, refused
+):
+    facts = put(run / "checkpoints" / "best.ckpt", trained, CHECKPOINTS["cut in half"])
+    refused([command, "run/version_0"], "best.ckpt", *facts)
+
+
+def test_a_model_with_weights_that_are_no_numbers_can_be_measured(run, trained, ae):
+    put(run / "checkpoints" / "best.ckpt", trained, TRAINING["weights that are no numbers"])
     assert ae("evaluate", "run/version_0").code == 0
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_settings_that_a_model_cannot_be_built_with_are_refused_in_one_sentence(name, run, refused):
-    refused(["evaluate", "run/version_0"], "best.ckpt", *put(run, name, SETTINGS))
-
-
-@pytest.mark.parametrize("command", ["latent", "sparsity", "report"])
-def test_a_checkpoint_cut_short_is_refused_by_every_command_that_draws(command, run, refused):
-    words = put(run, "cut in half", CHECKPOINTS)
-    refused([command, "run/version_0"], *words)
 
 
 def test_a_folder_under_the_name_of_a_checkpoint_is_none(refused, tmp_path):
     (tmp_path / "x.ckpt").mkdir()
     for command in ("fit", "test", "predict"):
-        refused([command, "--ckpt_path", "x.ckpt"], "there is no checkpoint at x.ckpt")
+        refused([command, "--ckpt_path", "x.ckpt"], "no checkpoint at x.ckpt")
 
 
-@pytest.mark.parametrize("command", ["fit", "test", "predict", "evaluate", "latent", "sparsity"])
-@pytest.mark.parametrize("place", ["beside the weights", "in a setting", "old format", "bare pickle"])
-def test_code_in_a_checkpoint_is_not_run(place, command, mine, run, refused):
-    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+PLACES = ("beside the weights", "in a setting", "old format", "bare pickle")
+
+
+def with_code(place: str, mine, trained: Path) -> bytes:
+    checkpoint = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    if place == "bare pickle":
+        return pickle.dumps(mine)
     if place == "in a setting":
         checkpoint["hyper_parameters"]["latent_dim"] = mine
     else:
         checkpoint["more"] = mine
-    new = place != "old format"
-    content = pickle.dumps(mine) if place == "bare pickle" else saved(checkpoint, _use_new_zipfile_serialization=new)
+    return saved(checkpoint, _use_new_zipfile_serialization=place != "old format")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_code_in_a_checkpoint_is_not_run(place, mine, trained, tmp_path, told):
+    (tmp_path / "x.ckpt").write_bytes(with_code(place, mine, trained))
+    told(lambda: load_autoencoder(tmp_path / "x.ckpt"), "x.ckpt", "Python objects")
+
+
+@pytest.mark.parametrize("command", ["fit", "test", "predict", "evaluate", "latent", "sparsity", "report", "explore"])
+def test_no_command_runs_code_in_a_checkpoint(command, mine, run, trained, refused):
     for name in ("last", "best"):
-        (run / "checkpoints" / f"{name}.ckpt").write_bytes(content)
+        (run / "checkpoints" / f"{name}.ckpt").write_bytes(with_code("beside the weights", mine, trained))
     by_option = command in ("fit", "test", "predict")
     arguments = [command, "--ckpt_path", LAST] if by_option else [command, "run/version_0"]
-    refused(arguments, "holds Python objects beside tensors", "could run code")
+    refused(arguments, "Python objects")

@@ -10,6 +10,7 @@ RUN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
 def test_a_compiled_run_trains_and_its_checkpoint_goes_on_without(ae, tmp_path):
     assert ae("fit", *RUN, "--compile", "true").code == 0

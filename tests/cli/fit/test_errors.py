@@ -28,7 +28,7 @@ MNIST = ["fit", "--config", "overcomplete_mnist", "--data.root", "."]
 
 
 class Case(NamedTuple):
-    """Arguments, words that the message must hold, and files that lie in the current folder."""
+    """Arguments, facts that the message must hold, and files that lie in the current folder."""
 
     arguments: list[str]
     words: list[str]
@@ -59,90 +59,84 @@ MNIST_FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t1
 DAMAGED_MNIST = {f"MNIST/raw/{name}-ubyte.gz": gzip.compress(bytes(500))[:-9] for name in MNIST_FILES}
 
 MISSPELT = {
-    "model class": Case(["fit", "--model", "OvercompletAutoencoder"], ["--model", "mean OvercompleteAutoencoder?"]),
-    "data class": Case([*QUIET, "--data", "DigitDataModule"], ["--data", "mean DigitsDataModule?"]),
-    "callback class": Case([*DIGITS, "--trainer.callbacks+", "LinearProb"], ["callbacks", "mean LinearProbe?"]),
-    "optimizer class": Case([*QUIET, "--model.optimizer", "Adan"], ["--model.optimizer", "mean Adam?"]),
-    "scheduler class": Case([*QUIET, "--model.lr_scheduler", "StepLRR"], ["--model.lr_scheduler", "mean StepLR?"]),
-    "model class in YAML": yaml_case(MODEL.replace("plete", "plet"), "--model", "mean OvercompleteAutoencoder?"),
-    "data class in YAML": yaml_case(MODEL + "data:\n  class_path: DigitDataModule\n", "mean DigitsDataModule?"),
-    "data name in YAML": yaml_case(MODEL + "data: DigitDataModule\n", "--data", "mean DigitsDataModule?"),
+    "model class": Case(["fit", "--model", "OvercompletAutoencoder"], ["--model", "OvercompleteAutoencoder?"]),
+    "data class": Case([*QUIET, "--data", "DigitDataModule"], ["--data", "DigitsDataModule?"]),
+    "callback class": Case([*DIGITS, "--trainer.callbacks+", "LinearProb"], ["callbacks", "LinearProbe?"]),
+    "optimizer class": Case([*QUIET, "--model.optimizer", "Adan"], ["--model.optimizer", "Adam?"]),
+    "scheduler class": Case([*QUIET, "--model.lr_scheduler", "StepLRR"], ["--model.lr_scheduler", "StepLR?"]),
+    "model class in YAML": yaml_case(MODEL.replace("plete", "plet"), "--model", "OvercompleteAutoencoder?"),
+    "data class in YAML": yaml_case(MODEL + "data:\n  class_path: DigitDataModule\n", "DigitsDataModule?"),
+    "data name in YAML": yaml_case(MODEL + "data: DigitDataModule\n", "--data", "DigitsDataModule?"),
     "callback class in YAML": yaml_case(
-        MODEL + "trainer:\n  callbacks:\n  - class_path: LinearProb\n", "--trainer.callbacks", "mean LinearProbe?"
+        MODEL + "trainer:\n  callbacks:\n  - class_path: LinearProb\n", "--trainer.callbacks", "LinearProbe?"
     ),
     "optimizer class in YAML": yaml_case(
-        MODEL + "    optimizer:\n      class_path: Adan\n", "--model.optimizer", "mean Adam?"
+        MODEL + "    optimizer:\n      class_path: Adan\n", "--model.optimizer", "Adam?"
     ),
-    "trainer option": Case([*QUIET, "--trainer.max_epoks", "3"], ["max_epoks", "mean --trainer.max_epochs?"]),
-    "model option": Case([*QUIET, "--model.latent_dims", "3"], ["latent_dims", "mean --model.latent_dim?"]),
-    "data option": Case([*QUIET, "--data.batchsize", "3"], ["batchsize", "mean --data.batch_size?"]),
+    "trainer option": Case([*QUIET, "--trainer.max_epoks", "3"], ["max_epoks", "--trainer.max_epochs?"]),
+    "model option": Case([*QUIET, "--model.latent_dims", "3"], ["latent_dims", "--model.latent_dim?"]),
+    "data option": Case([*QUIET, "--data.batchsize", "3"], ["batchsize", "--data.batch_size?"]),
     "callback option": Case(
         [*DIGITS, "--trainer.callbacks", "LinearProbe", "--trainer.callbacks.train_siz", "3"],
-        ["train_siz", "mean --trainer.callbacks.train_size?"],
+        ["train_siz", "--trainer.callbacks.train_size?"],
     ),
-    "optimizer option": Case([*QUIET, "--model.optimizer.lrr", "3"], ["lrr", "mean --model.optimizer.lr?"]),
-    "learning rate of the model": Case([*QUIET, "--model.lr", "3"], ["--model.lr;", "mean --model.optimizer.lr?"]),
-    "another class's option": Case([*QUIET, "--model.dropout", "0.1"], ["no option --model.dropout"]),
-    "option of no class": Case(
-        ["fit", "--model.latent_dim=2"], ["--model.latent_dim needs a class", "ConvAutoencoder"]
-    ),
-    "number left out": Case([*QUIET, "--trainer.max_epochs="], ["--trainer.max_epochs should be a whole", "it is ''"]),
+    "optimizer option": Case([*QUIET, "--model.optimizer.lrr", "3"], ["lrr", "--model.optimizer.lr?"]),
+    "learning rate of the model": Case([*QUIET, "--model.lr", "3"], ["--model.lr;", "--model.optimizer.lr?"]),
+    "another class's option": Case([*QUIET, "--model.dropout", "0.1"], ["--model.dropout"]),
+    "option of no class": Case(["fit", "--model.latent_dim=2"], ["--model.latent_dim", "ConvAutoencoder"]),
+    "number left out": Case([*QUIET, "--trainer.max_epochs="], ["--trainer.max_epochs", "whole number", "''"]),
     "vectors for a convolution": Case(
-        ["fit", "--model", "conv", "--data", "gaussian"], ["ConvAutoencoder takes images", "is 200", "FullyConnected"]
+        ["fit", "--model", "conv", "--data", "gaussian"], ["ConvAutoencoder", "200", "FullyConnected"]
     ),
     "image too small": Case(
         ["fit", "--model", "deep_conv", "--model.hidden_channels", "[8, 8, 8]"],
-        ["images of 1×8×8", "at least 16 pixels"],
+        ["1×8×8", "16"],
     ),
     "dropout of all": Case(["fit", "--model", "deep", "--model.dropout", "1"], ["--model.dropout is 1", "less than 1"]),
     "epochs for too few layers": Case(
-        ["fit", "--model", "stacked", "--model.pretrain_epochs", "[1, 2]"], ["has 2 numbers for 4 layers"]
+        ["fit", "--model", "stacked", "--model.pretrain_epochs", "[1, 2]"], ["2 numbers", "4 layers"]
     ),
-    "snapshots option": Case([*QUIET, "--snapshots.shedule", "3"], ["shedule", "mean --snapshots.schedule?"]),
-    "schedule option": Case([*QUIET, "--images.schedule.cont", "3"], ["cont", "mean --images.schedule.count?"]),
-    "own option": Case([*QUIET, "--experimnt", "x"], ["--experimnt", "mean --experiment?"]),
+    "snapshots option": Case([*QUIET, "--snapshots.shedule", "3"], ["shedule", "--snapshots.schedule?"]),
+    "schedule option": Case([*QUIET, "--images.schedule.cont", "3"], ["cont", "--images.schedule.count?"]),
+    "own option": Case([*QUIET, "--experimnt", "x"], ["--experimnt", "--experiment?"]),
     "trainer option in YAML": yaml_case(
-        MODEL + "trainer:\n  max_epoks: 3\n", "trainer.max_epoks", "mean trainer.max_epochs?"
+        MODEL + "trainer:\n  max_epoks: 3\n", "trainer.max_epoks", "trainer.max_epochs?"
     ),
-    "model option in YAML": yaml_case(MODEL + "    latent_dims: 3\n", "mean --model.latent_dim?"),
+    "model option in YAML": yaml_case(MODEL + "    latent_dims: 3\n", "--model.latent_dim?"),
     "data option in YAML": yaml_case(
-        MODEL + "data:\n  class_path: DigitsDataModule\n  init_args:\n    batchsize: 3\n", "mean --data.batch_size?"
+        MODEL + "data:\n  class_path: DigitsDataModule\n  init_args:\n    batchsize: 3\n", "--data.batch_size?"
     ),
     "callback option in YAML": yaml_case(
         MODEL + "trainer:\n  callbacks:\n  - class_path: LinearProbe\n    init_args:\n      train_siz: 3\n",
-        "mean --trainer.callbacks.train_size?",
+        "--trainer.callbacks.train_size?",
     ),
     "callback's schedule in YAML": yaml_case(
         MODEL
         + "trainer:\n  callbacks:\n  - class_path: LinearProbe\n    init_args:\n      schedule:\n        evry: 3\n",
-        "mean --trainer.callbacks.schedule.every?",
+        "--trainer.callbacks.schedule.every?",
     ),
     "optimizer option in YAML": yaml_case(
         MODEL + "    optimizer:\n      class_path: Adam\n      init_args:\n        lrr: 3\n",
-        "mean --model.optimizer.lr?",
+        "--model.optimizer.lr?",
     ),
     "snapshots option in YAML": yaml_case(
-        MODEL + "snapshots:\n  shedule:\n    count: 3\n", "mean snapshots.schedule.count?"
+        MODEL + "snapshots:\n  shedule:\n    count: 3\n", "snapshots.schedule.count?"
     ),
-    "schedule option in YAML": yaml_case(
-        MODEL + "snapshots:\n  schedule:\n    cont: 3\n", "mean snapshots.schedule.count?"
-    ),
-    "abbreviation": Case([*QUIET, "--trainer.max_epoch", "3"], ["no option --trainer.max_epoch;", "max_epochs?"]),
-    "command": Case(["fitt"], ["no command fitt", "mean fit?", "evaluate", "configs"]),
-    "companion command": Case(["evalute"], ["no command evalute", "mean evaluate?"]),
+    "schedule option in YAML": yaml_case(MODEL + "snapshots:\n  schedule:\n    cont: 3\n", "snapshots.schedule.count?"),
+    "abbreviation": Case([*QUIET, "--trainer.max_epoch", "3"], ["--trainer.max_epoch;", "max_epochs?"]),
+    "command": Case(["fitt"], ["fitt", "fit?", "evaluate", "configs"]),
+    "companion command": Case(["evalute"], ["evalute", "evaluate?"]),
 }
 
 VALUES = {
-    "number for a list": Case([*FULLY, "--model.hidden_dims", "5"], ["--model.hidden_dims", "a list", "it is '5'"]),
-    "text in a list": Case(
-        [*FULLY, "--model.hidden_dims", "[a]"], ["--model.hidden_dims", "whole number", "it is 'a'"]
-    ),
+    "number for a list": Case([*FULLY, "--model.hidden_dims", "5"], ["--model.hidden_dims", "a list", "'5'"]),
+    "text in a list": Case([*FULLY, "--model.hidden_dims", "[a]"], ["--model.hidden_dims", "whole number", "'a'"]),
     "text for a trainer's number": Case(
-        [*QUIET, "--trainer.max_epochs", "three"], ["--trainer.max_epochs", "whole number", "it is 'three'"]
+        [*QUIET, "--trainer.max_epochs", "three"], ["--trainer.max_epochs", "whole number", "'three'"]
     ),
     "text for a model's number": Case([*QUIET, "--model.latent_dim", "wide"], ["--model.latent_dim", "whole number"]),
     "text for a model's number in YAML": yaml_case(
-        MODEL.replace("16", "wide"), "--model.latent_dim", "whole number", "it is 'wide'"
+        MODEL.replace("16", "wide"), "--model.latent_dim", "whole number", "'wide'"
     ),
     "text for a data number": Case([*QUIET, "--data.batch_size", "big"], ["--data.batch_size", "whole number"]),
     "text for the learning rate": Case([*QUIET, "--model.optimizer.lr", "fast"], ["--model.optimizer.lr", "a number"]),
@@ -151,31 +145,31 @@ VALUES = {
     ),
     "fraction for a whole number": Case([*QUIET, "--model.latent_dim", "1.5"], ["--model.latent_dim", "1.5"]),
     "activation": Case([*QUIET, "--model.activation", "rellu"], ["--model.activation", "relu, leaky_relu", "rellu"]),
-    "loss": Case([*QUIET, "--model.reconstruction_loss", "l2"], ["one of mse, bce, mae", "it is 'l2'"]),
-    "spacing": Case([*QUIET, "--images.schedule.spacing", "logg"], ["one of linear, log", "logg"]),
+    "loss": Case([*QUIET, "--model.reconstruction_loss", "l2"], ["mse, bce, mae", "'l2'"]),
+    "spacing": Case([*QUIET, "--images.schedule.spacing", "logg"], ["linear, log", "logg"]),
     "seed": Case([*QUIET, "--seed_everything", "x"], ["--seed_everything", "whole number"]),
     "no latents": Case([*QUIET, "--model.latent_dim", "0"], ["--model.latent_dim is 0", "at least 1"]),
     "no instances": Case([*QUIET, "--model.instances", "0"], ["--model.instances is 0", "at least 1"]),
     "a hidden layer of nothing": Case([*FULLY, "--model.hidden_dims", "[4, 0]"], ["--model.hidden_dims is 0"]),
     "negative learning rate": Case([*QUIET, "--model.optimizer.lr", "-1"], ["--model.optimizer", "learning rate: -1"]),
-    "experiment elsewhere": Case([*QUIET, "--experiment", "../x"], ["--experiment", "without slashes", "'../x'"]),
+    "experiment elsewhere": Case([*QUIET, "--experiment", "../x"], ["--experiment", "slashes", "'../x'"]),
     "empty batch": Case([*QUIET, "--data.batch_size", "0"], ["--data.batch_size is 0", "at least 1"]),
     "no snapshots": Case([*QUIET, "--snapshots.schedule.count", "0"], ["count", "at least 1"]),
-    "endless run with a count": Case([*QUIET, "--trainer.max_epochs", "-1"], ["known end", "--trainer.max_epochs"]),
+    "endless run with a count": Case([*QUIET, "--trainer.max_epochs", "-1"], ["--trainer.max_epochs"]),
     "accelerator": Case([*QUIET, "--trainer.accelerator", "gpuu"], ["--trainer.accelerator gpuu", "cuda", "cpu"]),
     "devices": Case([*QUIET, "--trainer.devices", "-3"], ["--trainer.devices -3"]),
 }
 
 CLASSES = {
-    "no command": Case([], ["name a command", "fit", "predict", "evaluate", "configs"]),
-    "no model": Case(["fit"], ["no model", "--config", "`ae-lightning configs`", "--model", "OvercompleteAutoencoder"]),
-    "abstract model": Case(["fit", "--model", "Autoencoder"], ["Autoencoder is abstract", "OvercompleteAutoencoder"]),
+    "no command": Case([], ["fit", "predict", "evaluate", "configs"]),
+    "no model": Case(["fit"], ["--config", "`ae-lightning configs`", "--model", "OvercompleteAutoencoder"]),
+    "abstract model": Case(["fit", "--model", "Autoencoder"], ["abstract", "OvercompleteAutoencoder"]),
     "data for a model": Case(
-        ["fit", "--model", "ae_lightning.data.DigitsDataModule"], ["is no Autoencoder", "OvercompleteAutoencoder"]
+        ["fit", "--model", "ae_lightning.data.DigitsDataModule"], ["DigitsDataModule", "OvercompleteAutoencoder"]
     ),
-    "class that cannot be imported": Case(["fit", "--model", "no.such.Thing"], ["no class no.such.Thing"]),
+    "class that cannot be imported": Case(["fit", "--model", "no.such.Thing"], ["no.such.Thing"]),
     "missing argument": Case(
-        ["fit", "--model", "OvercompleteAutoencoder", "--data", "ArraysDataModule"], ["--data.train must be given"]
+        ["fit", "--model", "OvercompleteAutoencoder", "--data", "ArraysDataModule"], ["--data.train"]
     ),
     "argument beside class_path": yaml_case(
         "model:\n  class_path: OvercompleteAutoencoder\n  latent_dim: 16\n", "latent_dim", "under init_args"
@@ -183,7 +177,7 @@ CLASSES = {
     "predict without checkpoint": Case(["predict", "--config", "overcomplete_digits"], ["--ckpt_path"]),
     "probe without labels": Case(
         [*FULLY, "--data", "GaussianDataModule", "--trainer.max_epochs", "1", "--trainer.callbacks+", "LinearProbe"],
-        ["LinearProbe needs class labels", "GaussianDataModule", "--data.train_labels"],
+        ["LinearProbe", "GaussianDataModule", "--data.train_labels"],
     ),
     "bce on standardized pixels": Case(
         [*SIGMOID, "--data.normalize", "standard", "--model.reconstruction_loss", "bce"],
@@ -199,39 +193,39 @@ CLASSES = {
 }
 
 FILES = {
-    "config": Case(["fit", "--config", "overcomplete_digit"], ["no such file", "mean overcomplete_digits?"]),
-    "config of no known name": Case(["fit", "--config", "zzz.yaml"], ["zzz.yaml", "no such file", "`ae-lightning"]),
-    "YAML syntax": yaml_case("model:\n  class_path: [x\nfoo: : 3\n", "mine.yaml", "line 3", "not valid YAML"),
-    "YAML that is a list": yaml_case("- 1\n- 2\n", "mine.yaml", "options by name"),
-    "empty YAML": yaml_case("", "mine.yaml", "options by name"),
-    "not text": Case(YAML, ["mine.yaml", "not a YAML text file"], {"mine.yaml": b"\xff\xfe\x00\x80"}),
-    "part": Case(["fit", "--model", "model/overcomplet.yaml"], ["no such file", "mean model/overcomplete.yaml?"]),
-    "part in YAML": yaml_case("model: model/overcomplet.yaml\n", "no such file", "mean model/overcomplete.yaml?"),
+    "config": Case(["fit", "--config", "overcomplete_digit"], ["overcomplete_digits?"]),
+    "config of no known name": Case(["fit", "--config", "zzz.yaml"], ["zzz.yaml", "`ae-lightning"]),
+    "YAML syntax": yaml_case("model:\n  class_path: [x\nfoo: : 3\n", "mine.yaml", "line 3", "YAML"),
+    "YAML that is a list": yaml_case("- 1\n- 2\n", "mine.yaml", "by name"),
+    "empty YAML": yaml_case("", "mine.yaml", "by name"),
+    "not text": Case(YAML, ["mine.yaml", "YAML"], {"mine.yaml": b"\xff\xfe\x00\x80"}),
+    "part": Case(["fit", "--model", "model/overcomplet.yaml"], ["model/overcomplete.yaml?"]),
+    "part in YAML": yaml_case("model: model/overcomplet.yaml\n", "model/overcomplete.yaml?"),
     "packaged part named by a copied config": yaml_case(
-        "model: model/overcomplete.yaml\n", "no such file beside", str(config_folder() / "model" / "overcomplete.yaml")
+        "model: model/overcomplete.yaml\n", str(config_folder() / "model" / "overcomplete.yaml")
     ),
-    "array": Case([*ARRAYS, "x.npy"], ["--data.train", "x.npy", "does not exist", "mean xx.npy?"], {"xx.npy": b""}),
-    "truncated array": Case([*ARRAYS, "x.npy"], ["x.npy", "damaged"], {"x.npy": npy(samples())[:-40]}),
+    "array": Case([*ARRAYS, "x.npy"], ["--data.train", "x.npy", "xx.npy?"], {"xx.npy": b""}),
+    "truncated array": Case([*ARRAYS, "x.npy"], ["x.npy", "--data.train"], {"x.npy": npy(samples())[:-40]}),
     "array with NaN": Case([*ARRAYS, "x.npy"], ["x.npy", "1 NaN", "row 3"], {"x.npy": npy(with_nan())}),
     "labels of another length": Case(
         [*ARRAYS, "x.npy", "--data.train_labels", "y.npy"],
         ["y.npy", "30 labels", "40 samples", "--data.train"],
         {"x.npy": npy(samples()), "y.npy": npy(np.arange(30))},
     ),
-    "MNIST, no download": Case([*MNIST, "--data.download", "false"], ["MNIST/raw", "missing", "--data.root"]),
-    "MNIST, no network": Case(MNIST, ["MNIST/raw", "Downloading failed", "AE_LIGHTNING_DATA"]),
-    "MNIST truncated": Case(MNIST, ["train-images-idx3-ubyte.gz", "damaged", "md5"], DAMAGED_MNIST),
-    "run": Case(["evaluate", "nowhere"], ["no run folder at nowhere"]),
-    "folder that is no run": Case(["evaluate", "."], ["not a run's folder", "config.yaml"]),
+    "MNIST, no download": Case([*MNIST, "--data.download", "false"], ["MNIST/raw", "--data.root"]),
+    "MNIST, no network": Case(MNIST, ["MNIST/raw", "AE_LIGHTNING_DATA"]),
+    "MNIST truncated": Case(MNIST, ["train-images-idx3-ubyte.gz", "md5"], DAMAGED_MNIST),
+    "run": Case(["evaluate", "nowhere"], ["nowhere"]),
+    "folder that is no run": Case(["evaluate", "."], ["config.yaml"]),
     "folder of runs": Case(
-        ["evaluate", "."], ["it holds the runs version_0, version_1"],
+        ["evaluate", "."], ["version_0, version_1"],
         {"version_0/config.yaml": "{}", "version_1/config.yaml": "{}"},
     ),
     "checkpoint": Case(
-        ["fit", "--ckpt_path", "lost.ckpt"], ["no checkpoint at lost.ckpt", "there: found.ckpt"], {"found.ckpt": b""}
+        ["fit", "--ckpt_path", "lost.ckpt"], ["lost.ckpt", "found.ckpt"], {"found.ckpt": b""}
     ),
-    "text for a checkpoint": Case(["predict", "--ckpt_path", "x.ckpt"], ["x.ckpt is not a"], {"x.ckpt": "words"}),
-    "checkpoint of no run": Case(["evaluate", "x.ckpt"], ["x.ckpt lies in no run's folder"], {"x.ckpt": "words"}),
+    "text for a checkpoint": Case(["predict", "--ckpt_path", "x.ckpt"], ["x.ckpt"], {"x.ckpt": "words"}),
+    "checkpoint of no run": Case(["evaluate", "x.ckpt"], ["x.ckpt", "run"], {"x.ckpt": "words"}),
 }  # fmt: skip
 
 CASES = {

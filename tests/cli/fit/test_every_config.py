@@ -1,4 +1,4 @@
-"""Every packaged config runs; a new file is covered by being there."""
+"""Every packaged config is read and runs; a new file is covered by being there."""
 
 import subprocess
 import sys
@@ -34,9 +34,17 @@ def uses_mnist(path: Path) -> bool:
     return any(map(uses_mnist, parts))
 
 
-def marked(names: list[str]) -> list[Any]:
+def marked(names: list[str], quick: tuple[str, ...] = ()) -> list[Any]:
+    """Parameters for tests that train: slow but for the quick ones, and marked where they need MNIST."""
     return [
-        pytest.param(name, marks=pytest.mark.mnist) if uses_mnist(FILES[name]) else pytest.param(name) for name in names
+        pytest.param(
+            name,
+            marks=[
+                *([] if name in quick else [pytest.mark.slow]),
+                *([pytest.mark.mnist] if uses_mnist(FILES[name]) else []),
+            ],
+        )
+        for name in names
     ]
 
 
@@ -68,7 +76,7 @@ def test_every_file_is_an_experiment_or_a_part() -> None:
     assert {name.partition("/")[0] for name in FILES if "/" in name} == {"model", "data", "trainer"}
 
 
-@pytest.mark.parametrize("name", marked(EXPERIMENTS))
+@pytest.mark.parametrize("name", marked(EXPERIMENTS, quick=("overcomplete_digits", "toy_model")))
 @pytest.mark.usefixtures("mnist_if_needed")
 def test_an_experiment_runs(name: str, ae: Callable[..., Any], tmp_path: Path) -> None:
     short = [*SHORT_PLAIN, *toy_options(name, tmp_path)]
@@ -88,7 +96,7 @@ def test_the_digits_experiment_runs_with_its_callbacks(ae: Callable[..., Any], t
     assert "probe/latent" in (the_only_run(tmp_path) / "metrics.csv").read_text()
 
 
-@pytest.mark.parametrize("name", of_kind("model"))
+@pytest.mark.parametrize("name", marked(of_kind("model")))
 def test_a_model_part_runs_on_digits(name: str, ae: Callable[..., Any], tmp_path: Path) -> None:
     code, _, err = ae("fit", "--model", name.partition("/")[2], *SHORT)
     assert (code, err) == (0, "")
@@ -104,7 +112,7 @@ def test_a_data_part_runs_with_a_model(name: str, ae: Callable[..., Any], tmp_pa
     assert (the_only_run(tmp_path) / "metrics.json").is_file()
 
 
-@pytest.mark.parametrize("name", of_kind("trainer"))
+@pytest.mark.parametrize("name", marked(of_kind("trainer"), quick=("trainer/debug",)))
 def test_a_trainer_part_runs_the_digits(name: str, ae: Callable[..., Any], tmp_path: Path) -> None:
     part = yaml.safe_load(FILES[name].read_text(encoding="utf-8"))
     if part.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
@@ -132,15 +140,31 @@ def test_parts_are_combined_on_the_command_line(ae: Callable[..., Any]) -> None:
     assert config["data"]["init_args"]["normalize"] == [0.1307, 0.3081]
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_a_printed_config_gives_itself_again(name: str, ae: Callable[..., Any], tmp_path: Path) -> None:
-    code, first, _ = ae("fit", "--config", name, "--print_config")
-    assert code == 0
+def contains(settings: Any, given: Any) -> bool:
+    """Whether resolved settings hold what a file gives, with classes by their short names or their whole paths."""
+    if isinstance(given, dict):
+        return isinstance(settings, dict) and all(contains(settings.get(key), value) for key, value in given.items())
+    if isinstance(given, list):
+        return isinstance(settings, list) and all(map(contains, settings, given)) and len(settings) == len(given)
+    return settings == given or (isinstance(given, str) and str(settings).endswith(f".{given}"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_printed_config_holds_the_file_and_gives_itself_again(
+    name: str, ae: Callable[..., Any], tmp_path: Path
+) -> None:
+    kind, _, part = name.rpartition("/")
+    options = ["--config", name] if not kind else [f"--{kind}", part, *(SMALL_MODEL if kind != "model" else [])]
+    code, first, err = ae("fit", *options, "--print_config")
+    assert code == 0, err
     (tmp_path / "printed.yaml").write_text(first)
     code, second, _ = ae("fit", "--config", "printed.yaml", "--print_config")
     assert code == 0
-    assert yaml.safe_load(first) == yaml.safe_load(second)
-    assert yaml.safe_load(first)["model"]["class_path"]
+    settings = yaml.safe_load(first)
+    assert settings == yaml.safe_load(second)
+    assert settings["model"]["class_path"]
+    if kind:
+        assert contains(settings[kind], yaml.safe_load(FILES[name].read_text(encoding="utf-8")))
 
 
 def test_experiments_name_only_parts_that_are_there() -> None:
@@ -151,6 +175,7 @@ def test_experiments_name_only_parts_that_are_there() -> None:
                 assert (config_folder() / content[part]).is_file(), f"{name} names {content[part]}"
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 @pytest.mark.usefixtures("mnist_if_needed")
 def test_the_overcomplete_experiment_finds_what_it_is_known_for(ae: Callable[..., Any], tmp_path: Path) -> None:
@@ -174,6 +199,7 @@ def test_the_overcomplete_experiment_finds_what_it_is_known_for(ae: Callable[...
     assert "linear probe" in out
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 @pytest.mark.usefixtures("mnist_if_needed")
 def test_one_epoch_of_the_fully_connected_experiment(ae: Callable[..., Any], tmp_path: Path) -> None:
@@ -184,6 +210,7 @@ def test_one_epoch_of_the_fully_connected_experiment(ae: Callable[..., Any], tmp
     assert run.results["latents"]["active"] == 20
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 @pytest.mark.usefixtures("mnist_if_needed")
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_training_in_float16_is_refused(ae: Callable[..., Any], quick: list[str]
     assert not RUN.exists()
 
 
-@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+@pytest.mark.parametrize("precision", ["bf16-true", pytest.param("64-true", marks=pytest.mark.slow)])
 def test_every_command_reads_a_run(ae: Callable[..., Any], quick: list[str], precision: str) -> None:
     options = [*quick, "--trainer.precision", precision, "--trainer.callbacks", "[DecoderNorm, LinearProbe]"]
     code, _, err = ae("fit", *options)
@@ -66,7 +66,9 @@ def test_every_command_reads_a_run(ae: Callable[..., Any], quick: list[str], pre
     assert errors["mse_per_pixel"] == pytest.approx(float((truth.x_hat - x).square().mean()), rel=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+@pytest.mark.parametrize(
+    "precision", ["bf16-true", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bf16-mixed", "64-true"))]
+)
 def test_a_run_goes_on_bit_for_bit(ae: Callable[..., Any], quick: list[str], precision: str) -> None:
     options = [*quick, "--trainer.precision", precision]
     assert ae("fit", *options, "--trainer.max_epochs", "2", "--experiment", "whole").code == 0

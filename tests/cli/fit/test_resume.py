@@ -104,7 +104,15 @@ def command_in(stderr: str) -> list[str]:
     return shlex.split(lines[0])[1:]
 
 
-@pytest.mark.parametrize("step", [9, 11, 12, 23], ids=["mid-epoch", "last of an epoch", "first of an epoch", "last"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(9, id="mid-epoch"),
+        pytest.param(11, id="last of an epoch"),
+        pytest.param(12, id="first of an epoch", marks=pytest.mark.slow),
+        pytest.param(23, id="last", marks=pytest.mark.slow),
+    ],
+)
 def test_ctrl_c_and_the_command_it_prints_lose_nothing(
     step: int, ae: Callable[..., Any], ctrl_c_during: Callable[[int], None], uninterrupted: Path, tmp_path: Path
 ) -> None:

@@ -152,6 +152,7 @@ def test_nothing_half_written_is_left(swept: tuple[Path, str]) -> None:
     assert not [path for path in swept[0].rglob("*") if path.name.endswith(".tmp")]
 
 
+@pytest.mark.slow
 def test_repeating_it_runs_only_what_is_missing_and_touches_nothing_else(
     ae: Callable[..., Any], swept: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_repeating_it_runs_only_what_is_missing_and_touches_nothing_else(
     assert [{**row, "seconds": ""} for row in after] == [{**row, "seconds": ""} for row in before]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_in_place_and_ends_as_an_uninterrupted_one(
     ae: Callable[..., Any], swept: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +202,7 @@ def test_an_interrupted_run_goes_on_in_place_and_ends_as_an_uninterrupted_one(
     assert all(torch.equal(weights["state_dict"][key], value) for key, value in expected["state_dict"].items())
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_stops_no_other(ae: Callable[..., Any], tmp_path: Path) -> None:
     code, out, err = ae("sweep", *QUICK, "--grid", "model.init_args.optimizer.init_args.lr=1e30,1e-3", "--jobs", "2")
     assert (code, err) == (1, "")
@@ -216,6 +219,7 @@ def test_a_run_that_fails_stops_no_other(ae: Callable[..., Any], tmp_path: Path)
     assert "1 run failed: lr=1e+30,seed=17\n" in out
 
 
+@pytest.mark.slow
 def test_ctrl_c_lets_the_runs_save(tmp_path: Path) -> None:
     long = [*QUICK, "--trainer.max_epochs", "100000", "--grid", "model.latent_dim=4,5", "-o", "mine"]
     command = [sys.executable, "-m", "ae_lightning", "sweep", *long]
