@@ -55,7 +55,7 @@ def test_importing_a_submodule_by_its_name() -> None:
 def test_the_version_is_written_in_one_place() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert 'dynamic = ["version"]' in text
-    assert re.search(r'\[tool\.hatch\.version\]\s+path = "ae_lightning/__init__\.py"', text)
+    assert re.search(r'\[tool\.hatch\.version\]\s+path = "ae_lightning/version\.py"', text)
     assert not re.search(r'^version\s*=\s*"', text, re.MULTILINE)
     assert re.fullmatch(r"\d+\.\d+\.\d+\w*", ae_lightning.__version__)
 
