@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ae_lightning.cli.command_parser import CommandParser
 from ae_lightning.cli.run_command import write_figure
+from ae_lightning.cli.tables import table_console, unbroken
 from ae_lightning.errors import ConfigError
 from ae_lightning.run.config import CONFIG_NAME, is_run
 
@@ -23,10 +24,7 @@ TABLE, FIGURE = "compare.csv", "compare.png"
 
 # A run lies so many folders below one that is given for all its runs: of an experiment, a sweep, or all of them.
 _DEEPEST = 3
-# Of a table that goes into a file or a pipe, where no terminal tells its width.
-_WIDTH = 100
 _LONGEST_NAME = 30
-_NO_BREAK = "\N{NO-BREAK SPACE}"
 _EXAMPLE = """examples:
   ae-lightning compare lightning_logs/simple/version_0 lightning_logs/deep/version_0 --labels simple,deep
   ae-lightning compare lightning_logs/overcomplete_digits_sweep_latent_dim -o comparison
@@ -49,7 +47,7 @@ def main(arguments: list[str]) -> int:
     folder = options.output or _default_folder([run.folder for run in runs])
     folder.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
-    print_comparison(console if console.is_terminal else Console(highlight=False, width=_WIDTH), comparison)
+    print_comparison(table_console(console), comparison)
     _write(folder / TABLE, comparison.write)
     curves, groups = comparison.curves()
     if curves:
@@ -164,7 +162,7 @@ def print_comparison(console: Console, comparison: "Comparison") -> None:
     for column in shown:
         table.add_column(column.heading, justify="right")
     for cells in zip(names.cells, *(column.cells for column in shown), strict=True):
-        table.add_row(*(cell.replace(" ", _NO_BREAK) for cell in cells))
+        table.add_row(*(unbroken(cell) for cell in cells))
     console.print(table)
     if same:
         words = (f"{_on_a_line(column.heading)} {column.cells[0]}" for column in same)

@@ -8,6 +8,7 @@ from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import checkpoint_class, import_class, model_settings, read_checkpoint
 from ae_lightning.models.checkpoint_state import check_training_state, check_weights
+from ae_lightning.run.config import CONFIG_NAME
 from ae_lightning.run.place import run_of
 from ae_lightning.run.run import Run
 
@@ -21,7 +22,7 @@ def with_run_config(line: CommandLine) -> CommandLine:
     if path is None or line.has(CONFIG):
         return line
     run = run_of(Path(path))
-    return line if run is None else line.with_first(CONFIG, str(run / "config.yaml"))
+    return line if run is None else line.with_first(CONFIG, str(run / CONFIG_NAME))
 
 
 def model_of_checkpoint(line: CommandLine) -> dict[str, Any] | None:

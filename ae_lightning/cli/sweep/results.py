@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ae_lightning.cli.sweep.grid import text_of
+from ae_lightning.cli.tables import unbroken
 from ae_lightning.files import write_table
 from ae_lightning.plots.sweep import SweepPoint, mean_and_spread
 from ae_lightning.run.results import as_row, read_results
@@ -29,8 +30,6 @@ COLUMNS = ("seed", "status", *MEASURED, "run")
 """Columns of `sweep.csv` behind those of the swept keys; recovery and probes where there are any."""
 
 Row = dict[str, Any]
-
-_NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def measured(version: Path) -> Row:
@@ -119,7 +118,7 @@ def print_points(console: Console, rows: Sequence[Row], keys: Sequence[str]) -> 
             overflow="fold",
         )
     for point, *cells in zip(points, *columns.values(), strict=True):
-        table.add_row(*map(text_of, point.values), *(cell.replace(" ", _NO_BREAK) for cell in cells))
+        table.add_row(*map(text_of, point.values), *(unbroken(cell) for cell in cells))
     console.print(table)
     if constant:
         console.print("; ".join(f"{name} {known[name][0]}" for name in known if name in constant) + " at every point")

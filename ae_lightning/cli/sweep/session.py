@@ -32,13 +32,13 @@ from ae_lightning.cli.sweep.runs import (
     run_all,
 )
 from ae_lightning.cli.sweep.settings import PlannedRun
+from ae_lightning.cli.tables import table_console
 from ae_lightning.files import replacing
 from ae_lightning.plots.sweep import sweep_figure
 
 FIGURE = "sweep.png"
 
 _CODE_FAILED = 1
-_WIDTH = 100  # of the table where there is no terminal that has one
 
 
 class Session:
@@ -121,7 +121,7 @@ class Session:
 
     def _conclude(self, rows: list[Row]) -> None:
         if points := points_of(rows, self.keys):
-            print_points(Console(highlight=False, width=None if self.console.is_terminal else _WIDTH), rows, self.keys)
+            print_points(table_console(Console(highlight=False)), rows, self.keys)
             self._say(verdict(points, self.keys))
             with replacing(self.folder / FIGURE) as temporary:
                 sweep_figure(points, self.keys).savefig(temporary, format="png", dpi=150)
