@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ae_lightning.cli.command_line import CONFIG, CommandLine, Option, is_file
 from ae_lightning.cli.configs import PACKAGE, packaged
-from ae_lightning.cli.guesses import no_class, no_option
+from ae_lightning.cli.guesses import guess, no_class, no_option
 from ae_lightning.errors import ConfigError
 from ae_lightning.files import write_text
 from ae_lightning.version import __version__
@@ -56,7 +56,9 @@ class KnownNames(NamedTuple):
             named["--data"] = "DigitsDataModule"
         for option in line.options:
             if option.name == CONFIG:
-                named |= _named_in(Path(option.value or ""))
+                settings = _settings_in(option.value or "")
+                self._require_names(settings)
+                named |= _named_in(settings, Path(option.value or "").parent)
             elif option.name.removesuffix(".class_path") in named:
                 part = option.name.removesuffix(".class_path")
                 named[part] = self._class_at(part, option.value or "")
@@ -91,12 +93,46 @@ class KnownNames(NamedTuple):
             raise ConfigError(no_option(name, self.options))
         kind = self.classes[owner].get(named[owner] or "")
         argument = name[len(owner) + 1 :].removeprefix("init_args.")
-        if kind is None or "." in argument or argument.rstrip("+") in {*kind.arguments, *_OF_ANY_CLASS}:
+        if kind is not None and "." not in argument and argument not in _OF_ANY_CLASS:
+            self._require_argument(owner, argument.rstrip("+"), kind)
+
+    def _require_argument(self, owner: str, argument: str, kind: Kind) -> None:
+        if argument in kind.arguments:
             return
         known = [f"{owner}.{argument}" for argument in self._arguments_at(owner)]
         if owner == "--model":  # where many look for the learning rate
             known += [f"{_OPTIMIZER}.{argument}" for argument in self._arguments_at(_OPTIMIZER)]
         raise ConfigError(no_option(f"{owner}.{argument}", known))
+
+    def _require_names(self, settings: Mapping[str, Any], group: str = "") -> None:
+        """Require that a config names options and arguments that there are, as far as they stand in it itself."""
+        for key, value in settings.items():
+            name = f"--{group}{key}"
+            if name in _PARTS:
+                self._require_class(name, value)
+            elif name not in self.options:
+                known = [option.removeprefix("--") for option in self.options]
+                first = _first_leaf(f"{group}{key}", value)
+                raise ConfigError(f"the config names {first}, which is no option{guess(first, known)}")
+            elif isinstance(value, dict) and any(self._is_within(option, name) for option in self.options):
+                self._require_names(value, f"{group}{key}.")
+
+    def _require_class(self, option: str, content: Any) -> None:
+        """Require that what a config says of a class names one that there is, and arguments of it."""
+        if not isinstance(content, dict) or not content.keys() <= {"class_path", "init_args"}:
+            return
+        kind = self.classes[option].get(self._class_at(option, content.get("class_path") or "") or "")
+        arguments = content.get("init_args")
+        if kind is None or not isinstance(arguments, dict):
+            return
+        for name, value in arguments.items():
+            self._require_argument(option, name, kind)
+            if f"{option}.{name}" == _OPTIMIZER:
+                self._require_class(_OPTIMIZER, value)
+
+    @staticmethod
+    def _is_within(option: str, group: str) -> bool:
+        return option.startswith(f"{group}.") and option != f"{group}.help"
 
     def _arguments_at(self, option: str) -> list[str]:
         return sorted({argument for kind in self.classes[option].values() for argument in kind.arguments})
@@ -159,22 +195,33 @@ def _key() -> str:
     return hashlib.sha256(repr((versions, sources)).encode()).hexdigest()
 
 
-def _named_in(config: Path) -> dict[str, str | None]:
-    """Short names of the classes that a config names, by option; empty where there is no such file."""
-    settings = read_yaml(config) if is_file(config) else None
-    if not isinstance(settings, dict):
-        return {}
+def _settings_in(config: str) -> dict[str, Any]:
+    """What a config holds; empty where there is no such file, or one that is refused elsewhere."""
+    settings = read_yaml(Path(config)) if is_file(Path(config)) else None
+    return settings if isinstance(settings, dict) else {}
+
+
+def _named_in(settings: Mapping[str, Any], folder: Path) -> dict[str, str | None]:
+    """Short names of the classes that a config names, by option."""
     found: dict[str, str | None] = {"--data": "DigitsDataModule"}
     for part in _PARTS:
         content = settings.get(part.lstrip("-"))
-        if isinstance(content, str) and is_file(config.parent / content):
-            content = read_yaml(config.parent / content)
+        if isinstance(content, str) and is_file(folder / content):
+            content = read_yaml(folder / content)
         if content is not None:
             found[part] = _short(content)
         if part == "--model" and isinstance(content, dict):
             optimizer = (content.get("init_args") or {}).get("optimizer")
             found[_OPTIMIZER] = "Adam" if optimizer is None else _short(optimizer)
     return found
+
+
+def _first_leaf(name: str, value: Any) -> str:
+    """The first of the settings that stand below a name, which is the one that the parser complains of."""
+    while isinstance(value, dict) and value:
+        key, value = next(iter(value.items()))
+        name = f"{name}.{key}"
+    return name
 
 
 def _short(named: Any) -> str | None:

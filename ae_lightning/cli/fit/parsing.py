@@ -1,5 +1,7 @@
 """The command line of Lightning's commands as far as its settings: which options there are, and how they are parsed."""
 
+import importlib
+import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,17 +10,14 @@ import yaml
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-import ae_lightning.data  # noqa: F401 - makes the data modules known by their short names
-from ae_lightning.callbacks.decoder_norm import DecoderNorm  # noqa: F401 - known by its short name
+import ae_lightning.callbacks
+import ae_lightning.data
 from ae_lightning.callbacks.feature_recovery import FeatureRecovery
-from ae_lightning.callbacks.figures import Figures  # noqa: F401 - known by its short name
 from ae_lightning.callbacks.images import TensorBoardImages
 from ae_lightning.callbacks.initial_validation import InitialValidation
 from ae_lightning.callbacks.latent_statistics import LatentStatistics
-from ae_lightning.callbacks.resampling import ResampleDeadLatents  # noqa: F401 - known by its short name
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.callbacks.throughput import Throughput
-from ae_lightning.callbacks.weight_statistics import WeightStatistics  # noqa: F401 - known by its short name
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import resolve_names
 from ae_lightning.cli.fit import known_names
@@ -205,10 +204,18 @@ def prepare(line: CommandLine) -> CommandLine:
     """The line as `ParsedCLI` takes it; refuses configs that are missing or not YAML."""
     if line.command == "predict" and not line.has("--ckpt_path", "--help"):
         raise ConfigError(NO_CHECKPOINT)
-    variants()  # importing them makes their short names known to the parser
+    _import_what_has_a_short_name()
     quiet_lightning()
     shorten_device_check()
     line = with_run_config(resolve_names(line))
     check_files(line)
     refuse_unsafe_options(line)
     return with_own_defaults(line)
+
+
+def _import_what_has_a_short_name() -> None:
+    """Import all variants, data modules and callbacks; the parser knows those by their short names that it has met."""
+    variants()
+    for package in (ae_lightning.data, ae_lightning.callbacks):
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import packaged, resolve_names
@@ -35,6 +36,29 @@ MISTAKES = [
     ("--data", "Digits", "--model", "deep"),
     ("--model", "StandardSAE", "--model.activation", "relu"),
 ]
+SETTINGS = {
+    "model": {"class_path": "OvercompleteAutoencoder", "init_args": {"latent_dim": 8}},
+    "data": {"class_path": "DigitsDataModule", "init_args": {"batch_size": 32}},
+    "trainer": {
+        "max_epochs": 2,
+        "callbacks": [{"class_path": "LinearProbe"}],
+        "strategy": {"class_path": "DDPStrategy"},
+    },
+    "snapshots": {"schedule": {"count": 5}},
+}
+SGD = {"class_path": "torch.optim.SGD", "init_args": {"lrr": 0.1}}
+MISTAKES_IN_CONFIGS = {
+    "trainre": {"trainre": {"max_epochs": 2}},
+    "a word": {"experimnet": "x"},
+    "trainer.max_epoch": {"trainer": {"max_epoch": 2}},
+    "snapshots.shedule": {"snapshots": {"shedule": {"count": 5}}},
+    "snapshots.schedule.cuont": {"snapshots": {"schedule": {"cuont": 5}}},
+    "model.latent_dmi": {"model": {"class_path": "OvercompleteAutoencoder", "init_args": {"latent_dmi": 8}}},
+    "model.optimizer.lrr": {"model": {"class_path": "OvercompleteAutoencoder", "init_args": {"optimizer": SGD}}},
+    "data.bach_size": {"data": {"class_path": "ae_lightning.DigitsDataModule", "init_args": {"bach_size": 8}}},
+    "class of the model": {"model": {"class_path": "OvercompleteAutoencoderr"}},
+    "class of the data": {"data": {"class_path": "Digits", "init_args": {"batch_size": 8}}},
+}
 FINE = [
     *((*("--config", name),) for name in packaged() if "/" not in name),
     (*DIGITS, "--model.optimizer", "SGD", "--model.optimizer.momentum", "0.9"),
@@ -74,6 +98,20 @@ def test_the_sentence_is_the_one_that_the_parser_comes_to(options: tuple[str, ..
     with pytest.raises(ConfigError) as late:
         OnlySettings(prepare(line))
     assert str(early.value) == str(late.value)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES_IN_CONFIGS)
+def test_a_typo_in_a_config_is_told_in_the_same_sentence(mistake: str, names: KnownNames, tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text(yaml.safe_dump(SETTINGS | MISTAKES_IN_CONFIGS[mistake], sort_keys=False))
+    line = CommandLine(["fit", "--config", str(config)])
+    with pytest.raises(ConfigError) as early:
+        names.refuse_unknown(line)
+    with pytest.raises(ConfigError) as late:
+        OnlySettings(prepare(line))
+    assert str(early.value) == str(late.value)
+    config.write_text(yaml.safe_dump(SETTINGS))
+    names.refuse_unknown(line)
 
 
 def test_what_is_right_or_cannot_be_known_passes(names: KnownNames) -> None:
