@@ -153,7 +153,7 @@ def watchers() -> list[Callback]:
         SaveOnStop(),
         LinearProbe(Schedule(every=1, unit="epochs"), full=False),
         WeightStatistics(every_two),
-        Figures(Schedule(count=2), names=["reconstructions"], projector=False),
+        Figures(Schedule(count=2), names=["scatter"], projector=False),
         TensorBoardImages(every_two, samples=2, units=2),
         WeightSnapshots(every_two),
     ]
@@ -234,16 +234,7 @@ def plain_loop(way: Way, rate: float, norm: bool = False, project: bool = False)
     return states
 
 
-#: Ways whose steps and validations fall elsewhere; the others differ in nothing that callbacks which only look ask for.
-CLOCKS = {
-    *("plain", "accumulate_2", "early_stopping", "rate_finder", "overfit_batches", "max_steps"),
-    *("val_each_2_epochs", "val_each_2_batches"),
-}
-
 each_way = pytest.mark.parametrize("way", WAYS)
-each_watched_way = pytest.mark.parametrize(
-    "way", [pytest.param(way, marks=() if way in CLOCKS else pytest.mark.slow) for way in WAYS]
-)
 
 
 def every(step: int, way: str) -> list[int]:
@@ -269,14 +260,14 @@ def rate_of(done: Fit) -> float:
     return finders[0].optimal_lr.suggestion() if finders else RATE
 
 
-@each_watched_way
+@each_way
 def test_who_only_looks_changes_no_bit(fit, way):
     alone, watched = fit(way, "alone").watch.weights, fit(way, "watched").watch.weights
     assert list(alone) == list(watched)
     assert all(torch.equal(a, b) for step in alone for a, b in zip(alone[step], watched[step], strict=True))
 
 
-@each_watched_way
+@each_way
 @pytest.mark.parametrize("callbacks", ["alone", "watched"])
 def test_snapshots_are_taken_at_their_steps_and_count_images(fit, way, callbacks):
     done, batches = fit(way, callbacks), steps_of(WAYS[way])
@@ -289,7 +280,7 @@ def test_snapshots_are_taken_at_their_steps_and_count_images(fit, way, callbacks
         assert torch.equal(taken[step]["encoder_bias"], done.watch.weights[step][1])
 
 
-@each_watched_way
+@each_way
 def test_what_looks_acts_at_its_steps(fit, way):
     done, plan = fit(way, "watched"), WAYS[way]
     steps = list(range(1, plan.steps + 1))
@@ -301,13 +292,13 @@ def test_what_looks_acts_at_its_steps(fit, way):
     assert done.logged_at("speed/images_per_s") == steps
     assert done.logged_at("train/loss") == steps
     assert done.logged_at("speed/train_seconds") == [plan.steps]
-    drawn = sorted(int(path.stem[-8:]) for path in (done.folder / "figures").glob("reconstructions_step_*.png"))
+    drawn = sorted(int(path.stem[-8:]) for path in (done.folder / "figures").glob("scatter_step_*.png"))
     assert drawn == [0, plan.steps]
     stopped_within = plan.steps % plan.steps_per_epoch > 0
     assert (done.folder / "checkpoints" / "last.ckpt").is_file() == stopped_within
 
 
-@each_watched_way
+@each_way
 def test_logged_values_are_those_of_the_weights_at_that_step(fit, way):
     done, batches = fit(way, "watched"), steps_of(WAYS[way])
     rows = read_rows(done.folder / "metrics.csv")
@@ -347,8 +338,8 @@ def test_dead_latents_are_resampled_at_the_right_steps(fit, way, method, moments
 
 
 def test_the_profiler_names_what_it_timed(fit):
-    summary = fit("profiler", "alone").trainer.profiler.summary()
-    assert "[Callback]WeightSnapshots.on_train_start" in summary
+    summary = fit("profiler", "watched").trainer.profiler.summary()
+    assert "[Callback]LinearProbe.on_train_start" in summary
     assert "run_training_batch" in summary
 
 
