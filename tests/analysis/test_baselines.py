@@ -47,7 +47,6 @@ def test_a_negative_width_is_refused():
         pca_error(np.ones((3, 4)), np.ones((3, 4)), -1)
 
 
-@pytest.mark.slow
 @pytest.mark.mnist
 @pytest.mark.parametrize(
     ("width", "expected"),

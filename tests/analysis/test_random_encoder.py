@@ -115,7 +115,6 @@ def test_what_does_not_fit_is_refused(width, latent_dim, activation, message):
         random_encoder_error(np.ones((4, 3)), np.ones((4, width)), latent_dim, activation=activation)
 
 
-@pytest.mark.slow
 @pytest.mark.mnist
 def test_mnist_is_reconstructed_better_than_by_100_principal_components(mnist):
     error = random_encoder_error(mnist.train_x, mnist.test_x, 1024) / 255**2

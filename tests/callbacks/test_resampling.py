@@ -567,7 +567,6 @@ fit("resumed", folder / "a.ckpt")
 """
 
 
-@pytest.mark.slow
 def test_two_processes_decide_together_and_stay_equal(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
