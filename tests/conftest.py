@@ -24,6 +24,7 @@ hypothesis.settings.load_profile("repeatable")
 def _one_thread() -> None:
     # What is computed here is tiny; threads that wait for each other make it ten times as slow on a busy machine.
     torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # without it the first fit under DDP gives all later ones every core
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -153,7 +153,7 @@ def watchers() -> list[Callback]:
         SaveOnStop(),
         LinearProbe(Schedule(every=1, unit="epochs"), full=False),
         WeightStatistics(every_two),
-        Figures(Schedule(count=2), names=["reconstructions"], projector=False),
+        Figures(Schedule(count=2), names=["scatter"], projector=False),
         TensorBoardImages(every_two, samples=2, units=2),
         WeightSnapshots(every_two),
     ]
@@ -292,7 +292,7 @@ def test_what_looks_acts_at_its_steps(fit, way):
     assert done.logged_at("speed/images_per_s") == steps
     assert done.logged_at("train/loss") == steps
     assert done.logged_at("speed/train_seconds") == [plan.steps]
-    drawn = sorted(int(path.stem[-8:]) for path in (done.folder / "figures").glob("reconstructions_step_*.png"))
+    drawn = sorted(int(path.stem[-8:]) for path in (done.folder / "figures").glob("scatter_step_*.png"))
     assert drawn == [0, plan.steps]
     stopped_within = plan.steps % plan.steps_per_epoch > 0
     assert (done.folder / "checkpoints" / "last.ckpt").is_file() == stopped_within

@@ -90,17 +90,16 @@ def test_every_so_many_images_is_the_first_step_that_reaches_them():
 
 
 @pytest.mark.parametrize("unit", ["epochs", "steps", "images"])
-@pytest.mark.parametrize("per_epoch", [1, 3, 7, 211])
-@pytest.mark.parametrize("every", [0.1, 1 / 3, 1, 2.5, 7, 1000])
-def test_each_multiple_is_met_once_at_the_first_step_that_reaches_it(unit, per_epoch, every):
+def test_each_multiple_is_met_once_at_the_first_step_that_reaches_it(unit):
     batch, total = 100, 40
-    run = RunLength(total, per_epoch, batch)
-    found = moments(Schedule(every=every, unit=unit, first=False, last=False), run)
-    units_per_step = {"epochs": 1 / per_epoch, "steps": 1, "images": batch}[unit]
-    # The k-th multiple is reached by step ⌈k · every / units_per_step⌉; several may fall into one step.
-    multiples = range(1, int(total * units_per_step / every + 1e-6) + 1)
-    reached = sorted({math.ceil(k * every / units_per_step - 1e-6) for k in multiples})
-    assert found == [step for step in reached if step <= total]
+    for per_epoch, every in itertools.product([1, 3, 7, 211], [0.1, 1 / 3, 1, 2.5, 7, 1000]):
+        run = RunLength(total, per_epoch, batch)
+        found = moments(Schedule(every=every, unit=unit, first=False, last=False), run)
+        units_per_step = {"epochs": 1 / per_epoch, "steps": 1, "images": batch}[unit]
+        # The k-th multiple is reached by step ⌈k · every / units_per_step⌉; several may fall into one step.
+        multiples = range(1, int(total * units_per_step / every + 1e-6) + 1)
+        reached = sorted({math.ceil(k * every / units_per_step - 1e-6) for k in multiples})
+        assert found == [step for step in reached if step <= total], (per_epoch, every)
 
 
 def test_every_needs_no_known_end_and_acts_at_the_last_step_only_where_that_is_known():

@@ -74,6 +74,7 @@ def test_the_same_run_gives_the_same_file_wherever_it_lies(digits_run, tmp_path,
     assert str(digits_run.parent.parent) not in first
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 def test_mnist_keeps_to_its_size(mnist_root, explored_mnist, page_file):
     run, page = explored_mnist()

@@ -66,11 +66,11 @@ def test_layer_outputs_end_before_the_code():
 
 @every_option
 @pytest.mark.parametrize("kind", [ConvAutoencoder, DeepConvAutoencoder])
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (2, 9, 11), (1, 15, 31), (4, 13, 8)])
-def test_any_image_size_comes_back(kind, shape, downsampling, upsampling):
-    model = kind(shape, downsampling=downsampling, upsampling=upsampling)
-    x = torch.rand(2, *shape)
-    assert model(x).x_hat.shape == x.shape
+def test_any_image_size_comes_back(kind, downsampling, upsampling):
+    for shape in [(1, 8, 8), (3, 32, 32), (2, 9, 11), (1, 15, 31), (4, 13, 8)]:
+        model = kind(shape, downsampling=downsampling, upsampling=upsampling)
+        x = torch.rand(2, *shape)
+        assert model(x).x_hat.shape == x.shape
 
 
 @every_option

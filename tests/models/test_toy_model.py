@@ -192,7 +192,7 @@ def trained(steps: int, batch_size: int, lr: float, instances: int, **features) 
 
 
 def test_five_sparse_features_become_a_regular_pentagon():
-    model, _ = trained(2000, 1024, 1e-2, instances=2, features=5, probability=0.025)
+    model, _ = trained(1000, 1024, 1e-2, instances=2, features=5, probability=0.025)
     directions = model.feature_directions.detach().double()
     spread = directions.norm(dim=-1).std(-1)
     best = directions[int(spread.argmin())]
@@ -220,9 +220,9 @@ def test_features_that_come_together_become_orthogonal():
 
 
 def test_features_that_never_come_together_become_opposite():
-    model, cosines = trained(1500, 256, 1e-2, instances=8, features=4, probability=0.45, anticorrelated=4)
+    model, cosines = trained(800, 256, 1e-2, instances=8, features=4, probability=0.45, anticorrelated=4)
     assert instances_where(cosines, -1.01, -0.95) >= 6
     assert int((model.feature_directions.norm(dim=-1) > 0.9).all(-1).sum()) >= 6
     # Features that are as frequent, but independent, are so by chance: there are three ways to pair four.
-    _, cosines = trained(1500, 256, 1e-2, instances=8, features=4, probability=0.45)
+    _, cosines = trained(800, 256, 1e-2, instances=8, features=4, probability=0.45)
     assert instances_where(cosines, -1.01, -0.95) <= 4

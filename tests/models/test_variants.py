@@ -127,18 +127,19 @@ def test_one_batch_can_be_overfitted(path):
     model = build(path, (1, 8, 8))
     x = torch.from_numpy(load_digits().images[:8]).float()[:, None] / 16
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, fused=True)
-    before = error_in_evaluation(model, x)
-    for _ in range(300):
-        optimizer.zero_grad()
-        model.loss(x)[0]["loss"].backward()
-        optimizer.step()
-    after = error_in_evaluation(model, x)
     # Below a tenth of the data's own variance: the code carries what tells the samples apart, unless it is so narrow
     # that no linear one could; then it is as good as that. A tied one without a bias before the code, which has to
     # keep the mean as one more direction, comes near it.
     slack = 1.3 if isinstance(model, ToyModel) else 1.05
-    assert after < max(0.1 * float(x.var(0).mean()), slack * best_linear_error(x, model.latent_size))
-    assert after < 0.5 * before
+    before = error_in_evaluation(model, x)
+    enough = min(0.5 * before, max(0.1 * float(x.var(0).mean()), slack * best_linear_error(x, model.latent_size)))
+    for step in range(1, 301):
+        optimizer.zero_grad()
+        model.loss(x)[0]["loss"].backward()
+        optimizer.step()
+        if step % 20 == 0 and error_in_evaluation(model, x) < enough:
+            return
+    pytest.fail(f"after 300 steps the error is {error_in_evaluation(model, x)}, and not below {enough}")
 
 
 def best_linear_error(x: Tensor, width: int) -> float:

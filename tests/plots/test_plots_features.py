@@ -307,9 +307,9 @@ def test_a_frame_of_a_dozen_instances_is_drawn_in_time():
     rows, points = {"encoder": _polygon(5, 12), "decoder": _polygon(5, 12)}, (_polygon(200, 12),) * 2
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         frames.draw(rows, points)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < 0.3
 
 

@@ -56,8 +56,13 @@ def test_strips_without_a_range_take_that_of_inputs_and_images_together():
     assert _shades(interpolation_strips(_gray(-5.0, 0.5, 9.0)[None], (0, 1))) == [0, 128, 255]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("rows", "steps"), [(1, 1), (3, 8), (1, 40)])
+@pytest.mark.parametrize(
+    ("shape", "rows", "steps"),
+    [
+        *((shape, 3, 8) for shape in SHAPES),
+        *((shape, 1, steps) for shape in (SHAPES[0], SHAPES[-1]) for steps in (1, 40)),
+    ],
+)
 def test_strips_of_any_samples_fit_the_figure(shape, rows, steps, lies_within):
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(rows, steps, *shape, generator=generator)
@@ -102,8 +107,7 @@ def test_random_decodes_are_laid_out_row_by_row():
     assert figure.axes[0].get_title() == "Random codes"
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("n", [1, 30])
+@pytest.mark.parametrize(("shape", "n"), [*((shape, 30) for shape in SHAPES), (SHAPES[0], 1), (SHAPES[-1], 1)])
 def test_grids_of_any_samples_fit_the_figure(shape, n, lies_within):
     x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(0))
     assert lies_within(image_grid(x, title="A title"))

@@ -62,8 +62,15 @@ def test_a_layer_of_many_channels_is_cut_and_says_so():
     assert cut.shape[:2] == (2 * 29 + 1, 4 * 29 + 1)
 
 
-@pytest.mark.parametrize("shapes", [[(64, 14, 14), (8, 7, 5), (1, 1, 1)], [(3, 40, 2)], [(200, 1, 1)]])
-@pytest.mark.parametrize("title", [None, "A title"])
+@pytest.mark.parametrize(
+    ("shapes", "title"),
+    [
+        ([(64, 14, 14), (8, 7, 5), (1, 1, 1)], None),
+        ([(3, 40, 2)], "A title"),
+        ([(200, 1, 1)], None),
+        ([(200, 1, 1)], "A title"),
+    ],
+)
 def test_maps_of_any_shape_fit_the_figure(shapes, title):
     generator = torch.Generator().manual_seed(0)
     _draw(feature_maps([torch.randn(shape, generator=generator) for shape in shapes], title=title))
@@ -103,8 +110,10 @@ def test_one_huge_activation_does_not_leave_the_others_dark():
     assert layer_activations([outputs]).axes[0].images[0].get_clim() == pytest.approx((0, 1), abs=0.02)
 
 
-@pytest.mark.parametrize("shapes", [[(100, 400), (100, 20)], [(1, 1)], [(10, 2000)]])
-@pytest.mark.parametrize("title", [None, "A title"])
+@pytest.mark.parametrize(
+    ("shapes", "title"),
+    [([(100, 400), (100, 20)], "A title"), ([(1, 1)], None), ([(1, 1)], "A title"), ([(10, 2000)], None)],
+)
 def test_activations_of_any_shape_fit_the_figure(shapes, title):
     generator = torch.Generator().manual_seed(0)
     _draw(layer_activations([torch.randn(shape, generator=generator).relu() for shape in shapes], title=title))

@@ -86,9 +86,13 @@ def test_codes_that_are_not_finite_are_left_out(lies_within):
     assert lies_within(code_scatter(codes[1:3], [0, 1], LABELS))
 
 
-@pytest.mark.parametrize("n", [1, 10_000])
-@pytest.mark.parametrize("width", [1, 2])
-@pytest.mark.parametrize("classes", [None, 1, 10, 50])
+@pytest.mark.parametrize(  # each pair of two values
+    ("n", "width", "classes"),
+    [
+        *((1, 1, None), (10_000, 2, None), (1, 2, 1), (10_000, 1, 1)),
+        *((1, 1, 10), (10_000, 2, 10), (1, 2, 50), (10_000, 1, 50)),
+    ],
+)
 def test_scatters_fit_the_figure(n, width, classes, lies_within):
     labels = None if classes is None else np.arange(n) % classes
     assert lies_within(code_scatter(_points(n, width), labels, LABELS[:width], "A title"))

@@ -104,7 +104,7 @@ def test_a_single_moment_is_drawn_as_points():
     assert (line.get_marker(), line.get_xdata().tolist(), line.get_ydata().tolist()) == ("o", [7], [0.5])
 
 
-@pytest.mark.parametrize(("instances", "latents"), [(1, 1000), (5, 20), (7, 1), (16, 8)])
+@pytest.mark.parametrize(("instances", "latents"), [(1, 1000), (5, 20), (7, 1)])
 def test_panels_are_wrapped_and_the_lowest_of_each_column_says_the_steps(instances, latents, lies_within):
     figure = fraction_active(STEPS, _densities(instances, latents), 0.2)
     assert len(figure.axes) == instances
@@ -159,7 +159,7 @@ def test_a_name_without_a_part_of_the_data_is_a_panel_of_its_own():
     assert _titles(figure) == ["sparsity/l0", "l1", "penalty_weight"]
 
 
-@pytest.mark.parametrize("terms", [1, 3, 4, 7])
+@pytest.mark.parametrize("terms", [1, 4, 7])
 def test_any_number_of_terms_fits_the_figure(terms, lies_within):
     steps = np.arange(1, 200)
     series = {f"{part}/term_{i}": (steps, 10.0 ** (5 * i / steps)) for i in range(terms) for part in ("train", "val")}
@@ -214,8 +214,16 @@ def test_latents_can_be_chosen_and_the_most_active_are_those_of_the_largest_mean
     assert [ax.get_title() for ax in chosen] == ["#2  0 % active", "#0  100 % active"]
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (50, 3), (200, 100)])
-@pytest.mark.parametrize("kind", [torch.zeros, torch.ones, torch.randn])
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ((1, 1), torch.zeros),
+        ((1, 1), torch.randn),
+        ((50, 3), torch.ones),
+        ((50, 3), torch.randn),
+        ((30, 26), torch.randn),
+    ],
+)
 def test_histograms_fit_the_figure(shape, kind, lies_within):
     figure = latent_histograms(kind(*shape))
     assert lies_within(figure)
@@ -269,9 +277,18 @@ def test_densities_are_counted_by_decade_and_what_never_fires_apart(lies_within)
     assert lies_within(figure)
 
 
-@pytest.mark.parametrize("density", [0.0, 1e-6, 1e-30, 0.3, 1.0])
-@pytest.mark.parametrize("target", [None, 0.01])
-@pytest.mark.parametrize("latents", [1, 2000])
+@pytest.mark.parametrize(
+    ("density", "target", "latents"),
+    [
+        (0.0, None, 1),
+        (0.0, 0.01, 2000),
+        (1e-6, 0.01, 1),
+        (1e-30, None, 1),
+        (1e-30, 0.01, 2000),
+        (0.3, None, 2000),
+        (1.0, 0.01, 1),
+    ],
+)
 def test_every_latent_is_in_a_bar_and_the_figure_holds_all(density, target, latents, lies_within):
     figure = mean_activations(np.linspace(0, 5, latents) ** 8, np.full(latents, density), target)
     assert sum(bar.get_height() for stack in figure.axes[1].containers for bar in stack) == latents

@@ -103,9 +103,9 @@ def test_sixty_four_digits_take_a_few_milliseconds():
     images = np.random.default_rng(0).standard_normal((64, 1, 28, 28)).astype(np.float32)
     seconds = []
     for _ in range(10):
-        start = time.perf_counter()
+        start = time.process_time()
         tile(to_rgb_signed(images))
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < 0.02
 
 

@@ -26,6 +26,7 @@ def test_threads_never_share_a_folder(tmp_path: Path) -> None:
     assert all(folder.is_dir() for folder in folders)
 
 
+@pytest.mark.slow  # imports; the threads above run the same race
 def test_processes_never_share_a_folder(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from ae_lightning.run.place import claim\n"

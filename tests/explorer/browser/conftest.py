@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,7 +118,7 @@ def explored(
     return cache(get)
 
 
-@pytest.fixture(scope="module", params=[*FITS, "mnist"])
+@pytest.fixture(scope="module", params=[*FITS, pytest.param("mnist", marks=[pytest.mark.slow, pytest.mark.mnist])])
 def shown(request: pytest.FixtureRequest, explored: Callable[[str], Explored]) -> Explored:
     """A page of each kind; the full MNIST one needs its data."""
     if request.param == "mnist" and not os.environ.get("AE_LIGHTNING_DATA"):
@@ -131,6 +132,7 @@ class Watched:
     def __init__(self, context: BrowserContext) -> None:
         self.complaints: list[str] = []
         self.page: Page = context.new_page()
+        self.size = self.page.viewport_size
         self.page.on("console", lambda message: self.complaints.append(f"console: {message.text}"))
         self.page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         self.page.on("request", self._remember)
@@ -138,6 +140,17 @@ class Watched:
     def _remember(self, request: Any) -> None:
         if not request.url.startswith(("file:", "blob:", "data:")):
             self.complaints.append(f"request: {request.url}")
+
+    @contextmanager
+    def for_one_test(self) -> Iterator["Watched"]:
+        """As good as new: nothing is open and the mouse in a corner; it must send and write nothing until the end."""
+        self.page.goto("about:blank")
+        self.page.set_viewport_size(self.size)
+        self.page.emulate_media(color_scheme="light")
+        self.page.mouse.move(0, 0)
+        self.complaints.clear()
+        yield self
+        assert self.complaints == []
 
     def open(self, path: Path, address: str = "") -> Page:
         """Open a page from disk, and wait until it can be used."""
@@ -176,13 +189,16 @@ class Watched:
         return np.frombuffer(base64.b64decode(data), np.uint8).reshape(height, width, 4)
 
 
+LARGE = {"viewport": {"width": 1500, "height": 1000}, "offline": True}
+
+
 @pytest.fixture
 def new_tab(browser: Browser) -> Iterator[Callable[..., Watched]]:
     """Open a tab of some size; at the end it must have sent no request and written no message."""
     tabs: list[tuple[BrowserContext, Watched]] = []
 
     def make(**options: Any) -> Watched:
-        context = browser.new_context(**{"viewport": {"width": 1500, "height": 1000}, "offline": True, **options})
+        context = browser.new_context(**{**LARGE, **options})
         tabs.append((context, Watched(context)))
         return tabs[-1][1]
 
@@ -193,7 +209,27 @@ def new_tab(browser: Browser) -> Iterator[Callable[..., Watched]]:
     assert complaints == []
 
 
+@pytest.fixture(scope="module")
+def kept_tab(browser: Browser) -> Iterator[Callable[..., Watched]]:
+    """Open a tab of some size for a whole module, as opening one takes as long as a page does."""
+    contexts: list[BrowserContext] = []
+
+    def make(**options: Any) -> Watched:
+        contexts.append(browser.new_context(**{**LARGE, **options}))
+        return Watched(contexts[-1])
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def large_tab(kept_tab: Callable[..., Watched]) -> Watched:
+    return kept_tab()
+
+
 @pytest.fixture
-def tab(new_tab: Callable[..., Watched]) -> Watched:
+def tab(large_tab: Watched) -> Iterator[Watched]:
     """A tab on a large screen."""
-    return new_tab()
+    with large_tab.for_one_test():
+        yield large_tab

@@ -1,5 +1,6 @@
 """The tour with a finger, on the screen of a telephone."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,15 @@ _SMALL = """() => [...document.querySelectorAll("button, select, input, [tabinde
   .map(([each, { height, width }]) => `${each.outerHTML.slice(0, 90)}: ${width} × ${height}`)"""
 
 
+@pytest.fixture(scope="module")
+def small_tab(kept_tab: Any) -> Any:
+    return kept_tab(viewport={"width": 375, "height": 812}, **SCREEN)
+
+
 @pytest.fixture
-def phone(new_tab: Any) -> Any:
-    return new_tab(viewport={"width": 375, "height": 812}, **SCREEN)
+def phone(small_tab: Any) -> Iterator[Any]:
+    with small_tab.for_one_test():
+        yield small_tab
 
 
 @pytest.fixture

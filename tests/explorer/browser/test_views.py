@@ -95,7 +95,7 @@ def test_the_whole_input_is_changed_by_buttons(page: Page, tab: Any) -> None:
 def test_noise_stays_within_the_range(page: Page) -> None:
     first = values(page, "explorer.input")
     found = []
-    for _ in range(40):  # of one time alone the deviation of a few gray pixels could be anything
+    for _ in range(20):  # of one time alone the deviation of a few gray pixels could be anything
         tool(page, "noise")
         found.append(values(page, "explorer.input"))
         page.evaluate("explorer.undo()")
@@ -153,15 +153,15 @@ def drop(page: Page, selector: str, file: bytes | None) -> bool:
     return prevented
 
 
-@pytest.mark.parametrize("place", ["body", "#atlas", "#header", INPUT])
-def test_an_image_is_dropped_anywhere(page: Page, place: str) -> None:
-    assert drop(page, place, png(40, 20))
-    page.wait_for_selector('dd:text-is("your image")')
-    given = values(page, "explorer.input").reshape(8, 8)
-    assert not given[:2].any()  # it keeps its shape
-    np.testing.assert_allclose(given[3:5, :3], 1, atol=0.02)
-    page.keyboard.press("ArrowRight")
-    assert fact(page, "sample") == "0"
+def test_an_image_is_dropped_anywhere(page: Page) -> None:
+    for place in ("body", "#atlas", "#header", INPUT):
+        assert drop(page, place, png(40, 20)), place
+        page.wait_for_selector('dd:text-is("your image")')
+        given = values(page, "explorer.input").reshape(8, 8)
+        assert not given[:2].any(), place  # it keeps its shape
+        np.testing.assert_allclose(given[3:5, :3], 1, atol=0.02, err_msg=place)
+        page.keyboard.press("ArrowRight")
+        assert fact(page, "sample") == "0", place
 
 
 def test_what_is_dropped_and_no_image_for_this_model_changes_nothing(page: Page, tab: Any, explored: Any) -> None:
@@ -287,18 +287,18 @@ def test_larger_pictures_are_fewer_to_a_line_and_hovering_names_a_unit(page: Pag
 NAMES = ["Ankle", "Ankle boot", "Ankle boot, wet", "T-shirt/top", "a+b (c)", *"56789"]
 
 
-@pytest.mark.parametrize(
-    ("text", "number"), [*((f"class {name}", number) for number, name in enumerate(NAMES)), ("CLASS  Ankle boot", 1)]
-)
-def test_a_class_is_found_by_its_whole_name(tab: Any, explored: Any, tmp_path: Path, text: str, number: int) -> None:
+def test_a_class_is_found_by_its_whole_name(tab: Any, explored: Any, tmp_path: Path) -> None:
     page = tab.open(with_classes(explored("digits").page, NAMES, tmp_path))
     means = values(page, "explorer.session.units[0].class_mean").reshape(-1, 10)
-    wanted = (means.any(axis=1) & (means.argmax(axis=1) == number)).sum()
-    assert searched(page, text) == ""
-    assert page.inner_text("#atlas output") == f"{wanted} of {len(means)} units"
-    active = (values(page, "explorer.result.hidden[0]") > 0) & means.any(axis=1) & (means.argmax(axis=1) == number)
-    assert searched(page, f"{text}, act>0") == ""
-    assert page.inner_text("#atlas output") == f"{active.sum()} of {len(means)} units"
+    activations = values(page, "explorer.result.hidden[0]")
+    texts = {f"class {name}": number for number, name in enumerate(NAMES)} | {"CLASS  Ankle boot": 1}
+    for text, number in texts.items():
+        wanted = means.any(axis=1) & (means.argmax(axis=1) == number)
+        assert searched(page, text) == "", text
+        assert page.inner_text("#atlas output") == f"{wanted.sum()} of {len(means)} units", text
+        assert searched(page, f"{text}, act>0") == "", text
+        active = (wanted & (activations > 0)).sum()
+        assert page.inner_text("#atlas output") == f"{active} of {len(means)} units", text
 
 
 def test_a_part_of_a_class_s_name_is_none(tab: Any, explored: Any, tmp_path: Path) -> None:
@@ -524,27 +524,29 @@ RANGES = [
 ]
 
 
-@pytest.mark.parametrize("log", [False, True])
-@pytest.mark.parametrize(("low", "high"), RANGES)
-def test_texts_at_an_axis_differ_and_say_where_they_are(page: Page, low: float, high: float, log: bool) -> None:
-    texts = page.evaluate(
-        """async ([low, high, logY]) => {
-          const { imports } = JSON.parse(document.querySelector('script[type="importmap"]').textContent);
-          const { lineChart } = await import(imports["explorer/charts.js"]);
-          const chart = lineChart([{ name: "", x: [0, 1], y: [low, high] }], { logY });
-          return [...chart.querySelectorAll("text[x='35']")].map((text) => [text.getAttribute("y"), text.textContent]);
-        }""",
-        [low, high, log],
-    )
-    places, found = zip(*((float(y), text_number(text)) for y, text in texts), strict=True)
-    assert len(set(found)) == len(found) >= 2
-    assert np.diff(places).max() < -10  # nor do they cover each other
-    room = 0.05 * (high - low)
-    assert low - room <= min(found) < max(found) <= high + room
-    if not log or low <= 0:
-        steps = np.diff(found)
-        np.testing.assert_allclose(steps, steps[0], rtol=1e-3)
-        np.testing.assert_allclose(np.diff(places) / steps, np.diff(places)[0] / steps[0], rtol=1e-2)
+def test_texts_at_an_axis_differ_and_say_where_they_are(page: Page) -> None:
+    for low, high, log in [(low, high, log) for low, high in RANGES for log in (False, True)]:
+        case = f"from {low} to {high}, {'logarithmic' if log else 'linear'}"
+        texts = page.evaluate(
+            """async ([low, high, logY]) => {
+              const { imports } = JSON.parse(document.querySelector('script[type="importmap"]').textContent);
+              const { lineChart } = await import(imports["explorer/charts.js"]);
+              const chart = lineChart([{ name: "", x: [0, 1], y: [low, high] }], { logY });
+              const texts = [...chart.querySelectorAll("text[x='35']")];
+              return texts.map((text) => [text.getAttribute("y"), text.textContent]);
+            }""",
+            [low, high, log],
+        )
+        places, found = zip(*((float(y), text_number(text)) for y, text in texts), strict=True)
+        assert len(set(found)) == len(found) >= 2, case
+        assert np.diff(places).max() < -10, case  # nor do they cover each other
+        room = 0.05 * (high - low)
+        assert low - room <= min(found) < max(found) <= high + room, case
+        if not log or low <= 0:
+            steps = np.diff(found)
+            np.testing.assert_allclose(steps, steps[0], rtol=1e-3, err_msg=case)
+            scale = np.diff(places)[0] / steps[0]
+            np.testing.assert_allclose(np.diff(places) / steps, scale, rtol=1e-2, err_msg=case)
 
 
 def text_number(text: str) -> float:
