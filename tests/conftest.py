@@ -35,6 +35,14 @@ def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 
 @pytest.fixture(autouse=True)
+def _processes_part() -> Iterator[None]:
+    # A fit with ddp leaves its process group, in which a later fit, or one in a forked process, would wait for others.
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(autouse=True)
 def _ctrl_c_is_heard() -> Iterator[None]:
     # Lightning goes on ignoring Ctrl-C after the first one, and a process that was started under nohup ignores it too.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -21,17 +21,18 @@ def no_option(name: str, known: Iterable[str]) -> str:
     return f"there is no option {name}{guess(name, known)}"
 
 
-def no_class(option: str, name: str, classes: Iterable[str], parts: Iterable[str]) -> str:
+def no_class(option: str, name: str, classes: Iterable[str], parts: Iterable[str], ours: Iterable[str]) -> str:
     """The sentence about a class that there is not.
 
     Args:
         option: Where it was named, such as --model.
         name: What was named.
-        classes: Short names of the classes of ours that could be named there.
+        classes: Short names of the classes that could be named there.
         parts: Names of the packaged parts that could.
+        ours: Those of the classes that are listed where no name is near.
     """
-    classes, parts = sorted(classes), list(parts)
-    hint = guess(name, [*classes, *parts]) or one_of(classes)
+    parts = list(parts)
+    hint = guess(name, [*classes, *parts]) or one_of(ours)
     return f"{option}: there is no class {name}{' and no packaged part of that name' if parts else ''}{hint}"
 
 

@@ -75,10 +75,10 @@ class KnownNames(NamedTuple):
             return _short(read_yaml(Path(value))) if is_file(Path(value)) else None
         kinds = self.classes[part]
         if part in _PARTS and value.isidentifier() and value not in kinds and value not in ("null", "None"):
-            concrete = [name for name, kind in kinds.items() if not kind.is_abstract]
+            concrete = sorted(name for name, kind in kinds.items() if not kind.is_abstract)
             folder = part.lstrip("-") + "/"
             parts = [name.removeprefix(folder) for name in packaged() if name.startswith(folder)]
-            raise ConfigError(no_class(part, value, concrete, parts))
+            raise ConfigError(no_class(part, value, concrete, parts, concrete))
         return _short(value)
 
     def _require_option(self, option: Option, named: Mapping[str, str | None]) -> None:

@@ -169,7 +169,7 @@ def _of_value(message: str) -> str | None:
         return f"{path} should be {' or '.join(expected)}, but it is {given!r}"
     if match := Wording.NO_DOTTED_PATH.find(message) or Wording.NO_IMPORT_PATH.find(message):
         parts = [part.partition("/")[2] for part in packaged() if part.startswith(f"{path.lstrip('-')}/")]
-        return no_class(path, match[1], _class_names(path), parts)
+        return no_class(path, match[1], _class_names(path), parts, _our_class_names(path))
     if match := Wording.NO_CLASS.find(message):
         return f"{path}: {given} is no {match[1]}"
     return None
@@ -229,7 +229,11 @@ def _nearest_part(name: str) -> str:
 
 
 def _one_of(path: str) -> str:
-    return one_of(sorted({kind.__name__ for kind in _concrete(path) if kind.__module__.startswith("ae_lightning.")}))
+    return one_of(_our_class_names(path))
+
+
+def _our_class_names(path: str) -> list[str]:
+    return sorted({kind.__name__ for kind in _concrete(path) if kind.__module__.startswith("ae_lightning.")})
 
 
 def _class_names(path: str) -> list[str]:

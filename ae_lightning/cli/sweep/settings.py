@@ -3,6 +3,7 @@
 import copy
 import difflib
 import re
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -18,6 +19,8 @@ from ae_lightning.yaml_file import read_settings
 
 RECORD = "sweep.yaml"
 _ABSENT = "nothing"
+# Settings that each run has for itself.
+_OWN = ("seed_everything", "experiment", "ckpt_path")
 
 
 class PlannedRun(NamedTuple):
@@ -60,7 +63,7 @@ def resolve(options: Sequence[str], grid: Grid, seeds: Sequence[int]) -> Resolve
     for key, texts in grid.items():
         refuse_repetition(f"--grid {key}", parsed[key], texts)
     choices = {key: [_choice(key, text, parsed[key][text], grid) for text in texts] for key, texts in grid.items()}
-    shared = _without(base, [*grid, "seed_everything", "experiment", "ckpt_path"])
+    shared = _without(base, [*grid, *_OWN])
     return Resolved(shared, choices, base["seed_everything"])
 
 
@@ -110,7 +113,7 @@ def make_record(
         "runs": {run.name: {"values": copy.deepcopy(run.values), "seed": run.seed} for run in runs},
     }
     if earlier := _read_record(folder):
-        _refuse_other_sweep(folder, earlier, record)
+        _refuse_other_sweep(folder, {**earlier, "settings": _completed(earlier["settings"], record)}, record)
         record["runs"] = earlier["runs"] | record["runs"]
         record["parts"] = {key: earlier["parts"][key] | meanings for key, meanings in parts.items()}
     return record
@@ -135,6 +138,20 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
         return {name: dict(record[name]) for name in ("keys", "settings", "parts", "runs")}
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise RunFolderError(f"{path} is damaged: name another folder with -o, or remove this one") from error
+
+
+def _completed(earlier: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an earlier sweep with the defaults of those that have come with a newer version since."""
+    if not flatten(record["settings"]).keys() - flatten(earlier).keys():
+        return earlier
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "earlier.yaml"
+        write_text(path, yaml.safe_dump(earlier))
+        try:
+            now = parse_fit(["--config", str(path)])
+        except ConfigError:  # they name what there is no more: the difference is told below
+            return earlier
+    return _without(now, [*record["keys"], *_OWN])
 
 
 def _refuse_other_sweep(folder: Path, earlier: dict[str, Any], record: dict[str, Any]) -> None:
