@@ -105,16 +105,17 @@ def _of_denied(message: str) -> str | None:
 
 
 def _of_unknown_option(message: str, options: Iterable[str]) -> str | None:
-    if match := Wording.UNKNOWN_OPTION.find(message):
-        return no_option(match[1], options)
+    unknown = Wording.UNKNOWN_OPTION.find(message)
+    nested = Wording.NESTED_KEY.find(message) if unknown else None
+    if unknown and not nested:
+        return no_option(unknown[1], options)
     if match := Wording.UNKNOWN_TO_COMMAND.find(message):
         known = [option.removeprefix("--") for option in options]
         return f"the config names {match[1]}, which is no option{guess(match[1], known)}"
-    if match := Wording.UNKNOWN_TO_CLASS.find(message) or Wording.UNKNOWN_TO_GROUP.find(message):
-        path = _path(message)
-        if "." in match[1]:  # the whole path of an option of a group
-            path = f"{path}.{match[1].rpartition('.')[0]}"
-        name = match[1].rpartition(".")[2]
+    if match := Wording.UNKNOWN_TO_CLASS.find(message) or Wording.UNKNOWN_TO_GROUP.find(message) or nested:
+        path, (name, *inner) = _path(message).removesuffix(f".{match[1]}"), match[1].split(".")
+        while inner and name in _arguments_of(path):  # there is this one, and it holds what there is not
+            path, name, inner = f"{path}.{name}", inner[0], inner[1:]
         parent = _find(_given_object(message), name, path) or path.removesuffix(f".{name}")
         known = [f"{parent}.{argument}" for argument in _arguments_of(parent)]
         if parent == "--model":  # where many look for the learning rate

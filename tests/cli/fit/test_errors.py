@@ -75,6 +75,19 @@ MISSPELT = {
     ),
     "trainer option": Case([*QUIET, "--trainer.max_epoks", "3"], ["max_epoks", "--trainer.max_epochs?"]),
     "model option": Case([*QUIET, "--model.latent_dims", "3"], ["latent_dims", "--model.latent_dim?"]),
+    "model option with parts": Case(
+        [*QUIET, "--model.optimzer.lr", "3"], ["option --model.optimzer;", "--model.optimizer?"]
+    ),
+    "callback option that holds others in YAML": yaml_case(
+        MODEL + "trainer:\n  callbacks:\n  - class_path: LinearProbe\n    init_args: {shedule: {every: 5}}\n",
+        "option --trainer.callbacks.shedule;",
+        "--trainer.callbacks.schedule?",
+    ),
+    "option within a callback's option in YAML": yaml_case(
+        MODEL + "trainer:\n  callbacks:\n  - class_path: LinearProbe\n    init_args: {schedule: {evry: 5}}\n",
+        "option --trainer.callbacks.schedule.evry;",
+        "--trainer.callbacks.schedule.every?",
+    ),
     "data option": Case([*QUIET, "--data.batchsize", "3"], ["batchsize", "--data.batch_size?"]),
     "callback option": Case(
         [*DIGITS, "--trainer.callbacks", "LinearProbe", "--trainer.callbacks.train_siz", "3"],
