@@ -108,6 +108,8 @@ class KnownNames(NamedTuple):
         """Require that a config names options and arguments that there are, as far as they stand in it itself."""
         for key, value in settings.items():
             name = f"--{group}{key}"
+            if "." in key:  # a whole path, which is the parser's business
+                continue
             if name in _PARTS:
                 self._require_class(name, value)
             elif name not in self.options:
