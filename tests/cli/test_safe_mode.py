@@ -10,6 +10,7 @@ import torch
 
 from ae_lightning import safe_mode
 from ae_lightning.cli.sweep import runs as sweep_runs
+from ae_lightning.errors import ConfigError
 from ae_lightning.models.checkpoint import load_autoencoder
 
 MODEL = "model:\n  class_path: OvercompleteAutoencoder\n  init_args:\n    latent_dim: 8\n"
@@ -219,6 +220,17 @@ def test_help_tells_of_it(ae):
 def test_a_part_is_no_class(ae, quick, tmp_path):
     (tmp_path / "part.yaml").write_text("class_path: DigitsDataModule\n")
     assert ae("--safe", "fit", *quick, "--data", "part.yaml").code == 0
+
+
+def test_a_package_whose_name_only_begins_like_an_allowed_one_is_refused() -> None:
+    """What a checkpoint names is looked at here alone; a config's classes the parser looks at, too."""
+    strangers = ["lightning_evil.Model", "ae_lightningevil.Model", "torch.optim_evil.SGD", "torch.optimizer.SGD"]
+    safe_mode.switch_on()
+    for name in strangers:
+        with pytest.raises(ConfigError, match=f"it names {name}, but --safe allows only"):
+            safe_mode.refuse_unsafe(name, "it")
+    for name in ("lightning.pytorch.Callback", "ae_lightning.StandardSAE", "torch.optim.SGD"):
+        safe_mode.refuse_unsafe(name, "it")
 
 
 def test_a_process_that_was_made_safe_stays_so(ae, stranger):
