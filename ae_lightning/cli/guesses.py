@@ -47,4 +47,4 @@ def no_command(name: str, known: Iterable[str]) -> str:
     known = list(known)
     if not name:
         return f"name a command, one of {', '.join(known)}; `ae-lightning --help` tells more"
-    return f"there is no command {name}{guess(name, known)}; there are {', '.join(known)}"
+    return f"there is no command {name}" + (guess(name, known) or f"; there are {', '.join(known)}")

@@ -30,7 +30,7 @@ def _refuse_early(line: CommandLine) -> None:
     check_files(line)
     if not refuse_unknown_names(line):
         print(
-            "ae-lightning: first start with these versions: option names are checked once PyTorch is loaded; later "
-            "starts check them at once",
+            f"ae-lightning: the options of {line.command} in these versions are not known yet: they are checked once "
+            "PyTorch is loaded",
             file=sys.stderr,
         )

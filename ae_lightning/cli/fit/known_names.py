@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ae_lightning.cli.command_line import CONFIG, CommandLine, Option, is_file
+from ae_lightning.cli.command_line import CommandLine, is_file
 from ae_lightning.cli.configs import PACKAGE, packaged
 from ae_lightning.cli.guesses import guess, no_class, no_option
 from ae_lightning.errors import ConfigError
@@ -26,6 +26,9 @@ from ae_lightning.yaml_file import read_yaml
 _DEPENDENCIES = ("torch", "torchvision", "lightning", "jsonargparse")
 _PARTS = ("--model", "--data")
 _OPTIMIZER = "--model.optimizer"
+OWNERS = (*_PARTS, _OPTIMIZER)
+"""Options at which classes are named whose arguments are known."""
+
 _OF_ANY_CLASS = {"class_path", "init_args", "dict_kwargs", "help"}
 
 
@@ -51,50 +54,44 @@ class KnownNames(NamedTuple):
         Raises:
             ConfigError: There is one; the sentence is the one that the parser's own message becomes.
         """
-        named: dict[str, str | None] = dict.fromkeys(_PARTS) | {_OPTIMIZER: "Adam"}
-        if not line.has(CONFIG, "--ckpt_path"):
-            named["--data"] = "DigitsDataModule"
-        for option in line.options:
-            if option.name == CONFIG:
-                settings = _settings_in(option.value or "")
-                self._require_names(settings)
-                named |= _named_in(settings, Path(option.value or "").parent)
-            elif option.name.removesuffix(".class_path") in named:
-                part = option.name.removesuffix(".class_path")
-                named[part] = self._class_at(part, option.value or "")
-            elif option.name:
-                self._require_option(option, named)
-
-    def _class_at(self, part: str, value: str) -> str | None:
-        """Short name of the class that is named at an option; None where it is not one that is known here.
-
-        Raises:
-            ConfigError: There is no such class.
-        """
-        if value.endswith((".yaml", ".yml")):
-            return _short(read_yaml(Path(value))) if is_file(Path(value)) else None
-        kinds = self.classes[part]
-        if part in _PARTS and value.isidentifier() and value not in kinds and value not in ("null", "None"):
-            concrete = sorted(name for name, kind in kinds.items() if not kind.is_abstract)
-            folder = part.lstrip("-") + "/"
-            parts = [name.removeprefix(folder) for name in packaged() if name.startswith(folder)]
-            raise ConfigError(no_class(part, value, concrete, parts, concrete))
-        return _short(value)
-
-    def _require_option(self, option: Option, named: Mapping[str, str | None]) -> None:
-        name = option.name
-        if name in self.options or not name.startswith("--"):
+        if line.options and line.options[0].name:  # options before the command are not those of the command
             return
+        for config in line.config_files:
+            self._require_names(_settings_in(config))
+        for part in _PARTS:
+            for value in line.values(part, f"{part}.class_path"):
+                self._require_class_name(part, value)
+        kinds = self._kinds_on(line)
+        for option in line.options:
+            if option.name.startswith("--") and option.name not in self.options:
+                self._require_option(option.name, kinds)
+
+    def _kinds_on(self, line: CommandLine) -> dict[str, Kind | None]:
+        """The classes that options belong to; None where one is not known for certain."""
+        kinds = {part: self.classes[part].get(_only_class(part, line) or "") for part in _PARTS}
+        kinds[_OPTIMIZER] = None
+        if kinds["--model"] is not None:
+            kinds[_OPTIMIZER] = self.classes[_OPTIMIZER].get(_only_optimizer(line) or "")
+        return kinds
+
+    def _require_class_name(self, part: str, value: str) -> None:
+        known = self.classes[part]
+        if not value.isidentifier() or value in known or value in ("null", "None") or is_file(Path(value)):
+            return
+        concrete = sorted(name for name, kind in known.items() if not kind.is_abstract)
+        folder = part.lstrip("-") + "/"
+        parts = [name.removeprefix(folder) for name in packaged() if name.startswith(folder)]
+        raise ConfigError(no_class(part, value, concrete, parts, concrete))
+
+    def _require_option(self, name: str, kinds: Mapping[str, Kind | None]) -> None:
         owners = [known for known in (*self.options, _OPTIMIZER) if name.startswith(f"{known}.")]
         owner = max(owners, key=len, default="")
-        if owner not in named:
-            if f"{owner}.help" in self.options:  # of a class that is not followed up here
-                return
+        if owner in kinds:
+            kind, argument = kinds[owner], name[len(owner) + 1 :].removeprefix("init_args.")
+            if kind is not None and "." not in argument and argument not in _OF_ANY_CLASS:
+                self._require_argument(owner, argument.rstrip("+"), kind)
+        elif not owner or self._is_group(owner):  # else it is an item of a value, or of a class not followed up here
             raise ConfigError(no_option(name, self.options))
-        kind = self.classes[owner].get(named[owner] or "")
-        argument = name[len(owner) + 1 :].removeprefix("init_args.")
-        if kind is not None and "." not in argument and argument not in _OF_ANY_CLASS:
-            self._require_argument(owner, argument.rstrip("+"), kind)
 
     def _require_argument(self, owner: str, argument: str, kind: Kind) -> None:
         if argument in kind.arguments:
@@ -106,35 +103,36 @@ class KnownNames(NamedTuple):
 
     def _require_names(self, settings: Mapping[str, Any], group: str = "") -> None:
         """Require that a config names options and arguments that there are, as far as they stand in it itself."""
+        if not _is_plain(settings):
+            return
         for key, value in settings.items():
             name = f"--{group}{key}"
-            if "." in key:  # a whole path, which is the parser's business
-                continue
             if name in _PARTS:
                 self._require_class(name, value)
             elif name not in self.options:
                 known = [option.removeprefix("--") for option in self.options]
                 first = _first_leaf(f"{group}{key}", value)
                 raise ConfigError(f"the config names {first}, which is no option{guess(first, known)}")
-            elif isinstance(value, dict) and any(self._is_within(option, name) for option in self.options):
+            elif isinstance(value, dict) and self._is_group(name):
                 self._require_names(value, f"{group}{key}.")
 
     def _require_class(self, option: str, content: Any) -> None:
         """Require that what a config says of a class names one that there is, and arguments of it."""
         if not isinstance(content, dict) or not content.keys() <= {"class_path", "init_args"}:
             return
-        kind = self.classes[option].get(self._class_at(option, content.get("class_path") or "") or "")
-        arguments = content.get("init_args")
-        if kind is None or not isinstance(arguments, dict):
+        if option in _PARTS and isinstance(content.get("class_path"), str):
+            self._require_class_name(option, content["class_path"])
+        kind, arguments = self.classes[option].get(_short(content) or ""), content.get("init_args")
+        if kind is None or not isinstance(arguments, dict) or not _is_plain(arguments):
             return
         for name, value in arguments.items():
             self._require_argument(option, name, kind)
             if f"{option}.{name}" == _OPTIMIZER:
                 self._require_class(_OPTIMIZER, value)
 
-    @staticmethod
-    def _is_within(option: str, group: str) -> bool:
-        return option.startswith(f"{group}.") and option != f"{group}.help"
+    def _is_group(self, name: str) -> bool:
+        """Whether there are options below this one, and not only help on a class."""
+        return any(option.startswith(f"{name}.") for option in self.options if option != f"{name}.help")
 
     def _arguments_at(self, option: str) -> list[str]:
         return sorted({argument for kind in self.classes[option].values() for argument in kind.arguments})
@@ -173,10 +171,10 @@ def _read(command: str) -> KnownNames | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["key"] != _key():
             return None
-        kinds = {option: {name: Kind(*kind) for name, kind in of.items()} for option, of in content["classes"].items()}
-        return KnownNames(content["options"], kinds)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError):  # damaged: it will be kept anew
-        path.unlink(missing_ok=True)
+        classes = content["classes"]
+        kinds = {owner: {name: Kind(*kind) for name, kind in classes[owner].items()} for owner in OWNERS}
+        return KnownNames(list(content["options"]), kinds)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):  # damaged: it is kept anew
         return None
 
 
@@ -192,30 +190,70 @@ def _path(command: str) -> Path | None:
 
 def _key() -> str:
     """What the names depend on: versions, and the sources of this package."""
-    versions = [platform.python_version(), __version__, *map(importlib.metadata.version, _DEPENDENCIES)]
+    versions = [platform.python_version(), __version__, *map(_version, _DEPENDENCIES)]
     sources = [(str(path), path.stat().st_mtime_ns) for path in sorted(PACKAGE.rglob("*.py"))]
     return hashlib.sha256(repr((versions, sources)).encode()).hexdigest()
 
 
-def _settings_in(config: str) -> dict[str, Any]:
-    """What a config holds; empty where there is no such file, or one that is refused elsewhere."""
-    settings = read_yaml(Path(config)) if is_file(Path(config)) else None
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # it came here by another way
+        return ""
+
+
+def _settings_in(config: Path) -> dict[str, Any]:
+    """What a config holds; empty where it holds something else, which is refused elsewhere."""
+    settings = read_yaml(config)
     return settings if isinstance(settings, dict) else {}
 
 
-def _named_in(settings: Mapping[str, Any], folder: Path) -> dict[str, str | None]:
-    """Short names of the classes that a config names, by option."""
-    found: dict[str, str | None] = {"--data": "DigitsDataModule"}
-    for part in _PARTS:
-        content = settings.get(part.lstrip("-"))
-        if isinstance(content, str) and is_file(folder / content):
-            content = read_yaml(folder / content)
-        if content is not None:
-            found[part] = _short(content)
-        if part == "--model" and isinstance(content, dict):
-            optimizer = (content.get("init_args") or {}).get("optimizer")
-            found[_OPTIMIZER] = "Adam" if optimizer is None else _short(optimizer)
+def _is_plain(settings: Mapping[Any, Any]) -> bool:
+    """Whether all names are words, and none a whole path, which is the parser's business."""
+    return all(isinstance(key, str) and "." not in key for key in settings)
+
+
+def _named_on(part: str, line: CommandLine) -> list[tuple[Any, Path]]:
+    """What each place says of a part, a text or a mapping, and the folder that paths in it start from."""
+    key = part.removeprefix("--")
+    found: list[tuple[Any, Path]] = [(value, Path()) for value in line.values(part, f"{part}.class_path")]
+    for config in line.config_files:
+        settings = _settings_in(config)
+        if any(str(name).partition(".")[0] == key for name in settings):
+            found.append((settings.get(key), config.parent))
     return found
+
+
+def _only_class(part: str, line: CommandLine) -> str | None:
+    """Short name of the class of a part; None where none is named, or by more than one place, or by a checkpoint."""
+    named = _named_on(part, line)
+    if line.has("--ckpt_path", f"{part}.init_args") or len(named) > 1:
+        return None
+    if not named:
+        return "DigitsDataModule" if part == "--data" else None
+    return _short(_followed(*named[0]))
+
+
+def _only_optimizer(line: CommandLine) -> str | None:
+    """Short name of the optimizer of a model that one place names; None where it is not known."""
+    ((model, folder),) = _named_on("--model", line)
+    model = _followed(model, folder)
+    arguments = model.get("init_args") if isinstance(model, dict) else None
+    told = [arguments["optimizer"]] if isinstance(arguments, dict) and "optimizer" in arguments else []
+    if isinstance(arguments, dict) and not _is_plain(arguments):
+        return None
+    typed = [option for option in line.options if option.name.replace(".init_args", "").startswith(_OPTIMIZER)]
+    told += [option.value for option in typed if option.name == _OPTIMIZER]
+    if any(option.name.endswith((".class_path", ".init_args.optimizer")) for option in typed) or len(told) > 1:
+        return None
+    return _short(told[0]) if told else "Adam"
+
+
+def _followed(content: Any, folder: Path) -> Any:
+    """What a part says: itself, or what the file holds that it names."""
+    if isinstance(content, str) and content.endswith((".yaml", ".yml")):
+        return read_yaml(folder / content) if is_file(folder / content) else None
+    return content
 
 
 def _first_leaf(name: str, value: Any) -> str:
@@ -231,4 +269,5 @@ def _short(named: Any) -> str | None:
     path = named.get("class_path") if isinstance(named, dict) else named
     if not isinstance(path, str) or ("." in path and not path.startswith(("ae_lightning.", "torch.optim."))):
         return None
-    return path.rpartition(".")[2]
+    name = path.rpartition(".")[2]
+    return name if name.isidentifier() else None  # such as JSON

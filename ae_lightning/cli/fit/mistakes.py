@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ae_lightning.callbacks.schedule import Schedule
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import packaged
-from ae_lightning.cli.fit.known_names import Kind
+from ae_lightning.cli.fit.known_names import OWNERS, Kind
 from ae_lightning.cli.guesses import guess, no_class, no_command, no_option, one_of
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.models.base import Autoencoder
@@ -259,7 +259,7 @@ def known_classes() -> dict[str, dict[str, Kind]]:
             for kind in _kinds(option)
             if kind.__module__.startswith(("ae_lightning.", "torch."))
         }
-        for option in ("--model", "--data", "--model.optimizer")
+        for option in OWNERS
     }
 
 

@@ -16,13 +16,14 @@ from ae_lightning.cli.command_line import CONFIG, CommandLine, Option, is_file
 from ae_lightning.yaml_file import read_settings, read_yaml
 
 _OPTION = "--model.optimizer"
+_OPTIONS = (_OPTION, "--model.init_args.optimizer")
 
 
 def with_own_defaults(line: CommandLine) -> CommandLine:
     """Spell out the settings of an optimizer that is named on the command line or in a config."""
 
     def spelled(option: Option) -> Iterator[Option]:
-        if option.name == _OPTION and (optimizer := _spell_out(option.value or "", {})):
+        if option.name in _OPTIONS and (optimizer := _spell_out(option.value or "", {})):
             yield option.with_value(optimizer)
         else:
             yield option

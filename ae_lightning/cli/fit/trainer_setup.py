@@ -76,7 +76,7 @@ class LossProgressBar(RichProgressBar):
 
 
 def shorten_device_check() -> None:
-    """Make that question cheap where there is no GPU.
+    """Make the question for a GPU, which optimizers ask at every step, cheap where there is none.
 
     Lightning lets PyTorch ask the driver's management library, so that processes can still be forked afterwards; where
     that library is missing it is looked for on the disk at each step, a tenth of a small model's step. The plain

@@ -1,6 +1,6 @@
 """What a sweep varies, as text: keys and values from the command line, and the names that follow from them.
 
-Nothing here knows which settings there are; `sweep_settings` asks the parser.
+Nothing here knows which settings there are; `settings` asks the parser.
 """
 
 import hashlib

@@ -1,7 +1,6 @@
 """The settings of a sweep's runs: asked of fit's own parser before any of them starts, and kept in `sweep.yaml`."""
 
 import copy
-import difflib
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from ae_lightning.cli.command_line import CommandLine
+from ae_lightning.cli.guesses import no_option
 from ae_lightning.cli.sweep.grid import Choice, Grid, fit_options, refuse_repetition, run_name, text_of
 from ae_lightning.errors import ConfigError, RunFolderError
 from ae_lightning.files import write_text
@@ -113,7 +113,8 @@ def make_record(
         "runs": {run.name: {"values": copy.deepcopy(run.values), "seed": run.seed} for run in runs},
     }
     if earlier := _read_record(folder):
-        _refuse_other_sweep(folder, {**earlier, "settings": _completed(earlier["settings"], record)}, record)
+        point = {key: choices[0].text for key, choices in resolved.choices.items()}
+        _refuse_other_sweep(folder, _completed(earlier, record, point), record)
         record["runs"] = earlier["runs"] | record["runs"]
         record["parts"] = {key: earlier["parts"][key] | meanings for key, meanings in parts.items()}
     return record
@@ -140,18 +141,42 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
         raise RunFolderError(f"{path} is damaged: name another folder with -o, or remove this one") from error
 
 
-def _completed(earlier: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
-    """The settings of an earlier sweep with the defaults of those that have come with a newer version since."""
-    if not flatten(record["settings"]).keys() - flatten(earlier).keys():
+def _completed(earlier: dict[str, Any], record: dict[str, Any], point: Mapping[str, str]) -> dict[str, Any]:
+    """An earlier record with the defaults of the settings that have come with a newer version since.
+
+    Args:
+        earlier: What `sweep.yaml` holds.
+        record: What it is to hold now.
+        point: A value of each key, without which the parser may not take the rest.
+    """
+    settings, parts = earlier["settings"], copy.deepcopy(earlier["parts"])
+    try:
+        if _lacks(settings, record["settings"]):
+            settings = _without(_parsed(settings, point), [*record["keys"], *_OWN])
+        for key, meanings in record["parts"].items():
+            inner = [other for other in point if other == key or other.startswith(f"{key}.")]
+            others = {other: text for other, text in point.items() if other not in inner}
+            for text, now in meanings.items():
+                old = parts.get(key, {}).get(text)
+                if "." not in key and old is not None and _lacks(old, now):
+                    whole = _parsed({**settings, key: old}, others)
+                    parts[key][text] = _without(whole, [other for other in inner if other != key])[key]
+    except ConfigError:  # it names what there is no more: the difference is told then
         return earlier
+    return {**earlier, "settings": settings, "parts": parts}
+
+
+def _lacks(old: Any, new: Any) -> bool:
+    """Whether there are settings in the new ones that the old ones do not have."""
+    return bool(flatten(new).keys() - flatten(old).keys())
+
+
+def _parsed(settings: Any, point: Mapping[str, str]) -> dict[str, Any]:
+    """All settings of `fit`, where these are those of a config, and a point of the grid is named besides."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "earlier.yaml"
-        write_text(path, yaml.safe_dump(earlier))
-        try:
-            now = parse_fit(["--config", str(path)])
-        except ConfigError:  # they name what there is no more: the difference is told below
-            return earlier
-    return _without(now, [*record["keys"], *_OWN])
+        write_text(path, yaml.safe_dump(settings))
+        return parse_fit(fit_options(["--config", str(path)], point, None))
 
 
 def _refuse_other_sweep(folder: Path, earlier: dict[str, Any], record: dict[str, Any]) -> None:
@@ -266,7 +291,4 @@ def _clearer(message: str, options: Sequence[str], grid: Grid) -> str:
     wrong = next((key for key in grid if re.match(rf"there is no option --{re.escape(key)}(;|$)", message)), None)
     if wrong is None:
         return message
-    tail = wrong.rpartition(".")[2]
-    close = [key for key in known if key.rpartition(".")[2] == tail and key != wrong]
-    close = close or difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)
-    return f"there is no option --{wrong}" + (f"; did you mean --{close[0]}?" if close else "")
+    return no_option(f"--{wrong}", [f"--{key}" for key in known])

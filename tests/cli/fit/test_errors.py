@@ -137,7 +137,8 @@ MISSPELT = {
     ),
     "schedule option in YAML": yaml_case(MODEL + "snapshots:\n  schedule:\n    cont: 3\n", "snapshots.schedule.count?"),
     "abbreviation": Case([*QUIET, "--trainer.max_epoch", "3"], ["--trainer.max_epoch;", "max_epochs?"]),
-    "command": Case(["fitt"], ["fitt", "fit?", "evaluate", "configs"]),
+    "command": Case(["fitt"], ["fitt", "did you mean fit?"]),
+    "command like no other": Case(["qqq"], ["qqq", "evaluate", "configs"]),
     "companion command": Case(["evalute"], ["evalute", "evaluate?"]),
 }
 

@@ -25,7 +25,7 @@ MISTAKES = [
     (*DIGITS, "--model.optimizer.lrr", "0.1"),
     (*DIGITS, "--data.bach_size", "3"),
     (*DIGITS, "--data.root", "x"),
-    (*DIGITS, "--data", "gaussian", "--data.normalize", "unit"),
+    ("--model", "overcomplete", "--data", "gaussian", "--data.normalize", "unit"),
     (*DIGITS, "--trainer.max_epoch", "3"),
     (*DIGITS, "--snapshot.schedule.count", "3"),
     (*DIGITS, "--snapshots.schedule.cuont", "3"),
@@ -120,6 +120,43 @@ def test_what_is_right_or_cannot_be_known_passes(names: KnownNames) -> None:
     names.refuse_unknown(CommandLine(["fit", *(f"{name}=1" for name in names.options if name.startswith("--"))]))
 
 
+CONFIGS = {
+    "noisy.yaml": "data: {class_path: GaussianDataModule}",
+    "short.yaml": "trainer: {max_epochs: 2}",
+    "dotted.yaml": "data.class_path: GaussianDataModule\n"
+    "model: {class_path: StandardSAE, init_args: {optimizer.lr: 0.1}}",
+    "sgd.yaml": "model: {class_path: StandardSAE, init_args: {optimizer: SGD}}",
+    "wide.yaml": "model: {init_args: {latent_dim: 5}}",
+    "global.yaml": "fit: {model: {class_path: StandardSAE}}",
+    "odd.yaml": "trainer: {on: 2}\nmodel: {class_path: StandardSAE, init_args: {1: 2}}",
+    "mypart": "class_path: StandardSAE",
+}
+UNUSUAL = [
+    "fit --config noisy.yaml --config short.yaml --model StandardSAE --data.noise 0.2",
+    "fit --data gaussian --config short.yaml --model StandardSAE --data.noise 0.2",
+    "fit --config dotted.yaml --data.noise 0.2",
+    "fit --config sgd.yaml --config wide.yaml --model.optimizer.momentum 0.9",
+    "fit --model StandardSAE --model.init_args.optimizer SGD --model.optimizer.momentum 0.9",
+    "fit --model {class_path:StandardSAE,init_args:{optimizer:SGD}} --model.optimizer.momentum 0.9",
+    "fit --model mine.Model --model.optimizer.anything 3",
+    "fit --ckpt_path last.ckpt --model.optimizer.momentum 0",
+    "fit --model StandardSAE --trainer.max_time.minutes 3",
+    "fit --model mypart",
+    "--config global.yaml fit",
+    "fit --config odd.yaml",
+]
+
+
+def test_what_is_told_in_an_unusual_way_is_left_to_the_parser(
+    names: KnownNames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in CONFIGS.items():
+        Path(name).write_text(text)
+    for words in UNUSUAL:
+        names.refuse_unknown(resolve_names(CommandLine(words.split())))
+
+
 def test_every_argument_of_a_class_is_known(names: KnownNames) -> None:
     for option in ("--model", "--data"):
         for kind, (arguments, is_abstract) in names.classes[option].items():
@@ -139,7 +176,7 @@ def test_a_second_start_imports_no_torch_for_a_typo(tmp_path: Path) -> None:
 
     first, second = (start("fit", *DIGITS, "--model.latent_dmi", "3") for _ in range(2))
     assert first.stdout.split()[1:]
-    assert "first start with these versions" in first.stderr
+    assert "the options of fit in these versions are not known yet" in first.stderr
     assert second.stdout.split() == ["2"]
     assert second.stderr.startswith("ae-lightning: error: there is no option --model.latent_dmi")
     assert first.stderr.splitlines()[-1] == second.stderr.splitlines()[-1]
@@ -149,7 +186,7 @@ def test_a_second_start_imports_no_torch_for_a_typo(tmp_path: Path) -> None:
 def test_names_are_kept_for_the_same_versions_and_sources_only(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = CommandLine(["fit", "--modle", "x"])
     assert not refuse_unknown_names(line)
-    keep("fit", ["--model"], {})
+    keep("fit", ["--model"], {owner: {} for owner in known_names.OWNERS})
     with pytest.raises(ConfigError, match="no option --modle; did you mean --model"):
         refuse_unknown_names(line)
     assert not refuse_unknown_names(CommandLine(["test", "--modle", "x"]))
@@ -157,20 +194,22 @@ def test_names_are_kept_for_the_same_versions_and_sources_only(cache: Path, monk
     assert not refuse_unknown_names(line)
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"key": 1', "\x00"])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[1]", '{"key": 1', "\x00", '{"key": KEY, "options": null, "classes": {}}']
+)
 def test_a_damaged_file_is_as_none(cache: Path, content: str) -> None:
-    keep("fit", ["--model"], {})
+    keep("fit", ["--model"], {owner: {} for owner in known_names.OWNERS})
     (path,) = cache.rglob("*.json")
-    path.write_text(content)
+    path.write_text(content.replace("KEY", json.dumps(json.loads(path.read_text())["key"])))
     assert not refuse_unknown_names(CommandLine(["fit", "--modle"]))
-    keep("fit", ["--model"], {})
+    keep("fit", ["--model"], {owner: {} for owner in known_names.OWNERS})
     assert json.loads(path.read_text())["options"] == ["--model"]
 
 
 def test_a_place_that_cannot_be_written_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    keep("fit", ["--model"], {})
+    keep("fit", ["--model"], {owner: {} for owner in known_names.OWNERS})
     assert not refuse_unknown_names(CommandLine(["fit", "--modle"]))
 
 

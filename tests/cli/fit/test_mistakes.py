@@ -56,8 +56,9 @@ def test_the_default_datas_settings_do_not_reach_other_data(
 def test_the_default_optimizers_settings_do_not_reach_another(
     optimizer: str, option: str, value: float, resolved: Callable[..., Any]
 ) -> None:
-    model = resolved("--model", "OvercompleteAutoencoder", "--model.optimizer", optimizer)["model"]
-    assert model["init_args"]["optimizer"]["init_args"][option] == value
+    for name in ("--model.optimizer", "--model.init_args.optimizer"):
+        model = resolved("--model", "OvercompleteAutoencoder", name, optimizer)["model"]
+        assert model["init_args"]["optimizer"]["init_args"][option] == value
 
 
 @pytest.mark.parametrize("way", ["part", "inline", "spelled with an equals sign", "overridden"])
