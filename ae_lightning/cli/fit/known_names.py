@@ -227,7 +227,7 @@ def _named_on(part: str, line: CommandLine) -> list[tuple[Any, Path]]:
 def _only_class(part: str, line: CommandLine) -> str | None:
     """Short name of the class of a part; None where none is named, or by more than one place, or by a checkpoint."""
     named = _named_on(part, line)
-    if line.has("--ckpt_path", f"{part}.init_args") or len(named) > 1:
+    if line.has("--ckpt_path", f"{part}.init_args") or len(named) > 1 or _is_set_before_named(part, line):
         return None
     if not named:
         return "DigitsDataModule" if part == "--data" else None
@@ -246,7 +246,16 @@ def _only_optimizer(line: CommandLine) -> str | None:
     told += [option.value for option in typed if option.name == _OPTIMIZER]
     if any(option.name.endswith((".class_path", ".init_args.optimizer")) for option in typed) or len(told) > 1:
         return None
+    if _is_set_before_named(_OPTIMIZER, line):
+        return None
     return _short(told[0]) if told else "Adam"
+
+
+def _is_set_before_named(owner: str, line: CommandLine) -> bool:
+    """Whether an argument is given before the class that the line names, which the parser then leaves out."""
+    names = [option.name for option in line.options]
+    before = names[: names.index(owner)] if owner in names else []
+    return any(name.startswith(f"{owner}.") for name in before)
 
 
 def _followed(content: Any, folder: Path) -> Any:

@@ -142,6 +142,8 @@ UNUSUAL = [
     "fit --ckpt_path last.ckpt --model.optimizer.momentum 0",
     "fit --model StandardSAE --trainer.max_time.minutes 3",
     "fit --model mypart",
+    "fit --model StandardSAE --model.optimizer.amsgrad true --model.optimizer SGD",
+    "fit --model.tied true --model OvercompleteAutoencoder",
     "--config global.yaml fit",
     "fit --config odd.yaml",
 ]
