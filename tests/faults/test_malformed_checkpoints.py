@@ -64,7 +64,15 @@ def moments(shape):
 OURS = "autoencoder"
 OUR_PARTS = "'state_dict' or 'autoencoder'"
 
+
 #: What becomes of a good checkpoint that then cannot be opened, and facts of the answer.
+def whole_moments(checkpoint):
+    """Moments of the right shape, in numbers that an optimizer cannot go on with."""
+    state = checkpoint["optimizer_states"][0]["state"][0]
+    state["exp_avg"] = torch.zeros_like(state["exp_avg"], dtype=torch.int64)
+    return saved(checkpoint)
+
+
 CHECKPOINTS = {
     # --- damaged, or something else
     "empty": (lambda _: b"", "torch.save"),
@@ -106,6 +114,7 @@ TRAINING = {
     "no optimizer's state": (changed("optimizer_states", []), "optimizer_states"),
     "moments of other weights": (moments([2]), "optimizer_states"),
     "a single number for the moments": (moments([]), "optimizer_states"),
+    "moments in whole numbers": (whole_moments, "optimizer_states"),
 }
 
 
