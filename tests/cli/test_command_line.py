@@ -1,12 +1,14 @@
 """What was typed, held against argparse, which reads it after us."""
 
 import argparse
+import doctest
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ae_lightning.cli import command_line
 from ae_lightning.cli.command_line import CommandLine, Option, is_file
 
 NAMES = ("--config", "--model", "--model.latent_dim", "--ckpt_path")
@@ -37,6 +39,11 @@ def test_values_are_those_that_argparse_gives_in_their_order(options: list[list[
     assert line.command == truth["command"]
     assert {name: line.values(name) for name in NAMES} == {name: truth[name] for name in NAMES}
     assert line.arguments == arguments
+
+
+def test_the_example_says_what_it_gives() -> None:
+    failed, tried = doctest.testmod(command_line)
+    assert (failed, tried > 0) == (0, True)
 
 
 def test_of_two_values_the_last_counts() -> None:
