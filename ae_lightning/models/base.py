@@ -116,9 +116,14 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         return {}
 
     def warmed_up(self, weight: float, steps: int) -> float:
-        """A coefficient that rises linearly from 0 over so many optimizer steps; outside a fit it is whole."""
+        """A coefficient that rises linearly from 0 over so many optimizer steps; where no step is taken it is whole.
+
+        What is to be a step is computed with gradients. The model's mode would not tell, since one that was loaded for
+        evaluation is trained in that mode; nor would the trainer's, which is that of training when callbacks look at
+        the untrained model.
+        """
         trainer = trainer_of(self) if steps > 0 else None
-        if trainer is None or not trainer.training:
+        if trainer is None or not trainer.training or not torch.is_grad_enabled():
             return weight
         return weight * min(1.0, trainer.global_step / steps)
 

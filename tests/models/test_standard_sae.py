@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ae_lightning.analysis.centers import geometric_median
+from ae_lightning.callbacks.initial_validation import InitialValidation
 from ae_lightning.data.digits import DigitsDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.standard_sae import StandardSAE
@@ -63,6 +64,22 @@ def test_the_penalty_s_weight_rises_linearly_and_goes_on_after_a_resume(make_tra
     expected = [0.5 * min(1, done / 10) for done in range(12)]  # done steps before each
     assert weights == pytest.approx(expected, abs=1e-4)
     assert small(penalty_weight=0.5, penalty_warmup=10).loss_weights == {"l1": 0.5}  # outside a fit
+
+
+def test_validation_has_the_whole_penalty_from_the_first_one_on(make_trainer, recorder, digits):
+    make_trainer(InitialValidation(), logger=recorder).fit(small(penalty_weight=0.5, penalty_warmup=10), digits)
+    total, parts, l1 = (recorder.series(f"val/{name}") for name in ("loss", "reconstruction", "l1"))
+    assert list(total) == [0, 6]
+    for step in total:
+        assert total[step] == pytest.approx(parts[step] + 0.5 * l1[step], rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Found .* module.* in eval mode")
+def test_the_penalty_rises_for_a_model_that_was_loaded_for_evaluation_too(make_trainer, recorder, digits):
+    make_trainer(logger=recorder).fit(small(penalty_weight=0.5, penalty_warmup=10).eval(), digits)
+    total, parts, l1 = (recorder.series(f"train/{name}") for name in ("loss", "reconstruction", "l1"))
+    weights = [(total[step] - parts[step]) / l1[step] for step in (1, 3, 6)]
+    assert weights == pytest.approx([0.0, 0.1, 0.25], abs=1e-4)
 
 
 @pytest.mark.parametrize("center", ["zero", "mean", "geometric_median"])
