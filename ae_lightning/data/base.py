@@ -15,6 +15,9 @@ from ae_lightning.errors import ConfigError, DataError
 
 Sets = tuple[InMemoryDataset, InMemoryDataset, InMemoryDataset]
 
+# The stream of the run's seed that samples for a model's start come from; the orders of its epochs have the first ones.
+_START = 2**31
+
 
 class AutoencoderDataModule(LightningDataModule, ABC):
     """Training, validation and test sets that yield batches ``(x, y)``.
@@ -197,6 +200,14 @@ class AutoencoderDataModule(LightningDataModule, ABC):
         """
         train = self.train_set
         return train.__getitems__(torch.randperm(len(train), generator=generator)[:n])[0]
+
+    def starting_samples(self, n: int) -> Tensor:
+        """Training samples (n, *input_shape) for a model that starts from them: the same ones for the same run seed.
+
+        Args:
+            n: How many; all of them if there are fewer.
+        """
+        return self.examples(n, seeded_generator(run_seed(), _START))
 
     def fingerprint(self) -> str:
         """Hash of the training set, for the record of a run; see ``InMemoryDataset.fingerprint``."""

@@ -12,7 +12,7 @@ from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.shallow import ShallowAutoencoder, dictionary_for
 from ae_lightning.nn.dictionary import DictionaryInit
 from ae_lightning.training.checks import require_not_negative
-from ae_lightning.training.samples import first_training_samples
+from ae_lightning.training.samples import training_samples
 
 Center = Literal["zero", "mean", "geometric_median"]
 """Where the decoder's bias starts: at zero, or in the middle of the training samples."""
@@ -38,7 +38,8 @@ class StandardSAE(ShallowAutoencoder):
         tied: Whether the decoder is the encoder transposed.
         init: How weights start: linear as `torch.nn.Linear` does, kaiming, or transpose, where the decoder's rows are
             random directions of unit norm and the encoder is its transpose.
-        center: Where the decoder's bias starts.
+        center: Where the decoder's bias starts: at zero, or in the middle (mean, geometric_median) of 10,000 training
+            samples, which are drawn by the run's seed when a new model is first fitted.
         instances: Independent copies trained side by side, or None for a single one.
         **kwargs: Arguments of `Autoencoder`.
     """
@@ -81,10 +82,8 @@ class StandardSAE(ShallowAutoencoder):
 
     def setup(self, stage: str) -> None:
         """Put the decoder's bias into the middle of the training samples, if it is to start there."""
-        if stage == "fit" and self.center != "zero":
-            samples = first_training_samples(self.trainer, _SAMPLES_FOR_CENTER)
-            if samples is not None:
-                self.center_on(self.flatten(samples))
+        if stage == "fit" and self.center != "zero" and self.images_seen == 0:
+            self.center_on(self.flatten(training_samples(self.trainer, _SAMPLES_FOR_CENTER, "--model.center")))
 
     @torch.no_grad()
     def center_on(self, x: Tensor) -> None:

@@ -3,11 +3,27 @@
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from ae_lightning.errors import ConfigError
 
-def first_training_samples(trainer: Trainer, n: int) -> Tensor | None:
-    """The first n samples (n, *input_shape) of the training set, after the data module's `setup`.
 
-    None where the fit has no data module, or one without a `train_set` that samples can be taken from.
+def training_samples(trainer: Trainer, n: int, option: str) -> Tensor:
+    """Training samples (n, *input_shape) that are drawn at random, after the data module's `setup`.
+
+    They follow from the run's seed, and are the same on all processes. Of a file that is mapped no other rows are read.
+
+    Args:
+        trainer: That of a fit.
+        n: How many, or all where there are fewer.
+        option: What asks for them, for the message.
+
+    Raises:
+        ConfigError: The fit has no data module that draws samples.
     """
-    train_set = getattr(trainer.datamodule, "train_set", None)  # type: ignore[attr-defined]
-    return None if train_set is None else train_set.take(n)[0]
+    draw = getattr(trainer.datamodule, "starting_samples", None)  # type: ignore[attr-defined]
+    if draw is None:
+        raise ConfigError(
+            f"{option} starts from training samples of a data module of ours, but the fit has none: give it one, or "
+            "leave the option out"
+        )
+    samples: Tensor = draw(n)
+    return samples

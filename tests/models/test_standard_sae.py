@@ -1,10 +1,12 @@
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
 from ae_lightning.analysis.centers import geometric_median
 from ae_lightning.callbacks.initial_validation import InitialValidation
+from ae_lightning.data.arrays import ArraysDataModule
 from ae_lightning.data.digits import DigitsDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.standard_sae import StandardSAE
@@ -90,6 +92,63 @@ def test_the_decoder_s_bias_starts_where_it_was_asked_to(make_trainer, center):
     x = torch.cat([x for x, _ in data.train_set.batches(100)]).flatten(1)
     truth = {"zero": torch.zeros(64), "mean": x.mean(0), "geometric_median": geometric_median(x)}
     torch.testing.assert_close(model.dictionary.b_dec.detach(), truth[center])
+
+
+@pytest.fixture
+def sorted_data(tmp_path) -> ArraysDataModule:
+    """30,000 samples of two numbers in a file that is mapped: first those of 0, then twice as many of 7.5."""
+    np.save(tmp_path / "sorted.npy", np.repeat(np.float32([0.0, 7.5, 7.5]), 10_000)[:, None].repeat(2, axis=1))
+    return ArraysDataModule(train=str(tmp_path / "sorted.npy"))
+
+
+def centered(make_trainer, data, center: str = "mean") -> StandardSAE:
+    model = StandardSAE((2,), 3, center=center, optimizer=lambda params: torch.optim.SGD(params, lr=0.0))
+    make_trainer(max_steps=1, limit_val_batches=0).fit(model, data)
+    return model
+
+
+def test_the_center_is_that_of_samples_drawn_by_the_run_s_seed(make_trainer, sorted_data, monkeypatch):
+    found = []
+    for seed in ("3", "3", "4"):
+        monkeypatch.setenv("PL_GLOBAL_SEED", seed)
+        found.append(centered(make_trainer, sorted_data).dictionary.b_dec.detach())
+    for center in found:
+        # Of 10,000 draws of standard deviation 7.5 √2 / 3 the mean is off by no more than 4.5 / 100 of that.
+        torch.testing.assert_close(center, torch.full((2,), 5.0), rtol=0, atol=0.16)
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    median = centered(make_trainer, sorted_data, "geometric_median").dictionary.b_dec.detach()
+    torch.testing.assert_close(median, torch.full((2,), 7.5))  # most samples lie there
+
+
+def test_of_a_mapped_file_no_more_rows_are_read_than_the_center_needs(make_trainer, sorted_data):
+    class Counted(np.memmap):
+        rows = 0
+
+        def __getitem__(self, key):
+            found = super().__getitem__(key)
+            Counted.rows += len(found)
+            return found
+
+    sorted_data.setup()
+    assert isinstance(sorted_data.train_set.x, np.memmap)
+    sorted_data.train_set.x = sorted_data.train_set.x.view(Counted)
+    centered(make_trainer, sorted_data)
+    assert 10_000 <= Counted.rows <= 10_000 + 2 * sorted_data.batch_size  # and a batch is fetched ahead
+
+
+def test_a_second_fit_keeps_the_bias_that_was_trained(make_trainer, digits):
+    model = small(center="mean")
+    make_trainer().fit(model, digits)
+    trained = model.dictionary.b_dec.detach().clone()
+    model.build_optimizer = lambda params: torch.optim.SGD(params, lr=0.0)
+    make_trainer(max_steps=1).fit(model, digits)
+    assert torch.equal(model.dictionary.b_dec.detach(), trained)
+
+
+def test_without_samples_to_draw_a_center_is_refused(make_trainer, digits):
+    with pytest.raises(ConfigError, match=r"^--model\.center starts from training samples of a data module of ours"):
+        make_trainer().fit(small(center="mean"), digits.train_dataloader())
 
 
 def test_a_stronger_penalty_gives_sparser_codes_and_larger_errors(make_trainer):
