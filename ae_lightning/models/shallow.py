@@ -5,13 +5,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.activations import ActivationName
 from ae_lightning.nn.dictionary import Dictionary
+from ae_lightning.nn.precision import at_least_float32
 from ae_lightning.training.checks import require_positive
-from ae_lightning.training.restore import require_fit
+from ae_lightning.training.restore import require_fit, write_back
+
+# Of an entry of a row of norm 1, in the coarsest format that snapshots have.
+_ROUNDING = 2**-8
 
 
 def dictionary_for(
@@ -50,7 +55,11 @@ class ShallowAutoencoder(Autoencoder):
 
     @property
     def decoder_vectors(self) -> Tensor:
-        """(…, latent, input): row i is what latent i writes. Edits write through to the parameter."""
+        """(…, latent, input): row i is what latent i writes.
+
+        Edits write through to the parameter, unless the dictionary divides rows as it uses them (`unit_norm`): what is
+        written then is `dictionary.decoder_rows`.
+        """
         return self.dictionary.decoder_vectors
 
     @property
@@ -75,12 +84,18 @@ class ShallowAutoencoder(Autoencoder):
         return vectors if len(self.input_shape) == 1 else vectors.unflatten(-1, self.input_shape)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """The weights as rows of latents, (…, latent, input), and the biases that there are."""
+        """The weights as rows of latents, (…, latent, input), and the biases that there are.
+
+        `decoder_vectors` are the rows that decoding uses; where it divides those that it keeps by their norm, these are
+        there too, as `decoder_rows`.
+        """
+        dictionary = self.dictionary
         parts = {
             "encoder_vectors": self.encoder_vectors,
-            "encoder_bias": self.dictionary.b_enc,
+            "encoder_bias": dictionary.b_enc,
             "decoder_vectors": self.decoder_vectors,
-            "decoder_bias": self.dictionary.b_dec,
+            "decoder_rows": dictionary.W_dec if dictionary.unit_norm else None,
+            "decoder_bias": dictionary.b_dec,
         }
         return {name: part.detach() for name, part in parts.items() if part is not None}
 
@@ -90,11 +105,22 @@ class ShallowAutoencoder(Autoencoder):
         Raises:
             ValueError: It does not fit, or the weights are tied and those of the snapshot were not; nothing is written.
         """
-        require_fit(snapshot, self.snapshot(), type(self).__name__)
+        parts = self.snapshot()
+        require_fit(snapshot, parts, type(self).__name__)
+        self._require_tied_as_here(snapshot)
+        if self.dictionary.unit_norm:
+            del parts["decoder_vectors"]  # made of the others at each use
+        write_back({name: snapshot[name] for name in parts}, parts, type(self).__name__)
+
+    def _require_tied_as_here(self, snapshot: Mapping[str, Tensor]) -> None:
+        if self.dictionary.W_dec is not None:
+            return
         encoder, decoder = snapshot["encoder_vectors"], snapshot["decoder_vectors"]
-        if self.dictionary.W_dec is None and not torch.allclose(encoder, decoder, rtol=0, atol=0, equal_nan=True):
+        rounding = 0.0
+        if self.dictionary.unit_norm:
+            encoder, rounding = F.normalize(at_least_float32(encoder), dim=-1), _ROUNDING
+        if not torch.allclose(encoder, decoder.to(encoder), rtol=0, atol=rounding, equal_nan=True):
             raise ValueError(
                 f"the snapshot has an encoder and a decoder of its own, but the weights of this {type(self).__name__} "
                 "are tied"
             )
-        super().restore(snapshot)

@@ -36,11 +36,14 @@ class StandardSAE(ShallowAutoencoder):
         penalty_weight: Coefficient of the L1 penalty.
         penalty_warmup: Optimizer steps in which the coefficient rises linearly from 0.
         tied: Whether the decoder is the encoder transposed.
-        init: How weights start: linear as `torch.nn.Linear` does, kaiming, or transpose, where the decoder's rows are
-            random directions of unit norm and the encoder is its transpose.
+        init: How weights start: linear as `torch.nn.Linear` does, kaiming, kaiming_joint as torch's function has it for
+            all instances as one tensor, or transpose, where the decoder's rows are random directions of unit norm and
+            the encoder is its transpose.
         center: Where the decoder's bias starts: at zero, or in the middle (mean, geometric_median) of 10,000 training
             samples, which are drawn by the run's seed when a new model is first fitted.
         instances: Independent copies trained side by side, or None for a single one.
+        unit_norm: Whether decoding divides each decoder row by its norm, so that none can grow. With tied weights the
+            encoder keeps its lengths. Beside it `DecoderNorm` keeps the divided rows of an untied decoder at norm 1.
         **kwargs: Arguments of `Autoencoder`.
     """
 
@@ -54,10 +57,13 @@ class StandardSAE(ShallowAutoencoder):
         init: DictionaryInit = "kaiming",
         center: Center = "zero",
         instances: int | None = None,
+        unit_norm: bool = False,
         **kwargs: Any,
     ) -> None:
         require_not_negative(penalty_weight=penalty_weight, penalty_warmup=penalty_warmup)
-        dictionary = dictionary_for(input_shape, latent_dim, "relu", instances, tied=tied, centered=True, init=init)
+        dictionary = dictionary_for(
+            input_shape, latent_dim, "relu", instances, tied=tied, centered=True, init=init, unit_norm=unit_norm
+        )
         super().__init__(input_shape, dictionary, **kwargs)
         self.penalty_weight = penalty_weight
         self.penalty_warmup = penalty_warmup

@@ -1,6 +1,6 @@
 """The toy model of superposition: more features than dimensions, held apart by their sparsity."""
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -11,6 +11,9 @@ from ae_lightning.models.shallow import ShallowAutoencoder, dictionary_for
 from ae_lightning.nn.activations import ActivationName, activation_range
 from ae_lightning.nn.activations import activation as make_activation
 from ae_lightning.per_feature import PerFeature, per_feature
+
+ToyInit = Literal["xavier", "xavier_joint"]
+"""How weights start, as `nn.dictionary.DictionaryInit` says; `xavier_joint` is the workshop's."""
 
 
 class ToyModel(ShallowAutoencoder):
@@ -31,6 +34,8 @@ class ToyModel(ShallowAutoencoder):
             each instance.
         output_activation: Activation of the reconstruction.
         instances: Independent copies trained side by side, or None for a single one.
+        init: How weights start: N(0, 2/(features + latents)) in each instance (xavier), or as torch's function has it
+            for all instances as one tensor (xavier_joint), a quarter of that length for 16 of 5 features in 2.
         **kwargs: Arguments of `Autoencoder`.
     """
 
@@ -43,10 +48,11 @@ class ToyModel(ShallowAutoencoder):
         importance: PerFeature = 1.0,
         output_activation: ActivationName = "relu",
         instances: int | None = None,
+        init: ToyInit = "xavier",
         **kwargs: Any,
     ) -> None:
         dictionary = dictionary_for(
-            input_shape, latent_dim, "none", instances, tied=True, encoder_bias=False, init="xavier"
+            input_shape, latent_dim, "none", instances, tied=True, encoder_bias=False, init=init
         )
         super().__init__(input_shape, dictionary, **kwargs)
         weight = per_feature("--model.importance", importance, self.input_size, instances)

@@ -5,18 +5,23 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ae_lightning.nn.activations import ActivationName, activation
 from ae_lightning.nn.affine import affine, product
+from ae_lightning.nn.precision import at_least_float32
 
-DictionaryInit = Literal["linear", "kaiming", "xavier", "transpose"]
+DictionaryInit = Literal["linear", "kaiming", "kaiming_joint", "xavier", "xavier_joint", "transpose"]
 """How weights start.
 
 `linear`: weights and biases uniform within ±1/√fan_in, as `torch.nn.Linear` has them. `kaiming`: weights uniform
 within ±√(6/fan_in) (He et al. 2015), biases zero. `xavier`: weights N(0, 2/(fan_in + fan_out)) (Glorot and Bengio
-2010), biases zero, each instance for itself. `transpose`: decoder rows are random directions of norm 1, the
-encoder is the decoder transposed, biases zero, so that every latent starts by reading what it writes.
+2010), biases zero, each instance for itself. `kaiming_joint` and `xavier_joint`: the same functions of torch on all
+instances as one tensor (instances, out, in), of which torch takes instances for outputs: fan_in is out × in and fan_out
+instances × in, so that weights start smaller; without instances nothing changes. `transpose`: decoder rows are random
+directions of norm 1, the encoder is the decoder transposed, biases zero, so that every latent starts by reading what it
+writes.
 """
 
 
@@ -35,6 +40,9 @@ class Dictionary(nn.Module):
         centered: Whether the encoder reads x − b_dec instead of x.
         encoder_bias: Whether the encoder has a bias; without one there is no parameter b_enc (it is None).
         init: How weights start.
+        unit_norm: Whether decoding divides each decoder row by its norm. The parameter keeps its lengths, and the
+            gradient flows through the division. With tied weights the decoder alone is so divided: the encoder reads
+            with rows of any length.
 
     Shapes:
         W_enc (…, input, latent), b_enc (…, latent), W_dec (…, latent, input), b_dec (…, input), where … is
@@ -54,6 +62,7 @@ class Dictionary(nn.Module):
         centered: bool = False,
         encoder_bias: bool = True,
         init: DictionaryInit = "linear",
+        unit_norm: bool = False,
     ) -> None:
         super().__init__()
         lead = () if instances is None else (instances,)
@@ -62,6 +71,7 @@ class Dictionary(nn.Module):
         self.activation_name: ActivationName = activation_name
         self.centered = centered
         self.init: DictionaryInit = init
+        self.unit_norm = unit_norm
         self.W_enc = nn.Parameter(torch.empty(*lead, input_dim, latent_dim))
         self.register_parameter("b_enc", nn.Parameter(torch.empty(*lead, latent_dim)) if encoder_bias else None)
         self.register_parameter("W_dec", None if tied else nn.Parameter(torch.empty(*lead, latent_dim, input_dim)))
@@ -74,9 +84,10 @@ class Dictionary(nn.Module):
         """Draw all weights and biases anew, as `init` says."""
         input_dim, latent_dim = self.W_enc.shape[-2:]
         if self.init == "transpose":
-            self.decoder_vectors.normal_()
-            self.decoder_vectors.div_(self.decoder_vectors.norm(dim=-1, keepdim=True))
-            self.encoder_vectors.copy_(self.decoder_vectors)
+            rows = self._stored_rows
+            rows.normal_()
+            rows.div_(rows.norm(dim=-1, keepdim=True))
+            self.encoder_vectors.copy_(rows)
         for weight, bias, fan_in in ((self.W_enc, self.b_enc, input_dim), (self.W_dec, self.b_dec, latent_dim)):
             if weight is not None:
                 self._draw(weight, fan_in)
@@ -84,7 +95,10 @@ class Dictionary(nn.Module):
                 bias.uniform_(-(fan_in**-0.5), fan_in**-0.5) if self.init == "linear" else bias.zero_()
 
     def _draw(self, weight: Tensor, fan_in: int) -> None:
-        if self.init == "xavier":  # torch's own takes a leading dimension for a part of the fans
+        if self.init in ("kaiming_joint", "xavier_joint"):
+            draw = nn.init.kaiming_uniform_ if self.init == "kaiming_joint" else nn.init.xavier_normal_
+            weight.copy_(draw(weight.mT.clone(memory_format=torch.contiguous_format)).mT)
+        elif self.init == "xavier":
             weight.normal_(std=math.sqrt(2 / sum(weight.shape[-2:])))
         elif self.init != "transpose":
             bound = math.sqrt((6 if self.init == "kaiming" else 1) / fan_in)
@@ -116,8 +130,37 @@ class Dictionary(nn.Module):
 
     @property
     def decoder_vectors(self) -> Tensor:
-        """A view (…, latent, input) of the decoder: row i is what latent i writes."""
+        """Rows (…, latent, input) that decoding uses: row i is what latent i writes. A view, unless `unit_norm`."""
+        rows = self._stored_rows
+        return F.normalize(at_least_float32(rows), dim=-1).to(rows.dtype) if self.unit_norm else rows
+
+    @property
+    def decoder_rows(self) -> Tensor | None:
+        """A view (…, latent, input) of the rows that the decoder keeps, to be edited.
+
+        None where it keeps none: tied rows that are divided as they are used are the encoder's.
+        """
+        return None if self.unit_norm and self.W_dec is None else self._stored_rows
+
+    @property
+    def _stored_rows(self) -> Tensor:
         return self.W_enc.mT if self.W_dec is None else self.W_dec
+
+    @torch.no_grad()
+    def set_latents(self, which: Tensor, encoder: Tensor, decoder: Tensor) -> None:
+        """Give some latents new rows, and the encoder bias 0, in place.
+
+        Args:
+            which: Which latents, (…, latent), true for k of them in all.
+            encoder: Their encoder rows (k, input), in the order of the instances.
+            decoder: Their decoder rows (k, input). With tied weights these are the rows of both, unless decoding
+                divides rows by their norm: then those of the encoder are.
+        """
+        self.encoder_vectors[which] = encoder.to(self.W_enc)
+        if self.decoder_rows is not None:
+            self.decoder_rows[which] = decoder.to(self.W_enc)
+        if self.b_enc is not None:
+            self.b_enc[which] = 0.0
 
     @property
     def latent_axes(self) -> dict[nn.Parameter, int]:

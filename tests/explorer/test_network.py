@@ -26,6 +26,8 @@ OPTIONS = {
     "instances": partial(OvercompleteAutoencoder, latent_dim=10, instances=3, output_activation="sigmoid"),
     "sae": partial(StandardSAE, latent_dim=70),
     "tied_sae": partial(StandardSAE, latent_dim=70, tied=True),
+    "unit_norm_sae": partial(StandardSAE, latent_dim=70, unit_norm=True),
+    "tied_unit_norm_saes": partial(StandardSAE, latent_dim=7, instances=3, tied=True, unit_norm=True),
     "saes": partial(StandardSAE, latent_dim=7, instances=3),
     "tied_saes": partial(StandardSAE, latent_dim=7, instances=3, tied=True),
     "toy_models": partial(ToyModel, latent_dim=2, instances=3),

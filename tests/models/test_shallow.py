@@ -27,6 +27,8 @@ MODELS = [
     ("StandardSAE", {"tied": True}),
     ("StandardSAE", {"instances": 3}),
     ("StandardSAE", {"tied": True, "instances": 3}),
+    ("StandardSAE", {"unit_norm": True}),
+    ("StandardSAE", {"unit_norm": True, "tied": True, "instances": 3}),
     ("OvercompleteAutoencoder", {"instances": 2, "activation": "sigmoid"}),
     ("ToyModel", {"instances": None}),
 ]
@@ -60,6 +62,17 @@ def test_a_snapshot_brings_back_all_that_a_model_does(name, options):
     assert all(mine is old for mine, old in zip(target.parameters(), parameters, strict=True))
 
 
+@pytest.mark.parametrize(("name", "options"), MODELS, ids=str)
+def test_a_snapshot_s_decoder_rows_are_what_each_latent_writes(name, options):
+    if name != "StandardSAE":
+        pytest.skip("an activation follows")
+    model = build(name, options, 0)
+    with torch.no_grad():
+        written = model.decode(torch.eye(7).expand(*model.dictionary.b_dec.shape[:-1], 7, 7))
+    snapshot = model.snapshot()
+    torch.testing.assert_close(snapshot["decoder_vectors"] + snapshot["decoder_bias"].unsqueeze(-2), written)
+
+
 def test_there_is_a_shallow_config_of_each_kind():
     assert {name for name, _ in shallow_configs()} == {"OvercompleteAutoencoder", "StandardSAE", "ToyModel"}
 
@@ -81,8 +94,10 @@ def test_what_is_restored_is_a_copy():
         (StandardSAE((6,), 7, instances=2), r"\(2, 7, 6\)"),
         (ToyModel((6,), 7), "encoder_bias .* but ToyModel has decoder_bias"),
         (StandardSAE((6,), 7, tied=True), "an encoder and a decoder of its own, .* StandardSAE are tied"),
+        (StandardSAE((6,), 7, tied=True, unit_norm=True), "an encoder and a decoder of its own"),
+        (StandardSAE((6,), 7, unit_norm=True), r"but StandardSAE has .*decoder_rows \(7, 6\)"),
     ],
-    ids=["latents", "input", "instances", "no encoder bias", "tied"],
+    ids=["latents", "input", "instances", "no encoder bias", "tied", "tied, divided", "divided"],
 )
 def test_a_snapshot_of_another_model_is_refused_and_nothing_is_written(model, message):
     snapshot = build("OvercompleteAutoencoder", {}, 0).snapshot()

@@ -226,3 +226,11 @@ def test_features_that_never_come_together_become_opposite():
     # Features that are as frequent, but independent, are so by chance: there are three ways to pair four.
     _, cosines = trained(800, 256, 1e-2, instances=8, features=4, probability=0.45)
     assert instances_where(cosines, -1.01, -0.95) <= 4
+
+
+def test_all_instances_may_start_as_one_tensor():
+    """The workshop's tensor is (16, 2, 5), for which torch's function has fans of 2 · 5 and 16 · 5."""
+    torch.manual_seed(0)
+    weights = torch.stack([ToyModel((5,), 2, instances=16, init="xavier_joint").encoder_vectors for _ in range(20)])
+    assert weights.shape[1:] == (16, 2, 5)
+    assert float(weights.detach().std()) == pytest.approx(math.sqrt(2 / (10 + 80)), rel=4.5 / math.sqrt(2 * 3200))

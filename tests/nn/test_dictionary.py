@@ -215,3 +215,84 @@ def test_xavier_weights_are_normal_with_a_variance_between_that_of_both_widths(i
             assert float(one.double().pow(4).mean()) == pytest.approx(3 * truth**4, rel=0.15)  # a uniform one has 1.8
     assert not d.b_enc.any()
     assert not d.b_dec.any()
+
+
+@pytest.mark.parametrize(("init", "function"), [("kaiming", "kaiming_uniform_"), ("xavier", "xavier_normal_")])
+def test_a_joint_start_is_what_torch_makes_of_all_instances_as_one_tensor(init, function):
+    """The workshop's encoder is (instances, input, latent), its toy model (instances, hidden, features)."""
+    torch.manual_seed(0)
+    d = Dictionary(30, 12, instances=16, init=f"{init}_joint")
+    layout = (16, 30, 12) if init == "kaiming" else (16, 12, 30)
+    truth = getattr(nn.init, function)(torch.empty(layout))
+    assert float(d.W_enc.detach().std()) == pytest.approx(float(truth.std()), rel=0.03)
+    alone = getattr(nn.init, function)(torch.empty(12, 30))
+    assert float(truth.std()) < 0.8 * float(alone.std())  # one instance by itself would start larger
+    decoder = nn.init.kaiming_uniform_(torch.empty(16, 12, 30))
+    if init == "kaiming":
+        assert float(d.W_dec.detach().std()) == pytest.approx(float(decoder.std()), rel=0.03)
+        assert float(d.W_dec.detach().abs().max()) <= math.sqrt(6 / (12 * 30))
+    assert not d.b_enc.any()
+
+
+@pytest.mark.parametrize("init", ["kaiming", "xavier"])
+def test_without_instances_a_joint_start_is_the_same(init):
+    torch.manual_seed(0)
+    joint, apart = Dictionary(300, 500, init=f"{init}_joint"), Dictionary(300, 500, init=init)
+    for name in ("W_enc", "W_dec"):
+        assert float(getattr(joint, name).detach().std()) == pytest.approx(
+            float(getattr(apart, name).detach().std()), rel=0.02
+        )
+
+
+# --- rows that are divided as they are used --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("instances", [None, 2])
+def test_decoding_divides_rows_and_the_gradient_goes_through_the_division(tied, instances):
+    torch.manual_seed(0)
+    d = Dictionary(INPUT, LATENT, "relu", instances, tied=tied, unit_norm=True)
+    x = torch.randn(BATCH, INPUT)
+    d.decode(d.encode(x)).square().sum().backward()
+    encoder = d.W_enc.detach().clone().requires_grad_()
+    rows = encoder.mT if tied else d.W_dec.detach().clone().requires_grad_()
+    z = torch.relu(x @ encoder + d.b_enc.detach().unsqueeze(-2))  # with rows of any length
+    directions = rows / (rows.norm(dim=-1, keepdim=True) + 1e-8)
+    (z @ directions + d.b_dec.detach().unsqueeze(-2)).square().sum().backward()
+    torch.testing.assert_close(d.W_enc.grad, encoder.grad)
+    torch.testing.assert_close(d.decoder_vectors, directions)
+    if not tied:
+        torch.testing.assert_close(d.W_dec.grad, rows.grad)
+
+
+def test_a_row_of_zeros_is_divided_without_nan():
+    d = Dictionary(INPUT, LATENT, unit_norm=True)
+    with torch.no_grad():
+        d.W_dec[2] = 0
+    d.decode(d.encode(torch.rand(BATCH, INPUT))).sum().backward()
+    assert not d.decoder_vectors[2].any()
+    assert d.W_dec.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "read", "written"),
+    [
+        ({}, 0.5, 1.0),
+        ({"tied": True}, 1.0, 1.0),
+        ({"unit_norm": True}, 0.5, 1.0),
+        ({"unit_norm": True, "tied": True}, 0.5, 1.0),  # the encoder has a length of its own
+    ],
+    ids=str,
+)
+def test_latents_that_are_set_read_and_write_what_they_were_given(options, read, written):
+    torch.manual_seed(0)
+    d = Dictionary(INPUT, LATENT, "none", instances=2, **options)
+    which = torch.zeros(2, LATENT, dtype=torch.bool)
+    which[0, 3] = which[1, 5] = True
+    before = d.encoder_vectors.detach().clone()
+    rows = torch.nn.functional.normalize(torch.randn(2, INPUT), dim=-1)
+    d.set_latents(which, 0.5 * rows, rows)
+    torch.testing.assert_close(d.encoder_vectors[which], read * rows)
+    torch.testing.assert_close(d.decoder_vectors[which], written * rows)
+    assert not d.b_enc[which].any()
+    assert torch.equal(d.encoder_vectors[~which], before[~which])
