@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -14,8 +14,12 @@ from ae_lightning.errors import ConfigError
 from ae_lightning.per_feature import PerFeature, per_feature
 from ae_lightning.training.batch import Batch
 
-Magnitude = Literal["uniform", "normal"]
-"""How large a present feature is: uniform on [0, 1], or the magnitude of a standard normal number."""
+Magnitude = Literal["uniform", "normal", "clipped_normal"]
+"""How large a present feature is.
+
+`uniform` on [0, 1]; `normal`, the magnitude |N| of a standard normal number N; or `clipped_normal`, 0.5 + 0.2 N cut to
+[0, 1], as in ARENA's exercises on superposition.
+"""
 
 # Between these probabilities it is faster to go from one present feature to the next than to ask each of them. Below,
 # distances become coarse, since random numbers are multiples of 2⁻²⁴.
@@ -36,7 +40,8 @@ class SparseFeaturesDataModule(GeneratedDataModule):
         features: Numbers in a sample.
         probability: Probability that a feature is present: a number, a list with one for each feature, or a list of
             lists for each instance.
-        magnitude: uniform on [0, 1], or normal for the magnitude of a standard normal number.
+        magnitude: uniform on [0, 1], normal for the magnitude |N| of a standard normal number, or clipped_normal for
+            0.5 + 0.2 N, cut to [0, 1].
         correlated: Features in correlated pairs, an even number.
         anticorrelated: Features in anticorrelated pairs, an even number; their probability is at most 0.5.
         instances: Instances of a model that get samples of their own, as many as `--model.instances`; None where all
@@ -71,8 +76,8 @@ class SparseFeaturesDataModule(GeneratedDataModule):
         for option, size in (("features", features), ("instances", instances)):
             if size is not None and size < 1:
                 raise ConfigError(f"--data.{option} is {size}; it must be at least 1.")
-        if magnitude not in ("uniform", "normal"):
-            raise ConfigError(f"--data.magnitude is {magnitude!r}; it can be uniform or normal.")
+        if magnitude not in get_args(Magnitude):
+            raise ConfigError(f"--data.magnitude is {magnitude!r}; it can be {', '.join(get_args(Magnitude))}.")
         self.features = features
         self.magnitude: Magnitude = magnitude
         self.correlated = correlated
@@ -108,7 +113,7 @@ class SparseFeaturesDataModule(GeneratedDataModule):
     @property
     def value_range(self) -> tuple[float, float]:
         """From 0 to 1, or without a bound where magnitudes are normal."""
-        return 0.0, 1.0 if self.magnitude == "uniform" else math.inf
+        return 0.0, math.inf if self.magnitude == "normal" else 1.0
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         """Draw n samples x (n, features), or (n, instances, features); y is empty."""
@@ -166,7 +171,8 @@ class SparseFeaturesDataModule(GeneratedDataModule):
 
     def _magnitudes(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         draw = torch.rand if self.magnitude == "uniform" else torch.randn
-        return draw(shape, generator=generator, device=generator.device).abs_()
+        drawn = draw(shape, generator=generator, device=generator.device)
+        return drawn.mul_(0.2).add_(0.5).clamp_(0, 1) if self.magnitude == "clipped_normal" else drawn.abs_()
 
 
 def _check_pairs(probability: Tensor, correlated: int, anticorrelated: int) -> None:

@@ -16,7 +16,7 @@ from ae_lightning.data.sparse_features import SparseFeaturesDataModule
 from ae_lightning.data.toy_training import ToyTraining
 from ae_lightning.errors import CheckpointError, ConfigError, DataError, Notice
 from ae_lightning.models.checkpoint import load_autoencoder
-from ae_lightning.models.toy_model import ToyModel
+from ae_lightning.models.toy_model import ToyInit, ToyModel
 from ae_lightning.nn.affine import affine
 from ae_lightning.per_feature import PerFeature, per_feature
 from ae_lightning.training.batch import Batch
@@ -38,6 +38,8 @@ class ToyActivationsDataModule(SparseFeaturesDataModule):
         hidden_dim: Hidden dimensions of the toy model, the numbers in a sample.
         toy_importance: Importance of the features for the toy model that is trained here.
         toy_steps: Optimizer steps for which it is trained.
+        toy_init: How its weights start, as `ToyModel` has it; with xavier_joint it is the first of `instances` models
+            that start together.
         root: Folder of the data, by default the environment variable AE_LIGHTNING_DATA, or else `data`.
         **kwargs: Arguments of `SparseFeaturesDataModule`, which say how features are drawn for both models; of a
             probability by instance the toy model gets the first.
@@ -53,6 +55,7 @@ class ToyActivationsDataModule(SparseFeaturesDataModule):
         toy_importance: PerFeature = 1.0,
         toy_steps: int = 5000,
         root: str | None = None,
+        toy_init: ToyInit = "xavier",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -64,7 +67,10 @@ class ToyActivationsDataModule(SparseFeaturesDataModule):
         self.toy_model = None if toy_model is None else Path(toy_model).expanduser()
         self.hidden_dim = hidden_dim
         folder = Path(root or os.environ.get("AE_LIGHTNING_DATA") or "data").expanduser()
-        self._training = ToyTraining(self.distribution, self.seed, hidden_dim, toy_importance, toy_steps, folder)
+        together = self.instances if toy_init == "xavier_joint" else None
+        self._training = ToyTraining(
+            self.distribution, self.seed, hidden_dim, toy_importance, toy_steps, folder, together
+        )
         self._directions: Tensor | None = None
 
     @property

@@ -39,6 +39,8 @@ class ToyTraining:
         importance: Importance of the features.
         steps: Optimizer steps.
         root: Folder in which `toy_models` is.
+        start_with: Number of models whose start is drawn together, by `xavier_joint`; this is the first of them. None
+            draws this one alone.
     """
 
     distribution: dict[str, Any]
@@ -47,12 +49,15 @@ class ToyTraining:
     importance: PerFeature
     steps: int
     root: Path
+    start_with: int | None = None
 
     @property
     def path(self) -> Path:
         """Where the trained model is kept: a file for each combination of settings."""
         settings = {**dataclasses.asdict(self), "version": _VERSION}
         del settings["root"]
+        if self.start_with is None:  # models that were kept before there was a choice are found
+            del settings["start_with"]
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
         return self.root / "toy_models" / f"{key}.ckpt"
 
@@ -81,6 +86,9 @@ class ToyTraining:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.default_generator.manual_seed(self.seed)  # `torch.manual_seed` would seed the GPUs too
             model = ToyModel(data.input_shape, self.hidden_dim, self.importance)
+            if self.start_with is not None:
+                several = ToyModel(data.input_shape, self.hidden_dim, instances=self.start_with, init="xavier_joint")
+                model.load_state_dict({name: value[0] for name, value in several.state_dict().items()})
         optimizer = torch.optim.Adam(model.parameters(), lr=_LEARNING_RATE, fused=True)
         with torch.enable_grad():
             loader = GeneratedLoader(

@@ -52,6 +52,16 @@ def test_magnitudes_are_those_of_a_normal_number(path):
         assert stats.kstest(values[values > 0], stats.halfnorm.cdf).pvalue > 1e-4
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_magnitudes_are_those_of_a_clipped_normal_number(path):
+    """0.5 + 0.2 N within [0, 1]: a truncated normal between, and Φ(−2.5) of all at either end."""
+    x = drawn(features=4, probability=PATHS[path], magnitude="clipped_normal")
+    values = x.T[0][x.T[0] > 0]
+    inside = values[values < 1]
+    assert stats.kstest(inside, stats.truncnorm(-2.5, 2.5, 0.5, 0.2).cdf).pvalue > 1e-4
+    assert_frequency(values == 1, stats.norm.cdf(-2.5) / stats.norm.cdf(2.5))
+
+
 def test_how_many_features_are_present_follows_the_binomial_distribution():
     data = SparseFeaturesDataModule(features=3, probability=0.05)
     x = data.draw_features(40_000, 4, torch.Generator().manual_seed(1))  # steps of four samples, drawn in one call
@@ -121,6 +131,7 @@ def test_probabilities_may_differ_by_instance_and_feature():
         {"probability": 1.0},
         {"probability": 0.001},
         {"probability": 0.7, "magnitude": "normal"},
+        {"probability": 0.7, "magnitude": "clipped_normal"},
         {"probability": 0.3, "correlated": 2, "anticorrelated": 2},
     ],
     ids=str,
@@ -233,7 +244,7 @@ PAIRED = {"features": 4, "correlated": 2, "anticorrelated": 2}
     [
         ({"features": 0}, "--data.features is 0; it must be at least 1."),
         ({"instances": 0}, "--data.instances is 0; it must be at least 1."),
-        ({"magnitude": "large"}, "--data.magnitude is 'large'; it can be uniform or normal."),
+        ({"magnitude": "large"}, "--data.magnitude is 'large'; it can be uniform, normal, clipped_normal."),
         ({"probability": 1.5}, "--data.probability is 1.5 for a feature; it must lie between 0 and 1."),
         ({"probability": math.nan}, "--data.probability is nan for a feature; it must lie between 0 and 1."),
         (

@@ -114,6 +114,7 @@ def test_a_second_module_does_not_train_again(made, monkeypatch):
         {"probability": 0.1},
         {"magnitude": "normal"},
         {"probability": [[0.1], [0.025]], "instances": 2},
+        {"toy_init": "xavier_joint", "instances": 2},
     ],
     ids=str,
 )

@@ -57,6 +57,17 @@ def test_the_weights_are_those_of_a_lightning_fit_bit_for_bit(training, make_tra
     assert_equal_weights(found, fitted)
 
 
+def test_one_may_start_as_the_first_of_several_that_start_together(training):
+    """As the workshop does: 16 toy models by one call of torch, of which every one is then set equal to the first."""
+    torch.manual_seed(0)
+    truth = torch.nn.init.xavier_normal_(torch.empty(16, 20, 50)).std()  # (instances, hidden, features)
+    distribution = SparseFeaturesDataModule(features=50, probability=0.0).distribution  # nothing to learn from
+    training = dataclasses.replace(training, distribution=distribution, hidden_dim=20, steps=1)
+    together = dataclasses.replace(training, start_with=16).train().feature_directions
+    assert float(together.detach().std()) == pytest.approx(float(truth), rel=0.1)
+    assert float(training.train().feature_directions.detach().std()) > 3 * float(truth)
+
+
 def test_it_learns(training):
     data = SparseFeaturesDataModule(**FEATURES)
     x = data.examples(10_000, torch.Generator().manual_seed(0))
@@ -108,7 +119,7 @@ def test_the_same_settings_are_trained_once(training, trainings, tmp_path):
 
 
 CHANGES = {
-    **{"seed": 4, "hidden_dim": 3, "steps": 21, "importance": [1.0, 1.0, 1.0, 1.0, 0.5]},
+    **{"seed": 4, "hidden_dim": 3, "steps": 21, "importance": [1.0, 1.0, 1.0, 1.0, 0.5], "start_with": 16},
     "features": {"features": 6},
     "probability": {"probability": 0.2},
     "magnitude": {"magnitude": "normal"},
@@ -130,6 +141,10 @@ def test_every_setting_has_a_file_of_its_own(training, trainings):
     assert len({one.path for one in changed}) == len(changed)
     weights = [torch.cat([value.flatten() for value in model.state_dict().values()]) for model in models]
     assert len({tuple(one.tolist()) for one in weights}) == len(changed)  # and it does change the model
+
+
+def test_models_that_were_kept_before_there_was_a_joint_start_are_found(training):
+    assert training.path.name == "36820c6909b1ecbc.ckpt"
 
 
 def test_the_folder_is_where_it_was_asked_for_and_no_part_of_the_key(training, tmp_path):
