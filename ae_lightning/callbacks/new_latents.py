@@ -31,7 +31,12 @@ def random_weights(module: ShallowAutoencoder, dead: Tensor, scale: float, gener
 
 
 def weights_by_loss(
-    module: ShallowAutoencoder, examples: Tensor, dead: Tensor, scale: float, generator: torch.Generator
+    module: ShallowAutoencoder,
+    examples: Tensor,
+    dead: Tensor,
+    scale: float,
+    generator: torch.Generator,
+    with_replacement: bool = False,
 ) -> NewWeights:
     """Directions from the decoder's bias to inputs that are reconstructed badly.
 
@@ -41,6 +46,7 @@ def weights_by_loss(
         dead: (…, latent).
         scale: Norm of the encoder rows, in units of the mean norm of the instance's living encoder rows.
         generator: Generator on the CPU.
+        with_replacement: As `draw_by_loss` has it.
 
     Source: Bricken et al. (2023), "Towards Monosemanticity", appendix "Neuron resampling".
     """
@@ -54,7 +60,7 @@ def weights_by_loss(
     for instance, k in enumerate(by_instance.sum(-1).tolist()):
         if k:
             own = vectors[instance] if vectors.ndim == 3 else vectors
-            offsets.append(own[draw_by_loss(losses[instance], k, generator)] - bias[instance])
+            offsets.append(own[draw_by_loss(losses[instance], k, generator, with_replacement)] - bias[instance])
     directions = _unit(torch.cat(offsets))
     # An input that is the bias itself has no direction; any other will do.
     lost = directions.isnan().any(-1)
@@ -63,14 +69,15 @@ def weights_by_loss(
     return NewWeights(lengths[:, None] * directions, directions)
 
 
-def draw_by_loss(losses: Tensor, k: int, generator: torch.Generator) -> Tensor:
+def draw_by_loss(losses: Tensor, k: int, generator: torch.Generator, with_replacement: bool = False) -> Tensor:
     """Draw k samples with probability proportional to the square of their loss.
 
     Args:
         losses: (n,), not negative. If all are zero, or one is not finite, every sample is as likely.
-        k: How many to draw: without replacement, since two latents that start equal stay equal, unless there are
-            fewer samples that have a loss.
+        k: How many to draw.
         generator: Generator on the CPU.
+        with_replacement: Whether a sample can be drawn again, though two latents that start equal stay equal. It can
+            in any case where fewer than k samples have a loss.
 
     Returns:
         Indices (k,).
@@ -79,17 +86,8 @@ def draw_by_loss(losses: Tensor, k: int, generator: torch.Generator) -> Tensor:
     weights = (weights / weights.max()).square()  # the largest is 1: the squares of small losses do not vanish
     if not bool(weights.isfinite().all()):
         weights = torch.ones_like(weights)
-    return torch.multinomial(weights, k, replacement=k > int((weights > 0).sum()), generator=generator)
-
-
-@torch.no_grad()
-def write_latents(module: ShallowAutoencoder, dead: Tensor, new: NewWeights) -> None:
-    """Set the rows of the dead latents (…, latent), and their encoder bias to 0, in place."""
-    encoder, decoder = module.encoder_vectors, module.decoder_vectors
-    encoder[dead] = new.encoder.to(encoder)
-    decoder[dead] = new.decoder.to(decoder)  # after the encoder, which with tied weights is the same
-    if module.dictionary.b_enc is not None:
-        module.dictionary.b_enc[dead] = 0.0
+    replacement = with_replacement or k > int((weights > 0).sum())
+    return torch.multinomial(weights, k, replacement=replacement, generator=generator)
 
 
 @torch.no_grad()

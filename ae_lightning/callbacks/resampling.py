@@ -16,7 +16,6 @@ from ae_lightning.callbacks.new_latents import (
     forget_moments,
     random_weights,
     weights_by_loss,
-    write_latents,
 )
 from ae_lightning.callbacks.observing import log_now, observing
 from ae_lightning.callbacks.schedule import RunLength
@@ -42,7 +41,7 @@ class ResampleDeadLatents(Callback):
       (1 where none lives).
 
     The encoder bias becomes 0, and the optimizer forgets its moments of these weights and no others. With tied weights
-    the row of both is the decoder's, of norm 1. List it after `DecoderNorm`.
+    the row of both is the decoder's, of norm 1, or with `unit_norm` the encoder's. List it after `DecoderNorm`.
 
     `resampling/latents` is how many, all instances together; `resampling.csv` in the run's folder says which. What is
     drawn follows from (`seed`, step) and the weights, and leaves the global random numbers alone; a run that is
@@ -57,6 +56,10 @@ class ResampleDeadLatents(Callback):
         seed: Seed of the draws.
         stop_after: Last step at which to resample. With null it is `every` steps before the planned end of the run, so
             that the last ones have time to learn; a run without a planned end goes on forever.
+        when: Whether moments come after the steps `every`, 2 · `every`, … or before them, when one step less is done;
+            the workshop resamples before them, and `stop_after` at the run's last step makes that the last moment.
+        keep_moments: Whether the optimizer keeps its moments of the weights that are set anew.
+        with_replacement: Whether anthropic may draw an input twice.
 
     Raises:
         ConfigError: A number is out of range, or the window longer than the interval.
@@ -80,6 +83,9 @@ class ResampleDeadLatents(Callback):
         examples: int = 8192,
         seed: int = 0,
         stop_after: int | None = None,
+        when: Literal["after", "before"] = "after",
+        keep_moments: bool = False,
+        with_replacement: bool = False,
     ) -> None:
         for name, number in (("every", every), ("window", window), ("examples", examples), ("stop_after", stop_after)):
             if number is not None and number < 1:
@@ -91,6 +97,8 @@ class ResampleDeadLatents(Callback):
             )
         if method not in _SCALES:
             raise ConfigError(f"ResampleDeadLatents: method is {method!r}; it can be simple or anthropic")
+        if when not in ("after", "before"):
+            raise ConfigError(f"ResampleDeadLatents: when is {when!r}; it can be after or before")
         if scale is not None and not 0 < scale < math.inf:
             raise ConfigError(f"ResampleDeadLatents: scale is {scale:g}; it must be above 0 and finite")
         if seed < 0:
@@ -102,12 +110,17 @@ class ResampleDeadLatents(Callback):
         self.examples = examples
         self.seed = seed
         self.stop_after = stop_after
+        self.when = when
+        self.keep_moments = keep_moments
+        self.with_replacement = with_replacement
         self._forget()
 
     @property
     def state_key(self) -> str:
         """Counts are of use to the same windows only."""
-        settings = {"every": self.every, "window": self.window}
+        settings: dict[str, Any] = {"every": self.every, "window": self.window}
+        if self.when != "after":
+            settings["when"] = self.when
         return f"{type(self).__qualname__}{settings}"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -144,7 +157,7 @@ class ResampleDeadLatents(Callback):
         # A batch whose gradients accumulate belongs to the step to come.
         self._count(outputs["z"], step if stepped else step + 1)
         self._last_step = step
-        if stepped and step % self.every == 0:
+        if stepped and (step + self._lead) % self.every == 0:
             if self._counts is not None:  # a whole window was seen
                 self._resample(trainer, pl_module)
             self._window_start, self._counts = None, None
@@ -164,7 +177,13 @@ class ResampleDeadLatents(Callback):
         self._last_step, self._last_moment = 0, math.inf
         self._strategy, self._folder = None, None
 
+    @property
+    def _lead(self) -> int:
+        """Steps by which a moment comes before a multiple of `every` is done."""
+        return int(self.when == "before")
+
     def _find_last_moment(self, trainer: Trainer) -> float:
+        """Number of completed steps after which there are no more moments."""
         total = RunLength.of(trainer).total_steps
         last = total - self.every if self.stop_after is None else self.stop_after
         if last < self.every and trainer.is_global_zero:
@@ -175,12 +194,12 @@ class ResampleDeadLatents(Callback):
                 Notice,
                 stacklevel=2,
             )
-        return last
+        return last - self._lead
 
     def _count(self, z: Tensor, step: int) -> None:
         """Add how often each latent fires in z (…, batch, latent) to the counts, if the step lies in a window."""
-        end = math.ceil(step / self.every) * self.every
-        start = end - self.window + 1
+        end = math.ceil((step + self._lead) / self.every) * self.every - self._lead
+        start = max(1, end - self.window + 1)
         if step < start or end > self._last_moment:
             return
         if step == start and self._window_start != start:
@@ -205,8 +224,9 @@ class ResampleDeadLatents(Callback):
         if many:
             # Only one process decides: rounding may differ among devices, and a draw turns on a hair.
             new: Any = self._new_weights(trainer, module, dead) if trainer.is_global_zero else None
-            write_latents(module, dead, trainer.strategy.broadcast(new))
-            forget_moments(trainer.optimizers, module.latent_axes, dead)
+            module.dictionary.set_latents(dead, *trainer.strategy.broadcast(new))
+            if not self.keep_moments:
+                forget_moments(trainer.optimizers, module.latent_axes, dead)
             if self._folder is not None:
                 append_resampled(self._folder, trainer.global_step, dead)
         log_now(trainer, {"resampling/latents": float(many)})
@@ -217,7 +237,7 @@ class ResampleDeadLatents(Callback):
             return random_weights(module, dead, self.scale, generator)
         examples = trainer.datamodule.examples(self.examples, generator)  # type: ignore[attr-defined]
         with observing(trainer, module):
-            return weights_by_loss(module, examples, dead, self.scale, generator)
+            return weights_by_loss(module, examples, dead, self.scale, generator, self.with_replacement)
 
 
 def _require_rectified_dictionary(module: LightningModule) -> None:

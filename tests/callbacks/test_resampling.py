@@ -142,6 +142,35 @@ def test_the_last_interval_is_left_for_learning_unless_asked_otherwise(options, 
     assert list(recorder.series("resampling/latents")) == moments
 
 
+@pytest.mark.parametrize(
+    ("options", "moments"),
+    [({}, [3, 7]), ({"stop_after": 12}, [3, 7, 11]), ({"window": 4, "stop_after": 8}, [3, 7])],
+)
+def test_a_moment_may_come_before_its_step(options, moments, make_trainer, data, recorder):
+    """Of 12 steps, every fourth: before step 4, when three are done, and so on to the one before the last."""
+    callback = ResampleDeadLatents(**{"every": 4, "window": 2, "method": "simple", "when": "before", **options})
+    make_trainer(callback, logger=recorder, max_epochs=-1, max_steps=12).fit(overcomplete(), data)
+    assert list(recorder.series("resampling/latents")) == moments
+
+
+def test_the_window_of_a_moment_before_its_step_ends_with_the_step_before(make_trainer, data, tmp_path):
+    """Every 10 steps with a window of 4, before step 10: steps 6 to 9 count."""
+    only_in = {0: 5, 1: 6, 2: 9, 3: 10}
+    biases = {1: dict.fromkeys(range(LATENTS), OFF)}
+    for latent, batch in only_in.items():
+        biases.setdefault(batch, {})[latent] = ON
+        biases.setdefault(batch + 1, {})[latent] = OFF
+    callback = ResampleDeadLatents(10, 4, "simple", stop_after=10, when="before")
+    make_trainer(Force(biases), callback, max_epochs=2).fit(overcomplete(optimizer=still), data)
+    assert resampled(tmp_path) == [(9, 0, latent) for latent in (0, 3, 4, 5, 6, 7, 8)]
+
+
+def test_counts_of_a_window_are_not_those_of_another():
+    after, before = ResampleDeadLatents(10, 4), ResampleDeadLatents(10, 4, when="before")
+    assert after.state_key == "ResampleDeadLatents{'every': 10, 'window': 4}"  # as earlier checkpoints have it
+    assert before.state_key != after.state_key
+
+
 def test_a_run_too_short_for_any_moment_is_told_so(make_trainer, data):
     with pytest.warns(Notice, match=r"does nothing in this run of 5 steps: its first moment is step 2500; lower every"):
         make_trainer(ResampleDeadLatents()).fit(overcomplete(), data)
@@ -286,6 +315,19 @@ def test_moments_of_dead_latents_are_forgotten_and_no_others(optimizer, keys, ma
     assert torch.equal(after.b_dec, before.b_dec)
 
 
+def test_the_optimizer_may_keep_its_moments(make_trainer, data):
+    model = overcomplete()
+    before, after = Watch(8), Watch(8)
+    resample = ResampleDeadLatents(8, 3, "simple", stop_after=8, keep_moments=True)
+    make_trainer(Force({3: {2: OFF}}), before, resample, after, max_epochs=2).fit(model, data)
+    before, after = before.seen[8], after.seen[8]
+    assert not torch.equal(after.W_dec[2], before.W_dec[2])
+    assert before.state["W_dec"]["exp_avg"][2].any()
+    for name, state in after.state.items():
+        for key, value in state.items():
+            assert torch.equal(value, before.state[name][key]), (name, key)
+
+
 def test_an_optimizer_that_has_not_stepped_has_nothing_to_forget():
     model = overcomplete()
     optimizer = adam(model.parameters())
@@ -350,6 +392,15 @@ def test_no_sample_is_drawn_twice_unless_there_are_too_few():
         more = draw_by_loss(losses, 4, generator).tolist()
         assert len(more) == 4
         assert 1 not in more
+
+
+def test_samples_may_be_drawn_with_replacement():
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.stack([draw_by_loss(torch.tensor([1.0, 2.0]), 2, generator, True) for _ in range(2000)])
+    twice = drawn[:, 0] == drawn[:, 1]
+    # With probability 1/5 and 4/5 each, both are the same in (1 + 16)/25 of all draws.
+    assert float(twice.float().mean()) == pytest.approx(17 / 25, abs=0.05)
+    assert float((drawn == 1).float().mean()) == pytest.approx(4 / 5, abs=0.05)
 
 
 @pytest.mark.parametrize("losses", [[0.0] * 4, [1.0, np.inf, 0.0, 0.0], [1.0, np.nan, 0.0, 0.0]])
@@ -615,6 +666,7 @@ def test_two_processes_decide_together_and_stay_equal(tmp_path):
             "a window of 101 steps is longer than the 100 steps between two moments: lower window or raise every",
         ),
         ({"method": "random"}, "method is 'random'; it can be simple or anthropic"),
+        ({"when": "during"}, "when is 'during'; it can be after or before"),
         ({"scale": 0.0}, "scale is 0; it must be above 0 and finite"),
         ({"scale": float("nan")}, "scale is nan; it must be above 0 and finite"),
         ({"seed": -1}, "seed is -1; it must not be negative"),
