@@ -20,18 +20,22 @@ class DecoderNorm(Callback):
     weights they are the encoder's rows too, which so keep norm 1 as well. Of a deep variant that has them the rows of
     `basis_vectors()` are divided, in each layer of the decoder. A row of zeros stays as it is.
 
+    Of a dictionary with `unit_norm`, whose decoding divides rows itself, the rows that it keeps are divided after each
+    step only, so that the first step starts from their lengths; with tied weights these are the encoder's, and left.
+
     List it in `trainer.callbacks` before `ResampleDeadLatents` and whatever else looks at weights after a step. On
     the command line snapshots, pictures and checkpoints come after the listed callbacks by themselves.
 
     Args:
         project_gradient: Whether to remove, before each step, the part of a row's gradient that is parallel to the
-            row, which would only change its norm. It is done before gradients are clipped. With tied weights it is
-            the gradient of both uses of the row. For variants with a dictionary only.
+            row, which would only change its norm, and the optimizer's memory of it. It is done before gradients are
+            clipped. With tied weights it is the gradient of both uses of the row. For variants with a dictionary only;
+            null projects where there is one. The gradient of a dictionary with `unit_norm` has no such part.
 
     Source: Bricken et al. (2023), "Towards Monosemanticity".
     """
 
-    def __init__(self, project_gradient: bool = False) -> None:
+    def __init__(self, project_gradient: bool | None = None) -> None:
         self.project_gradient = project_gradient
         self._last_step = 0
 
@@ -54,6 +58,8 @@ class DecoderNorm(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Divide the rows of a new run, before anything looks at them; those of a resumed one are left as saved."""
+        if isinstance(pl_module, ShallowAutoencoder) and pl_module.dictionary.unit_norm:
+            return  # what it writes has norm 1 already
         # LearningRateFinder names a checkpoint too, that of the untrained model.
         if trainer.ckpt_path is None or getattr(pl_module, "images_seen", 0) == 0:
             normalize_decoder(pl_module)
@@ -64,7 +70,7 @@ class DecoderNorm(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Remove what would only change the norm of rows."""
-        if self.project_gradient:
+        if isinstance(pl_module, ShallowAutoencoder) and self.project_gradient is not False:
             project_decoder_gradient(pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
@@ -76,7 +82,7 @@ class DecoderNorm(Callback):
 
 @torch.no_grad()
 def normalize_decoder(module: LightningModule) -> None:
-    """Divide the decoder's rows by their norm, in place and without waiting for the device.
+    """Divide the rows that the decoder keeps by their norm, in place and without waiting for the device.
 
     Norms are computed in float32 or wider. Rows in bfloat16 are rounded once, each entry by up to 1/512 of itself,
     and their norm is 1 within that at most, and as a rule, since rounding goes both ways, within a tenth of it.
@@ -88,16 +94,18 @@ def normalize_decoder(module: LightningModule) -> None:
 
 
 def _matrices(module: Any) -> list[Tensor]:
-    return [module.decoder_vectors] if isinstance(module, ShallowAutoencoder) else module.basis_vectors()
+    if not isinstance(module, ShallowAutoencoder):
+        return module.basis_vectors()
+    rows = module.dictionary.decoder_rows
+    return [] if rows is None else [rows]
 
 
 @torch.no_grad()
-def project_decoder_gradient(module: LightningModule) -> None:
+def project_decoder_gradient(module: ShallowAutoencoder) -> None:
     """Remove from the gradient of each decoder row its component along the row, in place."""
-    assert isinstance(module, ShallowAutoencoder)
     dictionary, rows = module.dictionary, at_least_float32(module.decoder_vectors)
     grad = dictionary.W_enc.grad if dictionary.W_dec is None else dictionary.W_dec.grad
-    if grad is None:
+    if grad is None or dictionary.unit_norm:  # the division takes that component from its gradient
         return
     grad = grad.mT if dictionary.W_dec is None else grad
     square = rows.square().sum(-1, keepdim=True)

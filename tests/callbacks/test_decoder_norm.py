@@ -35,6 +35,16 @@ def overcomplete(instances: int | None = None, **options) -> OvercompleteAutoenc
     )
 
 
+class Rows(Callback):
+    """Norms of the rows that the dictionary keeps, before the first step."""
+
+    def __init__(self) -> None:
+        self.norms = []
+
+    def on_train_start(self, trainer, pl_module):
+        self.norms.append(pl_module.dictionary.W_dec.detach().norm(dim=-1).numpy())
+
+
 def row_norms(model) -> np.ndarray:
     return np.sqrt((model.decoder_vectors.detach().double().numpy() ** 2).sum(-1))
 
@@ -134,6 +144,38 @@ def test_the_projected_gradient_is_orthogonal_to_the_row(tied, make_trainer, dat
     assert min(before.along) > 1e-3
     assert max(after.along) < 1e-6
     assert min(after.size) > 1e-3
+
+
+def test_projection_is_the_default_where_there_is_a_dictionary(make_trainer, data):
+    found = {}
+    for project in (None, True, False):
+        model = overcomplete()
+        make_trainer(DecoderNorm() if project is None else DecoderNorm(project)).fit(model, data)
+        found[project] = model.dictionary.W_dec.detach()
+    assert torch.equal(found[None], found[True])
+    assert not torch.allclose(found[None], found[False], atol=1e-3)
+    make_trainer(DecoderNorm(), fast_dev_run=True).fit(SparseAutoencoder((6,), latent_dim=4), data)
+
+
+def test_of_rows_that_decoding_divides_those_kept_are_divided_after_each_step_only(make_trainer, data):
+    torch.manual_seed(3)
+    model = StandardSAE((6,), 10, unit_norm=True)
+    first = Rows()
+    make_trainer(first, DecoderNorm()).fit(model, data)
+    assert (abs(first.norms[0] - 1) > 1e-3).all()  # the first step starts from the lengths that were drawn
+    np.testing.assert_allclose(model.dictionary.W_dec.detach().norm(dim=-1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("project", [None, True])
+def test_tied_rows_that_decoding_divides_keep_their_lengths_and_gradients(project, make_trainer, data):
+    trained = []
+    for callbacks in ([], [DecoderNorm(project)]):
+        torch.manual_seed(3)
+        model = StandardSAE((6,), 10, tied=True, unit_norm=True)
+        make_trainer(*callbacks).fit(model, data)
+        trained.append(model.dictionary.W_enc.detach())
+    assert torch.equal(*trained)
+    assert (abs(trained[0].norm(dim=0) - 1) > 1e-3).all()
 
 
 def test_a_row_of_zeros_stays_and_makes_no_nan(make_trainer, data):

@@ -162,8 +162,8 @@ def watchers() -> list[Callback]:
 EDITORS: dict[str, Callable[[], list[Callback]]] = {
     "alone": lambda: [WeightSnapshots(Schedule(every=1, unit="epochs"))],
     "watched": watchers,
-    "decoder_norm": lambda: [DecoderNorm()],
-    "projected": lambda: [DecoderNorm(project_gradient=True)],
+    "decoder_norm": lambda: [DecoderNorm(project_gradient=False)],
+    "projected": lambda: [DecoderNorm()],
     "simple": lambda: [DecoderNorm(), ResampleDeadLatents(every=4, window=2, method="simple", stop_after=9)],
     "anthropic": lambda: [ResampleDeadLatents(every=2, window=2, method="anthropic", stop_after=9)],
 }
