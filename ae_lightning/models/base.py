@@ -97,13 +97,26 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         """Lowest and highest value that `decode` can produce; unbounded unless a variant says otherwise."""
         return -math.inf, math.inf
 
-    def layer_outputs(self, x: Tensor) -> list[Tensor]:
+    def layer_outputs(self, x: Tensor, after_activation: bool = False) -> list[Tensor]:
         """What each hidden layer of the encoder gives, from the input on, the code not among them.
 
         A fully connected layer gives (batch, width), a convolutional one (batch, channels, height, width). A shallow
         encoder has none.
+
+        Args:
+            x: Samples (batch, *input_shape).
+            after_activation: Whether to take each right after its activation, before batch normalization, dropout and
+                pooling, and the code as the last; else hidden layers only, as the next layer reads them.
         """
-        return []
+        return [self.encode(x)] if after_activation else []
+
+    def terms(self, x: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+        """Forward pass of x (batch, *input_shape): the unweighted terms of the loss, and the output.
+
+        Override it, instead of `loss_terms`, where a term needs more of the forward pass than x̂ and z.
+        """
+        output = self(x)
+        return self.loss_terms(x, output), output
 
     def loss_terms(self, x: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
         """Unweighted scalar terms of the loss by name; summed over instances, mean over everything else."""
@@ -177,7 +190,7 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
             `loss`, the weighted total, followed by the unweighted terms; and the output they were computed from.
         """
         self.check_data(x)
-        terms, output = self._terms(x) if self._compiled_terms is None else self._compiled_terms(x)
+        terms, output = self.terms(x) if self._compiled_terms is None else self._compiled_terms(x)
         weights = self.loss_weights
         first, *others = (_times(weights.get(name, 1.0), term) for name, term in terms.items())
         return {"loss": sum(others, first), **terms}, output
@@ -191,7 +204,7 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         Args:
             **options: Of `torch.compile`.
         """
-        self._compiled_terms = torch.compile(self._terms, **options)
+        self._compiled_terms = torch.compile(self.terms, **options)
 
     def check_data(self, x: Tensor) -> None:
         """Check, on the first batch that is seen, that the data have the model's shape and values it can reach.
@@ -285,10 +298,6 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         self._rng_state = saved.get("rng_state")
 
     # --- details -----------------------------------------------------------------------------------------------
-
-    def _terms(self, x: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
-        output = self(x)
-        return self.loss_terms(x, output), output
 
     def _evaluation_step(self, stage: str, batch: Batch) -> dict[str, Tensor]:
         losses, output = self.loss(batch[0])
