@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
@@ -26,7 +25,7 @@ from ae_lightning.training.checks import (
 )
 from ae_lightning.training.constructor import outermost_constructor
 from ae_lightning.training.epoch_means import EpochMeans
-from ae_lightning.training.learning_rate import LearningRate
+from ae_lightning.training.learning_rate import LearningRate, SchedulerInterval, schedule_settings
 from ae_lightning.training.restore import write_back
 from ae_lightning.training.rows import NumberedRows, log_training_row
 from ae_lightning.training.sizes import Sizes
@@ -54,7 +53,9 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         input_shape: Shape of one sample, such as (1, 28, 28). The command line takes it from the data.
         reconstruction_loss: mse, bce (data and output within [0, 1]) or mae; mean over pixels and batch.
         optimizer: Builds the optimizer from the parameters.
-        lr_scheduler: Builds a learning-rate schedule from the optimizer; it is stepped once an epoch.
+        lr_scheduler: Builds a learning-rate schedule from the optimizer.
+        lr_scheduler_interval: Whether it is stepped after each epoch or after each optimizer step, so that its lengths
+            count epochs or steps.
     """
 
     #: Independent copies trained side by side; variants with instances overwrite it.
@@ -66,6 +67,7 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         reconstruction_loss: ReconstructionLossName = "mse",
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3, fused=True),
         lr_scheduler: LRSchedulerCallable | None = None,
+        lr_scheduler_interval: SchedulerInterval = "epoch",
     ) -> None:
         super().__init__()
         self.save_hyperparameters(frame=outermost_constructor(inspect.currentframe()), logger=False)
@@ -76,6 +78,7 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         self.reconstruction_loss: ReconstructionLossName = reconstruction_loss
         self.build_optimizer: Callable[..., Any] = optimizer
         self.build_lr_scheduler: Callable[..., Any] | None = lr_scheduler
+        self.lr_scheduler_interval: SchedulerInterval = lr_scheduler_interval
         self.images_seen = 0
         self._data_checked = False
         self._epoch_means = EpochMeans()
@@ -178,10 +181,7 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         if self.build_lr_scheduler is None:
             return optimizer
         scheduler = self.build_lr_scheduler(optimizer)
-        config: dict[str, Any] = {"scheduler": scheduler}
-        if isinstance(scheduler, ReduceLROnPlateau):
-            config["monitor"] = getattr(scheduler, "monitor", "val/loss")
-        return {"optimizer": optimizer, "lr_scheduler": config}
+        return {"optimizer": optimizer, "lr_scheduler": schedule_settings(scheduler, self.lr_scheduler_interval)}
 
     def loss(self, x: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
         """Forward pass and objective of x (batch, *input_shape).
