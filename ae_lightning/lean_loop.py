@@ -39,14 +39,16 @@ _TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_a
 class LeanEpochLoop(_TrainingEpochLoop):
     """Lightning's loop over the batches of an epoch, which takes the steps before the last one by a short way.
 
-    On the short way a step is: fetch the batch, `training_step`, backward, optimizer, those hooks of callbacks that are
-    written, and metrics where a row is due. Weights, random numbers, counters, and what callbacks see are the same as
-    on Lightning's way, bit for bit; a test holds this. Lightning's way is taken at every step that ends the epoch or
-    the run or is followed by a validation, and for all steps of a fit that has anything the short way does not know:
-    see `supports`. Checkpoints are the same, and each loop resumes what the other began.
+    On the short way a step is: fetch the batch, `training_step`, backward, optimizer, a schedule that is stepped with
+    it, those hooks of callbacks that are written, and metrics where a row is due. Weights, random numbers, counters,
+    and what callbacks see are the same as on Lightning's way, bit for bit; a test holds this. Lightning's way is taken
+    at every step that ends the epoch or the run or is followed by a validation, and for all steps of a fit that has
+    anything the short way does not know: see `supports`. Checkpoints are the same, and each loop resumes what the other
+    began.
     """
 
     _hooks: dict[str, list[Hook]] | None = None
+    _schedule_by_step = False
 
     @property
     def global_step(self) -> int:
@@ -59,6 +61,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         """Find out, at the start of each epoch, whether the short way may be taken, and who listens on it."""
         super().on_run_start(data_fetcher)
         self._hooks = listeners(self.trainer) if supports(self.trainer, data_fetcher) else None
+        self._schedule_by_step = any(config.interval == "step" for config in self.trainer.lr_scheduler_configs)
 
     def advance(self, data_fetcher: _DataFetcher) -> None:
         """Take short steps up to the next one at which something is due, and that one as Lightning does."""
@@ -94,6 +97,8 @@ class LeanEpochLoop(_TrainingEpochLoop):
         progress.increment_started()
         output = self._optimize(batch, number, hooks)
         progress.increment_processed()
+        if self._schedule_by_step:
+            self.update_lr_schedulers("step", update_plateau_schedulers=False)
         _call(hooks["on_train_batch_end"], trainer, module, output, batch, number)
         # A resumed run's rows may be counted from elsewhere than its steps.
         due = any(is_due_after(steps, trainer) for steps in (self.global_step, self._batches_that_stepped + 1))
@@ -102,6 +107,8 @@ class LeanEpochLoop(_TrainingEpochLoop):
         progress.increment_completed()
         if due:
             trainer._logger_connector.update_train_step_metrics()
+        if self._schedule_by_step:
+            self.update_lr_schedulers("step", update_plateau_schedulers=True)
 
     def _optimize(self, batch: Any, number: int, hooks: dict[str, list[Hook]]) -> dict[str, Any]:
         """One step of the optimizer; answers what callbacks get of it."""
@@ -144,9 +151,9 @@ def use_lean_loop(trainer: Trainer) -> None:
 def supports(trainer: Any, data_fetcher: _DataFetcher) -> bool:
     """Tell whether a fit has nothing but what the short way does as Lightning would.
 
-    That is one process and one device, one optimizer of torch's that is stepped at each batch, a schedule stepped once
-    an epoch, epochs of known length, no profiler and no scaled loss; hooks around a batch only in callbacks of ours or
-    Lightning's, since others may log from there; and releases of Lightning and PyTorch that were tested.
+    That is one process and one device, one optimizer of torch's that is stepped at each batch, epochs of known length,
+    no profiler and no scaled loss; hooks around a batch only in callbacks of ours or Lightning's, since others may log
+    from there; and releases of Lightning and PyTorch that were tested.
     """
     return (
         _is_tested()
@@ -158,7 +165,6 @@ def supports(trainer: Any, data_fetcher: _DataFetcher) -> bool:
         and isinstance(trainer.num_training_batches, int)
         and isinstance(trainer.val_check_batch, int)
         and trainer._val_check_time_interval is None
-        and all(config.interval == "epoch" for config in trainer.lr_scheduler_configs)
         and _supports_optimizers(trainer.optimizers)
         and _supports_module(trainer.lightning_module)
         and not _overridden(trainer.datamodule, LightningDataModule, _TRANSFER_HOOKS)

@@ -18,6 +18,7 @@ LEVELS = [
         "files",
         "parser_errors",
         "per_feature",
+        "processes",
         "safe_mode",
         "safetensors_writer",
         "upstream",

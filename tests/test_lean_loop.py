@@ -8,6 +8,8 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LambdaCallback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import ReduceLROnPlateau
+from torch.optim import lr_scheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ae_lightning import (
@@ -20,6 +22,7 @@ from ae_lightning import (
     upstream,
 )
 from ae_lightning.callbacks.decoder_norm import DecoderNorm
+from ae_lightning.callbacks.initial_validation import InitialValidation
 from ae_lightning.callbacks.linear_probe import LinearProbe
 from ae_lightning.callbacks.resampling import ResampleDeadLatents
 from ae_lightning.callbacks.save_on_stop import SaveOnStop
@@ -198,6 +201,36 @@ class Shrinks(OvercompleteAutoencoder):
         self.dictionary.b_enc.data.mul_(0.5)
 
 
+class EverySecondStep(OvercompleteAutoencoder):
+    def __init__(self) -> None:
+        super().__init__((1, 8, 8), 16)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = super().configure_optimizers()
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "frequency": 2}}
+
+
+# A kind of each way in which PyTorch steps schedules; in a rate that falls too fast the losses show a step too many.
+SCHEDULES: dict[str, Callable[[Any], Any]] = {
+    "ExponentialLR": lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.9),
+    "LambdaLR": lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step)),
+    "CosineAnnealingWarmRestarts": lambda optimizer: lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 5),
+    "OneCycleLR": lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=2 * STEPS),
+    "SequentialLR": lambda optimizer: lr_scheduler.SequentialLR(
+        optimizer,
+        [lr_scheduler.LinearLR(optimizer, 0.1, total_iters=9), lr_scheduler.ExponentialLR(optimizer, 0.9)],
+        milestones=[9],
+    ),
+    "ReduceLROnPlateau": lambda optimizer: lr_scheduler.ReduceLROnPlateau(optimizer, patience=3, factor=0.5),
+    "plateau of a batch's loss": lambda optimizer: ReduceLROnPlateau(optimizer, "train/loss", patience=0, factor=0.5),
+}
+
+
+def scheduled_by_step(make: Callable[[Any], Any]) -> Callable[[], OvercompleteAutoencoder]:
+    return lambda: OvercompleteAutoencoder((1, 8, 8), 16, lr_scheduler=make, lr_scheduler_interval="step")
+
+
 class ByEpoch(OvercompleteAutoencoder):
     def configure_optimizers(self) -> Any:
         optimizer = super().configure_optimizers()
@@ -242,6 +275,27 @@ class ByEpoch(OvercompleteAutoencoder):
         ),
         pytest.param({"model": lambda: Shrinks("post")}, id="hook after the optimizer's step"),
         pytest.param({"model": lambda: ByEpoch((1, 8, 8), 16)}, id="schedule by epoch"),
+        *(
+            pytest.param(
+                {"model": scheduled_by_step(make), "callbacks": [InitialValidation, LearningRateMonitor]},
+                id=f"{name} by step",
+            )
+            for name, make in SCHEDULES.items()
+        ),
+        pytest.param({"model": EverySecondStep, "val_check_interval": 7}, id="schedule by every second step"),
+        pytest.param(
+            {
+                "model": lambda: StackedAutoencoder(
+                    *((1, 8, 8), 4, (8,)),
+                    pretrain_epochs=1,
+                    output_activation="none",
+                    lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9),
+                    lr_scheduler_interval="step",
+                ),
+                "max_epochs": 3,
+            },
+            id="a schedule by step for each phase",
+        ),
         pytest.param({"callbacks": [LearningRateMonitor]}, id="learning-rate monitor"),
         pytest.param(
             {"callbacks": [lambda: EarlyStopping("val/loss", patience=1, min_delta=1.0)], "max_epochs": 5},
@@ -277,13 +331,6 @@ class OwnStep(OvercompleteAutoencoder):
         super().optimizer_step(*args, **kwargs)
 
 
-class ByStep(OvercompleteAutoencoder):
-    def configure_optimizers(self) -> Any:
-        optimizer = super().configure_optimizers()
-        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
 class Logs(OvercompleteAutoencoder):
     def loss_terms(self, x: Any, output: Any) -> Any:
         terms = super().loss_terms(x, output)
@@ -297,7 +344,6 @@ class Logs(OvercompleteAutoencoder):
         pytest.param({"callbacks": [Stranger]}, id="callback of others"),
         pytest.param({"callbacks": [lambda: LambdaCallback(on_train_batch_end=lambda *_: None)]}, id="lambda"),
         pytest.param({"model": lambda: OwnStep((1, 8, 8), 16)}, id="optimizer_step"),
-        pytest.param({"model": lambda: ByStep((1, 8, 8), 16)}, id="schedule by step"),
         pytest.param(
             {
                 "model": lambda: OvercompleteAutoencoder(

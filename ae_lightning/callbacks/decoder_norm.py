@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.nn.linear import normalize_rows
 from ae_lightning.nn.precision import at_least_float32
 
 
@@ -80,17 +81,10 @@ class DecoderNorm(Callback):
             normalize_decoder(pl_module)
 
 
-@torch.no_grad()
 def normalize_decoder(module: LightningModule) -> None:
-    """Divide the rows that the decoder keeps by their norm, in place and without waiting for the device.
-
-    Norms are computed in float32 or wider. Rows in bfloat16 are rounded once, each entry by up to 1/512 of itself,
-    and their norm is 1 within that at most, and as a rule, since rounding goes both ways, within a tenth of it.
-    """
+    """Divide the rows that the decoder keeps by their norm, in place, as `normalize_rows` does."""
     for rows in _matrices(module):
-        wide = torch.promote_types(rows.dtype, torch.float32)
-        norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=wide)
-        rows.div_(norm.clamp_(min=torch.finfo(norm.dtype).tiny))  # a row of zeros stays one
+        normalize_rows(rows)
 
 
 def _matrices(module: Any) -> list[Tensor]:

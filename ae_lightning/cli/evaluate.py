@@ -39,8 +39,16 @@ def _evaluate(path: Path) -> dict[str, Any]:
 
 
 def print_results(results: dict[str, Any]) -> None:
-    """Print the numbers of `ae_lightning.evaluation.evaluate_run` for people to read."""
+    """Print the numbers of `ae_lightning.evaluation.evaluate_run` for people to read, and of what they are."""
     print_model(results["model"])
+    print_numbers(results)
+    print(f"run: {results['run']}")
+
+
+def print_numbers(results: dict[str, Any]) -> None:
+    """Print the numbers alone, and what is to be said of them."""
+    from ae_lightning.evaluation.judgment import shortcoming
+
     console = Console(highlight=False)
     console.print(f"{results['data']['description']}")
     console.print(_error_table(results))
@@ -51,18 +59,27 @@ def print_results(results: dict[str, Any]) -> None:
     console.print(details)
     if results["probes"]:
         console.print(_probe_table(results["probes"]))
-    console.print(f"run: {results['run']}", soft_wrap=True)
+    if sentence := shortcoming(results):
+        console.print(sentence, markup=False, soft_wrap=True)
 
 
 def print_model(model: dict[str, Any]) -> None:
     """Print a line on a model as `ae_lightning.evaluation.describe` describes it."""
     shape = "×".join(map(str, model["input_shape"])) + " → " + "×".join(map(str, model["latent_shape"]))
-    width = "undercomplete" if model["is_undercomplete"] else "not undercomplete"
     copies = f", {model['instances']} instances" if model["instances"] else ""
     Console(highlight=False, soft_wrap=True).print(
-        f"[bold]{model['class']}[/bold] {shape}, {width} (input/latent {model['compression_ratio']:.3g}), "
+        f"[bold]{model['class']}[/bold] {shape}, {_width(model['compression_ratio'])}, "
         f"{model['parameters']:,} parameters{copies}"
     )
+
+
+def _width(compression_ratio: float) -> str:
+    """How wide a code is beside the input: as a part of it, or how many times as wide."""
+    if compression_ratio == 1:
+        return "as wide as the input"
+    if compression_ratio > 1:
+        return f"undercomplete (1/{compression_ratio:.3g} of the input)"
+    return f"overcomplete ({1 / compression_ratio:.3g} × the input)"
 
 
 def _count(number: float) -> str:

@@ -243,9 +243,7 @@ def _affine(part: nn.Linear | UnitNormLinear | TiedLinear) -> tuple[Tensor, Tens
 
 def _matrix(part: nn.Linear | UnitNormLinear | TiedLinear) -> Tensor:
     """(outputs, inputs), as `F.linear` takes it."""
-    if isinstance(part, TiedLinear):
-        return _matrix(part._source[0]).T
-    return part.matrix if isinstance(part, UnitNormLinear) else part.weight
+    return part.weight if isinstance(part, nn.Linear) else part.matrix
 
 
 def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:

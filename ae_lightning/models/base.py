@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
@@ -26,7 +25,7 @@ from ae_lightning.training.checks import (
 )
 from ae_lightning.training.constructor import outermost_constructor
 from ae_lightning.training.epoch_means import EpochMeans
-from ae_lightning.training.learning_rate import LearningRate
+from ae_lightning.training.learning_rate import LearningRate, SchedulerInterval, schedule_settings
 from ae_lightning.training.restore import write_back
 from ae_lightning.training.rows import NumberedRows, log_training_row
 from ae_lightning.training.sizes import Sizes
@@ -54,7 +53,9 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         input_shape: Shape of one sample, such as (1, 28, 28). The command line takes it from the data.
         reconstruction_loss: mse, bce (data and output within [0, 1]) or mae; mean over pixels and batch.
         optimizer: Builds the optimizer from the parameters.
-        lr_scheduler: Builds a learning-rate schedule from the optimizer; it is stepped once an epoch.
+        lr_scheduler: Builds a learning-rate schedule from the optimizer.
+        lr_scheduler_interval: Whether it is stepped after each epoch or after each optimizer step, so that its lengths
+            count epochs or steps.
     """
 
     #: Independent copies trained side by side; variants with instances overwrite it.
@@ -66,6 +67,7 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         reconstruction_loss: ReconstructionLossName = "mse",
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-3, fused=True),
         lr_scheduler: LRSchedulerCallable | None = None,
+        lr_scheduler_interval: SchedulerInterval = "epoch",
     ) -> None:
         super().__init__()
         self.save_hyperparameters(frame=outermost_constructor(inspect.currentframe()), logger=False)
@@ -76,6 +78,7 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         self.reconstruction_loss: ReconstructionLossName = reconstruction_loss
         self.build_optimizer: Callable[..., Any] = optimizer
         self.build_lr_scheduler: Callable[..., Any] | None = lr_scheduler
+        self.lr_scheduler_interval: SchedulerInterval = lr_scheduler_interval
         self.images_seen = 0
         self._data_checked = False
         self._epoch_means = EpochMeans()
@@ -97,13 +100,26 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         """Lowest and highest value that `decode` can produce; unbounded unless a variant says otherwise."""
         return -math.inf, math.inf
 
-    def layer_outputs(self, x: Tensor) -> list[Tensor]:
+    def layer_outputs(self, x: Tensor, after_activation: bool = False) -> list[Tensor]:
         """What each hidden layer of the encoder gives, from the input on, the code not among them.
 
         A fully connected layer gives (batch, width), a convolutional one (batch, channels, height, width). A shallow
         encoder has none.
+
+        Args:
+            x: Samples (batch, *input_shape).
+            after_activation: Whether to take each right after its activation, before batch normalization, dropout and
+                pooling, and the code as the last; else hidden layers only, as the next layer reads them.
         """
-        return []
+        return [self.encode(x)] if after_activation else []
+
+    def terms(self, x: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+        """Forward pass of x (batch, *input_shape): the unweighted terms of the loss, and the output.
+
+        Override it, instead of `loss_terms`, where a term needs more of the forward pass than x̂ and z.
+        """
+        output = self(x)
+        return self.loss_terms(x, output), output
 
     def loss_terms(self, x: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
         """Unweighted scalar terms of the loss by name; summed over instances, mean over everything else."""
@@ -170,10 +186,7 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         if self.build_lr_scheduler is None:
             return optimizer
         scheduler = self.build_lr_scheduler(optimizer)
-        config: dict[str, Any] = {"scheduler": scheduler}
-        if isinstance(scheduler, ReduceLROnPlateau):
-            config["monitor"] = getattr(scheduler, "monitor", "val/loss")
-        return {"optimizer": optimizer, "lr_scheduler": config}
+        return {"optimizer": optimizer, "lr_scheduler": schedule_settings(scheduler, self.lr_scheduler_interval)}
 
     def loss(self, x: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
         """Forward pass and objective of x (batch, *input_shape).
@@ -182,7 +195,7 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
             `loss`, the weighted total, followed by the unweighted terms; and the output they were computed from.
         """
         self.check_data(x)
-        terms, output = self._terms(x) if self._compiled_terms is None else self._compiled_terms(x)
+        terms, output = self.terms(x) if self._compiled_terms is None else self._compiled_terms(x)
         weights = self.loss_weights
         first, *others = (_times(weights.get(name, 1.0), term) for name, term in terms.items())
         return {"loss": sum(others, first), **terms}, output
@@ -196,7 +209,7 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         Args:
             **options: Of `torch.compile`.
         """
-        self._compiled_terms = torch.compile(self._terms, **options)
+        self._compiled_terms = torch.compile(self.terms, **options)
 
     def check_data(self, x: Tensor) -> None:
         """Check, on the first batch that is seen, that the data have the model's shape and values it can reach.
@@ -290,10 +303,6 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         self._rng_state = saved.get("rng_state")
 
     # --- details -----------------------------------------------------------------------------------------------
-
-    def _terms(self, x: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
-        output = self(x)
-        return self.loss_terms(x, output), output
 
     def _evaluation_step(self, stage: str, batch: Batch) -> dict[str, Tensor]:
         losses, output = self.loss(batch[0])

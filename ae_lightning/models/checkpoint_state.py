@@ -1,4 +1,4 @@
-"""Whether a model, and a training that goes on, can take what a checkpoint holds; told before anything is changed."""
+"""Check that a checkpoint fits a model, and a training that goes on, before either is changed."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.activations import ActivationName, activation, activation_range
 from ae_lightning.nn.conv import Downsampling, DownStage, Size, Upsampling, doubling, sizes_through, smallest_side
+from ae_lightning.nn.mlp import through_activation
 from ae_lightning.training.checks import require_images, require_positive
 
 
@@ -47,13 +48,19 @@ class ConvolutionalAutoencoder(Autoencoder):
         height, width = self.input_shape[1:]
         self.sizes: list[Size] = sizes_through((height, width), stages, downsampling)
 
-    def layer_outputs(self, x: Tensor) -> list[Tensor]:
-        """Feature maps (batch, channels, height, width) after each stage but the last, whose output is the code."""
+    def layer_outputs(self, x: Tensor, after_activation: bool = False) -> list[Tensor]:
+        """Feature maps (batch, channels, height, width) after each stage but the last, whose output is the code.
+
+        Args:
+            x: Images (batch, *input_shape).
+            after_activation: Whether to take them before batch normalization and pooling, right after the activation,
+                and the code, whole as `encode` gives it, as the last.
+        """
         outputs = []
         for stage in self.encoder[:-1]:
-            x = stage(x)
-            outputs.append(x)
-        return outputs
+            activated, x = through_activation(stage, x) if after_activation else (stage(x),) * 2
+            outputs.append(activated)
+        return [*outputs, self.encoder[-1](x)] if after_activation else outputs
 
     @property
     def output_range(self) -> tuple[float, float]:
@@ -74,7 +81,7 @@ class ConvAutoencoder(ConvolutionalAutoencoder):
         activation: Activation of the code.
         downsampling: pool for 2×2 max-pooling, or stride for a convolution of stride 2.
         upsampling: transpose for a transposed convolution of stride 2, or bilinear for bilinear up-sampling followed by
-            a 3×3 convolution, which draws no checkerboards.
+            a 3×3 convolution, which draws no checkerboards; bilinear_aligned for the same with corners on corners.
         output_activation: Activation of the reconstruction; sigmoid asks for pixels within [0, 1].
         **kwargs: Arguments of `Autoencoder`.
     """
@@ -123,7 +130,7 @@ class DeepConvAutoencoder(ConvolutionalAutoencoder):
         batch_norm: Whether every stage normalizes its channels over the batch and all pixels, after the activation.
         downsampling: pool for 2×2 max-pooling, or stride for convolutions of stride 2.
         upsampling: transpose for transposed convolutions of stride 2, or bilinear for bilinear up-sampling followed by
-            3×3 convolutions, which draw no checkerboards.
+            3×3 convolutions, which draw no checkerboards; bilinear_aligned for the same with corners on corners.
         output_activation: Activation of the reconstruction; sigmoid asks for pixels within [0, 1].
         **kwargs: Arguments of `Autoencoder`.
     """

@@ -57,9 +57,10 @@ class FullyConnectedAutoencoder(Autoencoder):
         """Reconstruction: z (batch, latent_dim) to (batch, *input_shape)."""
         return self.decoder(z).unflatten(-1, self.input_shape)
 
-    def layer_outputs(self, x: Tensor) -> list[Tensor]:
-        """Activations (batch, width) of each hidden layer of the encoder, as the next layer reads them."""
-        return self.encoder.layer_outputs(x.flatten(1))[:-1]
+    def layer_outputs(self, x: Tensor, after_activation: bool = False) -> list[Tensor]:
+        """Activations (batch, width) of each hidden layer of the encoder; what the option adds is said at the base."""
+        *hidden, z = self.encoder.layer_outputs(x.flatten(1), after_activation)
+        return [*hidden, z] if after_activation else hidden
 
     @property
     def output_range(self) -> tuple[float, float]:

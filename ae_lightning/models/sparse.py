@@ -1,9 +1,11 @@
 """Deep autoencoders whose code is made sparse by a penalty."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, TypeVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.losses.sparsity import SparsityPenaltyName, sparsity_penalty
@@ -11,22 +13,17 @@ from ae_lightning.models.base import Autoencoder, AutoencoderOutput
 from ae_lightning.nn.activations import ActivationName, LatentActivationName, activation_range
 from ae_lightning.nn.activations import latent_activation as make_latent_activation
 from ae_lightning.nn.isometry import relaxed_distortion
-from ae_lightning.nn.linear import TiedLinear, UnitNormLinear
+from ae_lightning.nn.linear import TiedLinear, UnitNormLinear, normalize_rows
 from ae_lightning.nn.mlp import MLP
-from ae_lightning.nn.modes import running_statistics_in_use
+from ae_lightning.nn.modes import evaluation_mode, running_statistics_in_use
+from ae_lightning.nn.precision import at_least_float32, like_weights
 from ae_lightning.nn.recompute import recomputed
 from ae_lightning.training.checks import require_not_negative, require_positive, require_probability
 
-UnitNorm = Literal["none", "forward"]
-"""Whether a decoder's layers use their basis vectors as they are, or divided by their norm."""
+UnitNorm = Literal["none", "last", "all", "forward"]
+"""Which of a decoder's layers divide their basis vectors by their norm; forward is the earlier name of all."""
 
 T = TypeVar("T")
-
-
-class LayeredOutput(AutoencoderOutput):
-    """An output that remembers the encoder's hidden layers, each (batch, width), for penalties on them."""
-
-    hidden: tuple[Tensor, ...] = ()
 
 
 class SparseAutoencoder(Autoencoder):
@@ -55,8 +52,9 @@ class SparseAutoencoder(Autoencoder):
         target: Mean activation of each latent that kl aims at, in [0, 1].
         layer_weights: Weights of the same penalty on hidden layers of the encoder, from the input on, one for each;
             logged as `l1_layer_1`, `l1_layer_2`, …
-        unit_norm: Whether decoder layers divide their basis vectors by their norm in the forward pass (forward), so
-            that the gradient flows through the division.
+        unit_norm: Which decoder layers divide their basis vectors, what single units write, by their norm in the
+            forward pass, so that the gradient flows through the division: none, the last one, which writes the
+            reconstruction, or all (forward in older configs). The encoder is left as it is.
         batch_norm: Whether hidden layers normalize their activations over the batch.
         geometric_weight: Weight of the term `geometric`, by which the decoder keeps the shape of the space of codes;
             it is computed in training only.
@@ -116,17 +114,10 @@ class SparseAutoencoder(Autoencoder):
         """Reconstruction: z (batch, latent_dim) to (batch, *input_shape)."""
         return self._through(self.decoder, self.decoder, z).unflatten(-1, self.input_shape)
 
-    def forward(self, x: Tensor) -> LayeredOutput:
-        """Encode and decode x (batch, *input_shape), and remember hidden layers where there is a penalty on them."""
-        *hidden, z = self._encode(x)
-        output = LayeredOutput(self.decode(z), z)
-        if self.layer_weights:
-            output.hidden = tuple(hidden)
-        return output
-
-    def layer_outputs(self, x: Tensor) -> list[Tensor]:
-        """Activations (batch, width) of each hidden layer of the encoder, as the next layer reads them."""
-        return self._encode(x)[:-1]
+    def layer_outputs(self, x: Tensor, after_activation: bool = False) -> list[Tensor]:
+        """Activations (batch, width) of each hidden layer of the encoder; what the option adds is said at the base."""
+        *hidden, z = self._encode(x, after_activation)
+        return [*hidden, z] if after_activation else hidden
 
     def basis_vectors(self) -> list[Tensor]:
         """What single units write: for each decoder layer, from the code on, a view (unit, output) of its weight.
@@ -136,18 +127,54 @@ class SparseAutoencoder(Autoencoder):
         """
         return [layer[0].weight.T for layer in self.decoder]  # type: ignore[index]
 
+    def normalize_basis_vectors(self, layers: Literal["last", "all"] = "last") -> None:
+        """Divide basis vectors by their norm, in place, as a step by hand; vectors of zeros stay as they are.
+
+        With tied weights these are rows of the encoder's matrices too, which are divided with them.
+
+        Args:
+            layers: Whether to do so in the decoder's last layer, which writes the reconstruction, or in all of them.
+        """
+        bases = self.basis_vectors()
+        for basis in bases[-1:] if layers == "last" else bases:
+            normalize_rows(basis)
+
+    def evaluate(self, x: Tensor, near_zero: float = 1e-3, batch_size: int = 4096) -> dict[str, Tensor | float]:
+        """What the model makes of samples, in evaluation mode: errors, codes and how sparse they are.
+
+        Args:
+            x: Samples (n, *input_shape), on any device; at least one.
+            near_zero: A value of a code counts as zero within ± this.
+            batch_size: Samples that are computed at a time.
+
+        Returns:
+            On the CPU: `errors` (n,), the squared error of each sample, a mean over its entries; `mean` and `std` of
+            these over samples (n in the denominator); `codes` (n, latent); `mean_activation` (latent,) of z, and
+            `mean_positive_activation` (latent,) of ReLU(z), which the penalty kl draws to its target, both means over
+            samples; `sparsity_level`, the fraction of all values of the codes that are near zero.
+        """
+        with evaluation_mode(self):
+            parts = [self._errors_and_codes(part) for part in x.split(batch_size)]
+        errors, codes = (torch.cat(part) for part in zip(*parts, strict=True))
+        return {
+            "errors": errors,
+            "mean": float(errors.mean()),
+            "std": float(errors.std(correction=0)),
+            "codes": codes,
+            "mean_activation": codes.mean(0),
+            "mean_positive_activation": codes.relu().mean(0),
+            "sparsity_level": float((codes.abs() <= near_zero).double().mean()),
+        }
+
+    def terms(self, x: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+        """Forward pass and terms of the loss; hidden layers are penalized as this pass saw them."""
+        *hidden, z = self._encode(x)
+        output = AutoencoderOutput(self.decode(z), z)
+        return self._terms_with(x, output, hidden), output
+
     def loss_terms(self, x: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
         """Reconstruction, the penalty on the code and on hidden layers, and in training the geometric term."""
-        terms = super().loss_terms(x, output) | {self.penalty: self._penalty(output.z)}
-        if self.layer_weights:
-            hidden = output.hidden if isinstance(output, LayeredOutput) else self.layer_outputs(x)
-            terms |= {f"{self.penalty}_layer_{number}": self._penalty(h) for number, h in enumerate(hidden, 1)}
-        if self.geometric_weight > 0 and self.training:
-            with running_statistics_in_use(self.decoder):
-                # Autocast has made codes narrower than the weights, which this term is computed with as they are.
-                z = output.z.to(next(self.decoder.parameters()).dtype)
-                terms["geometric"] = relaxed_distortion(self.decoder, z)
-        return terms
+        return self._terms_with(x, output, self.layer_outputs(x) if self.layer_weights else [])
 
     @property
     def loss_weights(self) -> dict[str, float]:
@@ -164,14 +191,31 @@ class SparseAutoencoder(Autoencoder):
 
     def _arrange_layers(self, unit_norm: UnitNorm) -> None:
         """Let the linear layers be what the options ask for."""
-        if unit_norm == "forward":
-            for layer in self.decoder:
-                layer[0] = UnitNormLinear(layer[0])  # type: ignore[index, operator]
+        for layer in _normalized(self.decoder, unit_norm):
+            layer[0] = UnitNormLinear(layer[0])
 
-    def _encode(self, x: Tensor) -> list[Tensor]:
+    def _encode(self, x: Tensor, after_activation: bool = False) -> list[Tensor]:
         """Hidden layers and the code."""
-        *hidden, last = self._through(self.encoder.layer_outputs, self.encoder, x.flatten(1))
+        layers = partial(self.encoder.layer_outputs, after_activation=after_activation)
+        *hidden, last = self._through(layers, self.encoder, x.flatten(1))
         return [*hidden, self.latent_activation(last)]
+
+    def _terms_with(self, x: Tensor, output: AutoencoderOutput, hidden: Sequence[Tensor]) -> dict[str, Tensor]:
+        terms = super().loss_terms(x, output) | {self.penalty: self._penalty(output.z)}
+        if self.layer_weights:
+            terms |= {f"{self.penalty}_layer_{number}": self._penalty(h) for number, h in enumerate(hidden, 1)}
+        if self.geometric_weight > 0 and self.training:
+            with running_statistics_in_use(self.decoder):
+                # Autocast has made codes narrower than the weights, which this term is computed with as they are.
+                z = output.z.to(next(self.decoder.parameters()).dtype)
+                terms["geometric"] = relaxed_distortion(self.decoder, z)
+        return terms
+
+    def _errors_and_codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = like_weights(self, x)
+        x_hat, z = self(x)
+        errors = (at_least_float32(x_hat) - at_least_float32(x)).square().flatten(1).mean(1)
+        return errors.cpu(), at_least_float32(z).cpu()
 
     def _through(self, function: Callable[[Tensor], T], module: MLP, x: Tensor) -> T:
         return recomputed(function, x, module) if self.checkpoint_gradients else function(x)
@@ -183,16 +227,26 @@ class SparseAutoencoder(Autoencoder):
 class TiedSparseAutoencoder(SparseAutoencoder):
     """A sparse autoencoder each of whose decoder matrices is the transpose of an encoder matrix: half the weights.
 
-    A matrix gets the gradients of both its uses; biases are the layers' own. With `unit_norm` the encoder uses the
-    normalized matrix too, so that the two stay transposes of each other. What the options mean is said at
-    `SparseAutoencoder`.
+    A matrix gets the gradients of both its uses; biases are the layers' own. With `unit_norm` last the last decoder
+    layer alone divides what its units write by the norm, and the first layer of the encoder, whose matrix it is, uses
+    it at its own length; with all the encoder uses the normalized matrices too, so that the two stay transposes of each
+    other. What the other options mean is said at `SparseAutoencoder`.
     """
 
     def _arrange_layers(self, unit_norm: UnitNorm) -> None:
-        for layer in self.encoder if unit_norm == "forward" else []:
-            layer[0] = UnitNormLinear(layer[0], axis=1)  # type: ignore[index, operator]
+        if unit_norm != "last":
+            for layer in _normalized(self.encoder, unit_norm):
+                layer[0] = UnitNormLinear(layer[0], axis=1)
+        alone = _normalized(self.decoder, unit_norm) if unit_norm == "last" else []
         for layer, mirrored in zip(self.decoder, reversed(self.encoder), strict=True):
-            layer[0] = TiedLinear(mirrored[0], layer[0].bias)  # type: ignore[index, operator]
+            layer[0] = TiedLinear(mirrored[0], layer[0].bias, unit_norm=layer in alone)  # type: ignore[index, operator]
+
+
+def _normalized(layers: nn.Sequential, unit_norm: UnitNorm) -> list[Any]:
+    """The layers whose basis vectors are divided by their norm."""
+    if unit_norm == "none":
+        return []
+    return list(layers)[-1:] if unit_norm == "last" else list(layers)
 
 
 def _weights_of_layers(weights: tuple[float, ...] | None, hidden: int) -> tuple[float, ...]:

@@ -1,7 +1,6 @@
 """Activations by name: of layers, with the range each can reach, and of codes, with two thresholds beside them."""
 
 import math
-from collections.abc import Callable
 from typing import Literal
 
 from torch import nn
@@ -9,7 +8,7 @@ from torch import nn
 ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "none"]
 """The names accepted wherever an activation is asked for; `none` is the identity (a linear layer)."""
 
-_MODULES: dict[str, Callable[[], nn.Module]] = {
+_MODULES: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
     "elu": nn.ELU,
@@ -18,6 +17,9 @@ _MODULES: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "none": nn.Identity,
 }
+
+ACTIVATIONS = tuple(_MODULES.values())
+"""The modules behind the names."""
 
 # Lower bounds of smooth activations are the minima of their curves.
 _RANGES = {

@@ -9,8 +9,11 @@ from ae_lightning.nn.activations import ActivationName, activation
 Downsampling = Literal["pool", "stride"]
 """How a stage halves an image: 2×2 max-pooling after the convolution, or a convolution of stride 2."""
 
-Upsampling = Literal["transpose", "bilinear"]
+Upsampling = Literal["transpose", "bilinear", "bilinear_aligned"]
 """How a stage doubles an image: a transposed convolution of stride 2, or bilinear up-sampling and a convolution.
+
+`bilinear` takes pixels for areas, so that an image is stretched by the same factor everywhere; `bilinear_aligned` takes
+them for points and puts the corner pixels onto the corner pixels (torch's `align_corners`).
 
 Where the kernel of a transposed convolution does not divide evenly into strides, neighboring pixels are written by
 different numbers of weights, which may show as a checkerboard (Odena et al. 2016); the second way has none.
@@ -86,9 +89,9 @@ def doubling(
 
     Shapes: (batch, channels_in, *size) to (batch, channels_out, *target).
     """
-    if upsampling == "bilinear":
+    if upsampling != "transpose":
         return nn.Sequential(
-            nn.Upsample(target, mode="bilinear", align_corners=False),
+            nn.Upsample(target, mode="bilinear", align_corners=upsampling == "bilinear_aligned"),
             nn.Conv2d(channels_in, channels_out, 3, padding=1),
         )
     sides = [_transposed_side(n, wanted, kernel) for n, wanted in zip(size, target, strict=True)]

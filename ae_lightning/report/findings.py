@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ae_lightning.evaluation.judgment import shortcoming
+
 # A loss that fell by more than this in the last fifth of the steps was still falling.
 _STILL_FALLING = 0.02
 # A last loss that lies higher than the best by more than this has risen.
@@ -32,11 +34,8 @@ def _of_errors(results: Mapping[str, Any]) -> Iterator[str]:
     test = {name: numbers["mse_per_pixel"] for name, numbers in results["errors"]["test"].items()}
     if not math.isfinite(test["autoencoder"]):
         yield f"The autoencoder's error on the test set is not finite ({test['autoencoder']}): training has diverged."
-    elif test["autoencoder"] >= test["mean_image"]:
-        yield (
-            f"The autoencoder is no better than always answering the mean of the training samples (error "
-            f"{test['autoencoder']:.5f} against {test['mean_image']:.5f})."
-        )
+    elif sentence := shortcoming(results):
+        yield sentence
     elif results["model"]["is_undercomplete"] and test["autoencoder"] >= test["pca"]:
         yield (
             f"The autoencoder is no better than PCA with {results['pca_components']} components (error "
@@ -47,7 +46,7 @@ def _of_errors(results: Mapping[str, Any]) -> Iterator[str]:
 def _of_latents(results: Mapping[str, Any]) -> Iterator[str]:
     latents = results["latents"]
     size = latents["active"] + latents["dead"]
-    if size and latents["dead"] >= size / 2:
+    if latents["active"] and latents["dead"] >= size / 2:
         yield f"{latents['dead']:.0f} of {size:.0f} latents are dead: they are active on no test sample."
 
 

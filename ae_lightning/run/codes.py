@@ -23,7 +23,7 @@ MOST_SAMPLES = 10_000
 """How many samples are encoded at most where they are encoded again and again."""
 
 MOST_MOMENTS = 121
-"""How many snapshots are looked at most; of more of them so many, at equal distances in their list."""
+"""Most snapshots that are read; of a longer list so many, evenly spread over it."""
 
 
 def by_instance(values: Tensor, model: Autoencoder) -> Tensor:

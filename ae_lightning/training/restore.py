@@ -16,7 +16,7 @@ def write_back(snapshot: Mapping[str, Tensor], parts: Mapping[str, Tensor], vari
         variant: Name of its class, for the message.
 
     Raises:
-        ValueError: Names or shapes are other ones; nothing is written then.
+        ValueError: Names or shapes differ; nothing is written then.
     """
     require_fit(snapshot, parts, variant)
     for name, part in parts.items():

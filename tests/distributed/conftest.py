@@ -53,6 +53,7 @@ class Outcome(NamedTuple):
     run: Run
     weights: list[dict[str, Tensor]]
     seen: list[list[Tensor]]
+    out: str
     err: str
 
 
@@ -127,6 +128,8 @@ def fit(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Ended]) 
         runs = list((folder / "lightning_logs").glob("*/version_*"))
         assert len(runs) == 1, "each process made a folder of its own"
         ends = [torch.load(folder / f"rank_{rank}.pt", weights_only=True) for rank in range(processes)]
-        return Outcome(Run.load(runs[0]), [end["weights"] for end in ends], [end["seen"] for end in ends], done.stderr)
+        return Outcome(
+            Run.load(runs[0]), [end["weights"] for end in ends], [end["seen"] for end in ends], done.stdout, done.stderr
+        )
 
     return train

@@ -4,6 +4,7 @@ A launch takes seconds of imports, so each carries all assertions that it can, a
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,12 @@ def test_everything_is_written_once(halves: Any) -> None:
     assert len(list(run.folder.glob("events.out.tfevents*"))) == 1
     final = run.snapshots[max(run.snapshots)]
     torch.testing.assert_close(final["decoder_vectors"], halves.weights[0]["dictionary.W_dec"], atol=0, rtol=0)
+
+
+def test_each_line_is_printed_once(halves: Any) -> None:
+    lines = Counter(line.strip() for line in (halves.out + halves.err).splitlines() if re.search(r"\w", line))
+    assert [line for line, count in lines.items() if count > 1] == []
+    assert any(line.startswith("run: ") for line in lines)
 
 
 @pytest.mark.parametrize("method", ["simple", "anthropic"])

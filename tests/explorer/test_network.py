@@ -35,11 +35,12 @@ OPTIONS = {
     "batch_norm": partial(FullyConnectedAutoencoder, **SMALL, batch_norm=True, dropout=0.3),
     "leaky": partial(FullyConnectedAutoencoder, **SMALL, activation="leaky_relu", latent_activation="tanh"),
     "no_hidden": partial(FullyConnectedAutoencoder, hidden_dims=(), latent_dim=3),
-    "sparse": partial(SparseAutoencoder, **SMALL, unit_norm="forward", latent_activation="relu", batch_norm=True),
+    "sparse": partial(SparseAutoencoder, **SMALL, unit_norm="all", latent_activation="relu", batch_norm=True),
     "soft": partial(SparseAutoencoder, **SMALL, latent_activation="soft_threshold", threshold=0.05),
     "hard": partial(SparseAutoencoder, **SMALL, latent_activation="hard_threshold", threshold=0.05),
     "tied": partial(TiedSparseAutoencoder, **SMALL, batch_norm=True, output_activation="sigmoid"),
-    "tied_unit_norm": partial(TiedSparseAutoencoder, **SMALL, unit_norm="forward"),
+    "tied_unit_norm": partial(TiedSparseAutoencoder, **SMALL, unit_norm="all"),
+    "tied_last": partial(TiedSparseAutoencoder, **SMALL, unit_norm="last"),
 }
 
 

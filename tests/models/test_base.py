@@ -425,6 +425,39 @@ def test_a_schedule_is_stepped_once_an_epoch(make_trainer, recorder, digits):
     assert [rates[step] for step in (1, 6, 7, 12, 13, 18)] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
 
 
+def one_cycle(optimizer, steps=18):
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=steps)
+
+
+def test_a_schedule_can_be_stepped_at_each_batch(make_trainer, recorder, digits):
+    """The rates are those of torch's own schedule in a plain loop: three epochs of six steps."""
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+    schedule, by_hand = one_cycle(optimizer), []
+    for _ in range(18):
+        by_hand.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    model = TwoTerms(lr_scheduler=one_cycle, lr_scheduler_interval="step")
+    make_trainer(logger=recorder, max_epochs=3).fit(model, digits)
+    assert list(recorder.series("optim/lr").values()) == pytest.approx(by_hand)
+    assert len(set(by_hand)) == 18
+
+
+def test_a_schedule_by_step_goes_on_after_accumulated_batches_only(make_trainer, recorder, digits):
+    model = TwoTerms(
+        lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1),
+        lr_scheduler_interval="step",
+    )
+    make_trainer(logger=recorder, accumulate_grad_batches=3).fit(model, digits)
+    assert list(recorder.series("optim/lr").values()) == pytest.approx([1e-3, 1e-4])
+
+
+def test_a_schedule_that_is_shorter_than_the_run_is_told(make_trainer, digits):
+    model = TwoTerms(lr_scheduler=lambda optimizer: one_cycle(optimizer, 9), lr_scheduler_interval="step")
+    with pytest.raises(ConfigError, match=r"--model.lr_scheduler ends before the run does, at step 10 of epoch 1 .* 9"):
+        make_trainer(max_epochs=3).fit(model, digits)
+
+
 # By this threshold every epoch but the first looks like a plateau.
 ALWAYS_FLAT = {"patience": 0, "threshold": 1e9, "threshold_mode": "abs", "factor": 0.1}
 

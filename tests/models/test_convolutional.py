@@ -11,7 +11,7 @@ from ae_lightning.data.digits import DigitsDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.convolutional import ConvAutoencoder, DeepConvAutoencoder
 
-OPTIONS = list(itertools.product(("pool", "stride"), ("transpose", "bilinear")))
+OPTIONS = [*itertools.product(("pool", "stride"), ("transpose", "bilinear")), ("pool", "bilinear_aligned")]
 every_option = pytest.mark.parametrize(("downsampling", "upsampling"), OPTIONS)
 
 
@@ -64,6 +64,18 @@ def test_layer_outputs_end_before_the_code():
     assert ConvAutoencoder((1, 8, 8)).layer_outputs(torch.rand(2, 1, 8, 8)) == []
 
 
+def test_layer_outputs_after_activations_come_before_normalization_and_pooling():
+    torch.manual_seed(0)
+    model = DeepConvAutoencoder((1, 12, 12), hidden_channels=(3, 4), latent_channels=5).eval()
+    x = torch.rand(2, 1, 12, 12)
+    first, second, code = model.layer_outputs(x, after_activation=True)
+    one, two = (stage[0] for stage in model.encoder[:2])
+    torch.testing.assert_close(first, torch.relu(F.conv2d(x, one.weight, one.bias, padding=1)))
+    pooled = F.max_pool2d(first / (1 + 1e-5) ** 0.5, 2)  # statistics of a network that has seen nothing: 0 and 1
+    torch.testing.assert_close(second, torch.relu(F.conv2d(pooled, two.weight, two.bias, padding=1)))
+    assert torch.equal(code, model.encode(x))
+
+
 @every_option
 @pytest.mark.parametrize("kind", [ConvAutoencoder, DeepConvAutoencoder])
 def test_any_image_size_comes_back(kind, downsampling, upsampling):
@@ -79,7 +91,7 @@ def test_the_options_choose_the_layers(downsampling, upsampling):
     kinds = [type(part) for part in model.modules()]
     assert kinds.count(nn.MaxPool2d) == (3 if downsampling == "pool" else 0)
     assert kinds.count(nn.ConvTranspose2d) == (3 if upsampling == "transpose" else 0)
-    assert kinds.count(nn.Upsample) == (3 if upsampling == "bilinear" else 0)
+    assert kinds.count(nn.Upsample) == (0 if upsampling == "transpose" else 3)
     strides = {part.stride for part in model.encoder.modules() if isinstance(part, nn.Conv2d)}
     assert strides == ({(1, 1)} if downsampling == "pool" else {(2, 2)})
 

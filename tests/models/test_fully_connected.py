@@ -7,6 +7,7 @@ from ae_lightning.cli.configs import packaged
 from ae_lightning.data.digits import DigitsDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
+from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.training.checks import require_clippable
 
 
@@ -45,11 +46,19 @@ def test_the_default_on_mnist_is_784_400_20_400_784():
 
 
 @pytest.mark.parametrize(
-    ("config", "parameters"), [("fully_connected", 644_804), ("simple", 484_944), ("deep", 1_144_880)]
+    ("config", "parameters"),
+    [("fully_connected", 644_804), ("simple", 484_944), ("deep", 1_144_880), ("deep_relu", 1_144_880)],
 )
 def test_the_packaged_ones_have_the_published_number_of_parameters(config, parameters):
     settings = yaml.safe_load(packaged()[f"model/{config}"].read_text())["init_args"]
     assert FullyConnectedAutoencoder((1, 28, 28), **settings).num_parameters == parameters
+
+
+@pytest.mark.parametrize(("config", "negative"), [("deep", True), ("deep_relu", False)])
+def test_the_deep_one_has_a_linear_code_or_a_rectified_one(config, negative):
+    settings = yaml.safe_load(packaged()[f"model/{config}"].read_text())["init_args"]
+    model = FullyConnectedAutoencoder((1, 8, 8), **settings).eval()
+    assert bool((model.encode(torch.rand(50, 1, 8, 8)) < 0).any()) == negative
 
 
 def test_layer_outputs_are_the_hidden_layers_without_the_code():
@@ -62,6 +71,31 @@ def test_layer_outputs_are_the_hidden_layers_without_the_code():
     assert len(outputs) == 2
     torch.testing.assert_close(outputs[0], hidden)
     torch.testing.assert_close(outputs[1], torch.tanh(second(hidden)))
+
+
+def test_layer_outputs_after_activations_are_those_before_normalization_and_the_code():
+    torch.manual_seed(0)
+    model = FullyConnectedAutoencoder((6,), 2, (5, 4), latent_activation="relu", batch_norm=True, dropout=0.5).eval()
+    first, second, third = (layer for layer in model.encoder.modules() if isinstance(layer, nn.Linear))
+    with torch.no_grad():
+        for norm in (layer for layer in model.modules() if isinstance(layer, nn.BatchNorm1d)):
+            norm.weight.fill_(3)
+            norm.running_mean.fill_(0.5)
+    x = torch.rand(7, 6)
+    one = torch.relu(first(x))
+    two = torch.relu(second((one - 0.5) / (1 + 1e-5) ** 0.5 * 3))
+    code = torch.relu(third((two - 0.5) / (1 + 1e-5) ** 0.5 * 3))
+    for ours, by_hand in zip(model.layer_outputs(x, after_activation=True), (one, two, code), strict=True):
+        torch.testing.assert_close(ours, by_hand)
+    assert not torch.allclose(model.layer_outputs(x)[0], one)
+
+
+def test_a_shallow_encoder_has_no_output_after_its_activation_but_the_code():
+    model = OvercompleteAutoencoder((6,), 9)
+    x = torch.rand(3, 6)
+    assert model.layer_outputs(x) == []
+    (code,) = model.layer_outputs(x, after_activation=True)
+    assert torch.equal(code, model(x).z)
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan")])

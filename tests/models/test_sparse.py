@@ -1,6 +1,7 @@
 """The objective of the deep sparse autoencoders: what is penalized, how much, and when; and what is refused."""
 
 import re
+import statistics
 
 import pytest
 import torch
@@ -181,6 +182,40 @@ def test_outside_a_fit_the_weight_is_whole():
     assert losses["loss"].item() == pytest.approx(losses["reconstruction"].item() + 0.8 * losses["l1"].item())
 
 
+# --- evaluation ------------------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_the_whole_evaluation_by_hand(kind):
+    """Beside a plain loop over samples, in Python's own numbers."""
+    model = small(kind, batch_norm=True, latent_activation="hard_threshold", threshold=0.15)
+    model.loss(some(50))  # running statistics that are not those of a batch
+    x = some(7)
+    found = model.evaluate(x, near_zero=0.2, batch_size=3)
+    assert model.training
+    assert all(part.training for part in model.modules())
+    model.eval()
+    codes = [model.encode(sample[None])[0].tolist() for sample in x]
+    errors = []
+    for sample in x:
+        pairs = zip(model(sample[None]).x_hat.flatten().tolist(), sample.flatten().tolist(), strict=True)
+        errors.append(sum((a - b) ** 2 for a, b in pairs) / 64)
+    latents = list(zip(*codes, strict=True))
+    values = [value for code in codes for value in code]
+    assert found.keys() == {
+        *("errors", "mean", "std", "codes", "mean_activation", "mean_positive_activation", "sparsity_level")
+    }
+    assert found["errors"].tolist() == pytest.approx(errors, rel=1e-5)
+    assert found["mean"] == pytest.approx(statistics.fmean(errors), rel=1e-5)
+    assert found["std"] == pytest.approx(statistics.pstdev(errors), rel=1e-4)
+    torch.testing.assert_close(found["codes"], torch.tensor(codes))
+    assert found["mean_activation"].tolist() == pytest.approx([sum(z) / 7 for z in latents], abs=1e-6)
+    positive = [sum(max(value, 0) for value in z) / 7 for z in latents]
+    assert found["mean_positive_activation"].tolist() == pytest.approx(positive, abs=1e-6)
+    assert found["sparsity_level"] == sum(abs(value) <= 0.2 for value in values) / len(values)
+    assert 0.1 < found["sparsity_level"] < 0.9
+
+
 # --- options ---------------------------------------------------------------------------------------------------
 
 
@@ -216,11 +251,12 @@ def test_a_target_at_the_edge_trains(target, make_trainer, digits):
 
 
 @BOTH
-def test_all_options_come_back_from_a_checkpoint(kind, make_trainer, digits, tmp_path):
+@pytest.mark.parametrize("unit_norm", ["last", "forward"])
+def test_all_options_come_back_from_a_checkpoint(kind, unit_norm, make_trainer, digits, tmp_path):
     options = {
         "layer_weights": (0.1, 0.2),
         "penalty": "kl",
-        "unit_norm": "forward",
+        "unit_norm": unit_norm,
         "latent_activation": "hard_threshold",
     }
     model = small(kind, **options, threshold=0.3, target=0.1, batch_norm=True, penalty_warmup=3)

@@ -76,34 +76,47 @@ def test_a_threshold_gives_codes_with_true_zeros():
 
 
 @BOTH
-@pytest.mark.parametrize("unit_norm", ["none", "forward"])
-def test_a_row_of_a_basis_is_what_one_unit_writes(kind, unit_norm):
+@pytest.mark.parametrize(
+    ("unit_norm", "normalized"),
+    [("none", [False, False, False]), ("last", [False, False, True]), ("all", [True, True, True])],
+)
+def test_a_row_of_a_basis_is_what_one_unit_writes(kind, unit_norm, normalized):
     model = small(kind, unit_norm=unit_norm)
     bases = model.basis_vectors()
     assert [tuple(basis.shape) for basis in bases] == [(6, 16), (16, 32), (32, 64)]
-    for basis, layer in zip(bases, model.decoder, strict=True):
+    for basis, layer, is_unit in zip(bases, model.decoder, normalized, strict=True):
         units = torch.eye(len(basis))
         written = layer[0](units) - layer[0](torch.zeros(1, len(basis)))
-        expected = F.normalize(basis, dim=1) if unit_norm == "forward" else basis
-        torch.testing.assert_close(written, expected)
-        lengths = written.norm(dim=1)
-        assert torch.allclose(lengths, torch.ones(len(basis))) == (unit_norm == "forward")
+        torch.testing.assert_close(written, F.normalize(basis, dim=1) if is_unit else basis)
+        assert torch.allclose(written.norm(dim=1), torch.ones(len(basis))) == is_unit
 
 
 @BOTH
-def test_basis_vectors_can_be_normalized_in_place(kind):
+def test_the_earlier_name_of_all_means_the_same(kind):
+    earlier, now = small(kind, unit_norm="forward"), small(kind, unit_norm="all")
+    assert earlier.state_dict().keys() == now.state_dict().keys()
+    assert torch.equal(earlier(some()).x_hat, now(some()).x_hat)
+
+
+@BOTH
+@pytest.mark.parametrize(("layers", "normalized"), [("last", [False, False, True]), ("all", [True, True, True])])
+def test_basis_vectors_can_be_normalized_in_place(kind, layers, normalized):
     model = small(kind)
     with torch.no_grad():
-        for basis in model.basis_vectors():
-            basis.div_(basis.norm(dim=1, keepdim=True))
-    for basis, layer in zip(model.basis_vectors(), model.decoder, strict=True):
+        model.basis_vectors()[-1][3] = 0
+    before = [F.normalize(basis.detach(), dim=1) for basis in model.basis_vectors()]
+    model.normalize_basis_vectors(layers)
+    for basis, directions, layer, is_unit in zip(model.basis_vectors(), before, model.decoder, normalized, strict=True):
         written = layer[0](torch.eye(len(basis))) - layer[0](torch.zeros(1, len(basis)))
-        torch.testing.assert_close(written.norm(dim=1), torch.ones(len(basis)))
+        torch.testing.assert_close(written, basis)
+        torch.testing.assert_close(F.normalize(basis, dim=1), directions)
+        assert torch.allclose(basis.norm(dim=1), directions.norm(dim=1)) == is_unit
+    assert model.basis_vectors()[-1][3].tolist() == [0] * 64
 
 
 @BOTH
 def test_with_unit_norm_a_decoder_cannot_make_up_for_small_codes_by_growing(kind):
-    model = small(kind, unit_norm="forward", batch_norm=True).eval()
+    model = small(kind, unit_norm="all", batch_norm=True).eval()
     z = model.encode(some()).detach()
     before = model.decode(z)
     with torch.no_grad():
@@ -144,7 +157,7 @@ def test_tied_weights_get_the_gradients_of_both_uses():
 
 
 def test_tied_and_normalized_both_sides_use_the_same_matrices():
-    tied = small(TiedSparseAutoencoder, unit_norm="forward")
+    tied = small(TiedSparseAutoencoder, unit_norm="all")
     x = some()
     h, matrices = x.flatten(1), []
     for number, layer in enumerate(tied.encoder):
@@ -157,6 +170,27 @@ def test_tied_and_normalized_both_sides_use_the_same_matrices():
         h = h @ matrix + layer[0].bias
         h = h if number == 2 else h.relu()
     torch.testing.assert_close(tied(x).x_hat, h.unflatten(1, SHAPE))
+
+
+def test_tied_with_the_last_layer_normalized_leaves_the_encoder_as_it_is():
+    """Value and gradient, beside the recipe written out with a matrix that is divided by hand."""
+    tied = small(TiedSparseAutoencoder, unit_norm="last", penalty_weight=0.3)
+    with torch.no_grad():
+        tied.encoder[0][0].weight.mul_(3)
+    x = some().flatten(1)
+    weights = [layer[0].weight.detach().clone().requires_grad_() for layer in tied.encoder]
+    down, up = ([layer[0].bias.detach() for layer in part] for part in (tied.encoder, tied.decoder))
+    z = ((x @ weights[0].T + down[0]).relu() @ weights[1].T + down[1]).relu() @ weights[2].T + down[2]
+    h = ((z @ weights[2] + up[0]).relu() @ weights[1] + up[1]).relu()
+    x_hat = h @ (weights[0] / weights[0].norm(dim=1, keepdim=True)) + up[2]
+    loss = (x_hat - x).square().mean() + 0.3 * z.abs().mean()
+    loss.backward()
+    ours, output = tied.loss(x.unflatten(1, SHAPE))
+    ours["loss"].backward()
+    torch.testing.assert_close(output.z, z)
+    torch.testing.assert_close(ours["loss"], loss)
+    for layer, weight in zip(tied.encoder, weights, strict=True):
+        torch.testing.assert_close(layer[0].weight.grad, weight.grad)
 
 
 def test_tied_has_half_the_weights():
@@ -173,7 +207,7 @@ def test_tied_has_half_the_weights():
 @BOTH
 def test_recomputing_changes_nothing(kind, make_trainer):
     def trained(checkpoint_gradients):
-        options = {"batch_norm": True, "layer_weights": (0.1, 0.1), "geometric_weight": 0.1, "unit_norm": "forward"}
+        options = {"batch_norm": True, "layer_weights": (0.1, 0.1), "geometric_weight": 0.1, "unit_norm": "all"}
         model = small(kind, checkpoint_gradients=checkpoint_gradients, **options)
         make_trainer(max_epochs=1).fit(model, DigitsDataModule(batch_size=256, drop_last=True))
         return model.state_dict()
@@ -240,7 +274,7 @@ def test_the_geometric_term_is_of_training_only_and_draws_nothing_elsewhere(make
 @BOTH
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 def test_every_part_trains_in_half_precision(kind, precision, make_trainer, recorder):
-    options = {"batch_norm": True, "geometric_weight": 0.1, "unit_norm": "forward", "checkpoint_gradients": True}
+    options = {"batch_norm": True, "geometric_weight": 0.1, "unit_norm": "all", "checkpoint_gradients": True}
     model = small(kind, **options, layer_weights=(0.1, 0.1), latent_activation="soft_threshold")
     data = DigitsDataModule(batch_size=256, drop_last=True)
     make_trainer(precision=precision, max_epochs=3, logger=recorder).fit(model, data)

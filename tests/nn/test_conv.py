@@ -69,3 +69,12 @@ def test_bilinear_up_sampling_keeps_a_plain_image_plain_inside():
     assert float(inside.max() - inside.min()) < 1e-6
     checkered = doubling(1, 1, (6, 6), (12, 12), "transpose", kernel=3)(x)[..., 1:-1, 1:-1].detach()
     assert float(checkered.max() - checkered.min()) > 1e-3
+
+
+def test_aligned_corners_stay_in_the_corners_and_what_is_between_them_is_on_a_line():
+    """2×2 to 4×4: pixel i of four lies at i/3 of the way from the first to the second."""
+    x = torch.tensor([[[[0.0, 3.0], [6.0, 9.0]]]])
+    aligned = doubling(1, 1, (2, 2), (4, 4), "bilinear_aligned")[0](x)[0, 0]
+    assert aligned.tolist() == [pytest.approx([2 * row + column for column in range(4)]) for row in range(4)]
+    areas = doubling(1, 1, (2, 2), (4, 4), "bilinear")[0](x)[0, 0]
+    assert areas[0].tolist() == pytest.approx([0, 0.75, 2.25, 3])

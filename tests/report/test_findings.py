@@ -17,10 +17,10 @@ def numbers(ours=0.01, pca=0.02, mean=0.07, active=16.0, dead=0.0, narrow=True, 
     """What `evaluate` answers, as far as a reader is warned of it; good numbers where nothing else is said."""
     errors = {"autoencoder": ours, "mean_image": mean, "pca": pca}
     return {
-        "model": {"is_undercomplete": narrow},
+        "model": {"is_undercomplete": narrow, "class": "Mine", "penalties": {}, "latent_shape": [16]},
         "errors": {"test": {name: {"mse_per_pixel": value} for name, value in errors.items()}},
         "pca_components": 16,
-        "latents": {"active": active, "dead": dead},
+        "latents": {"active": active, "dead": dead, "near_zero": 0.5, "l0": active / 2},
         "probes": probes or {},
     }
 
@@ -44,6 +44,11 @@ def test_a_run_that_has_not_finished_is_said_first():
     assert sentences[0] == "The run has not come to its end: these are the numbers of a checkpoint."
 
 
+def test_of_an_empty_code_dead_latents_are_not_said_again():
+    (sentence,) = warned(numbers(ours=0.08, active=0.0, dead=16.0))
+    assert "its code is empty: no latent is active on any test sample" in sentence
+
+
 # Errors
 
 
@@ -54,7 +59,7 @@ def test_no_better_than_the_mean_is_the_only_thing_said_of_the_error(ours):
     assert f"(error {ours:.5f} against 0.07000)" in sentence
 
 
-@pytest.mark.parametrize("ours", [0.02, 0.0699])
+@pytest.mark.parametrize("ours", [0.02, 0.069])
 def test_no_better_than_pca(ours):
     (sentence,) = warned(numbers(ours=ours))
     assert sentence == (f"The autoencoder is no better than PCA with 16 components (error {ours:.5f} against 0.02000).")
@@ -77,7 +82,7 @@ def test_an_error_that_is_no_number_is_not_taken_for_a_good_one(error):
 # Latents
 
 
-@pytest.mark.parametrize(("dead", "is_warned"), [(7.0, False), (7.9, False), (8.0, True), (16.0, True)])
+@pytest.mark.parametrize(("dead", "is_warned"), [(7.0, False), (7.9, False), (8.0, True), (15.9, True)])
 def test_half_of_the_latents_dead(dead, is_warned):
     sentences = warned(numbers(active=16 - dead, dead=dead))
     assert sentences == (

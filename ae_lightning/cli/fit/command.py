@@ -9,6 +9,7 @@ from ae_lightning.cli.fit.known_names import refuse_unknown_names
 from ae_lightning.cli.guesses import no_command
 from ae_lightning.cli.main import COMMANDS, TRAINER_COMMANDS
 from ae_lightning.errors import ConfigError
+from ae_lightning.processes import process_number
 
 
 def main(arguments: list[str]) -> int:
@@ -22,13 +23,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _refuse_early(line: CommandLine) -> None:
-    if line.has("--help", "--version"):
+    if line.has("--help", "--version") or any(option.name.endswith(".help") for option in line.options):
         return
     if line.command not in TRAINER_COMMANDS:
         raise ConfigError(no_command(line.command, [*TRAINER_COMMANDS, *COMMANDS]))
     line = resolve_names(line)
     check_files(line)
-    if not refuse_unknown_names(line):
+    if not refuse_unknown_names(line) and process_number() == 0:
         print(
             f"ae-lightning: the options of {line.command} in these versions are not known yet: they are checked once "
             "PyTorch is loaded",

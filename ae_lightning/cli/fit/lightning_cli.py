@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -11,7 +12,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from ae_lightning.callbacks.predictions import PredictionWriter
 from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.cli.command_line import CommandLine
-from ae_lightning.cli.evaluate import print_model, print_results
+from ae_lightning.cli.evaluate import print_model, print_numbers
+from ae_lightning.cli.fit.class_help import class_list
 from ae_lightning.cli.fit.endings import broken_off, found_rates, interrupt_message, refused_at_start
 from ae_lightning.cli.fit.parsing import NO_CHECKPOINT, ParsedCLI, prepare
 from ae_lightning.cli.fit.record_config import RecordConfig
@@ -47,7 +49,7 @@ class AutoencoderCLI(ParsedCLI):
 
     @property
     def run(self) -> Path | None:
-        """The run's folder; None where the loggers are not ours."""
+        """The run's folder; None where nothing is kept, and where other loggers than ours are in use."""
         return self._place.folder if self._place else None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -114,7 +116,7 @@ class AutoencoderCLI(ParsedCLI):
         """Say what is trained, and refuse to go on from a checkpoint of a run that is over."""
         if self.trainer.is_global_zero:
             print_model(describe(self.model))
-            print(f"run: {self.run}" if self.run else "no run's folder: the loggers are not ours")
+            print(f"run: {self.run}" if self.run else f"no run's folder: {self._why_no_folder()}")
         if self._checkpoint is None:
             return
         try:
@@ -134,20 +136,29 @@ class AutoencoderCLI(ParsedCLI):
     def predict(self, **kwargs: Any) -> None:
         """Write predictions into the folder of the checkpoint's run, and keep none in memory."""
         self.trainer.predict(**kwargs | {"return_predictions": False})
-        print(f"codes, reconstructions and errors: {self._predictions_file()}")
+        if self.trainer.is_global_zero:
+            print(f"codes, reconstructions and errors: {self._predictions_file()}")
 
     def after_fit(self) -> None:
         """Measure what came out, and say where it lies."""
+        if not self.trainer.is_global_zero:
+            return
         for sentence in found_rates(self.trainer.callbacks):  # type: ignore[attr-defined]
             print(sentence)
-        if self.run is not None and self.trainer.is_global_zero:
-            print_results(evaluate_run(Run.load(self.run), data=self.datamodule))
+        if self.run is not None:
+            print_numbers(evaluate_run(Run.load(self.run), data=self.datamodule))
+            print(f"a page on it: ae-lightning report {quote(str(self.run))}")
+
+    def _why_no_folder(self) -> str:
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return "fast_dev_run keeps nothing"
+        return "loggers of your own are in use" if self.trainer.loggers else "--trainer.logger is false"
 
     def _setting(self, config: Any, key: str) -> Any:
         return config[self.subcommand].get(key)
 
     def _warn_if_untrained(self) -> None:
-        if self._checkpoint is None:
+        if self._checkpoint is None and self.trainer.is_global_zero:
             print(f"no --ckpt_path was given: {self.subcommand} measures an untrained model", file=sys.stderr)
 
     def _predictions_file(self) -> Path:
@@ -187,7 +198,11 @@ class AutoencoderCLI(ParsedCLI):
 def run(line: CommandLine) -> int:
     """Run one of Lightning's subcommands."""
     try:
-        AutoencoderCLI(prepare(line))
+        line = prepare(line)
+        if listed := class_list(line):
+            print(listed)
+        else:
+            AutoencoderCLI(line)
     finally:
         place.release_locks()
     return 0

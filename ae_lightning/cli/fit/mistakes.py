@@ -234,16 +234,16 @@ def _one_of(path: str) -> str:
 
 
 def _our_class_names(path: str) -> list[str]:
-    return sorted({kind.__name__ for kind in _concrete(path) if kind.__module__.startswith("ae_lightning.")})
+    return sorted({kind.__name__ for kind in classes_for(path) if kind.__module__.startswith("ae_lightning.")})
 
 
 def _class_names(path: str) -> list[str]:
-    return sorted({kind.__name__ for kind in _concrete(path)})
+    return sorted({kind.__name__ for kind in classes_for(path)})
 
 
 def _arguments_of(path: str) -> set[str]:
     """Names of all constructor arguments of the classes that can be named at an option."""
-    return {name for kind in _concrete(path) for name in _constructor_arguments(kind)}
+    return {name for kind in classes_for(path) for name in _constructor_arguments(kind)}
 
 
 def _constructor_arguments(kind: type) -> set[str]:
@@ -263,7 +263,8 @@ def known_classes() -> dict[str, dict[str, Kind]]:
     }
 
 
-def _concrete(path: str) -> list[type]:
+def classes_for(path: str) -> list[type]:
+    """The classes that can be named at an option, such as --model or --trainer.callbacks; none of other options."""
     return [kind for kind in _kinds(path) if not inspect.isabstract(kind) and not kind.__name__.startswith("_")]
 
 

@@ -48,7 +48,7 @@ def _optimizer_of(config: Path) -> dict[str, Any]:
 
 
 def _spell_out(class_path: str, given: dict[str, Any]) -> str:
-    """The optimizer with all its settings as JSON; empty for Adam itself and for what is no optimizer of torch's."""
+    """The optimizer with all its settings as JSON; empty for Adam, and for anything that is no torch optimizer."""
     kind = getattr(torch.optim, class_path.rpartition(".")[2], None)
     if not inspect.isclass(kind) or kind is torch.optim.Adam:
         return ""

@@ -14,6 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.progress import BarColumn
 
 from ae_lightning.errors import Notice
@@ -26,6 +27,8 @@ def quiet_lightning() -> None:
     """Silence Lightning's advertisements and its advice on loaders that are not ours; show notices as sentences."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # What the search for a rate found, or that it found none, is told when the fit ends.
+    logging.getLogger("lightning.pytorch.tuner.lr_finder").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
@@ -40,7 +43,8 @@ def quiet_lightning() -> None:
 
 def _plain_notice(message: Warning | str, category: type[Warning], *where: Any, **line: Any) -> str:
     if issubclass(category, Notice):
-        return f"ae-lightning: {message}\n"
+        is_first = getattr(rank_zero_only, "rank", 0) == 0  # of several, all have met it
+        return f"ae-lightning: {message}\n" if is_first else ""
     return _format_warning(message, category, *where, **line)
 
 

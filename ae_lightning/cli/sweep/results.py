@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ae_lightning.cli.sweep.grid import text_of
 from ae_lightning.cli.tables import unbroken
+from ae_lightning.evaluation.judgment import LITTLE, how_little_better
 from ae_lightning.files import write_table
 from ae_lightning.plots.sweep import SweepPoint, mean_and_spread
 from ae_lightning.run.results import as_row, read_results
@@ -174,9 +175,15 @@ def verdict(points: Sequence[SweepPoint], keys: Sequence[str]) -> str:
     sentences = ["; ".join(parts)] if parts else []
     if exact:
         sentences.append(f"as wide as the input or wider, where PCA is exact and no bar: {head}{', '.join(exact)}")
-    if useless := [_name(point, keys) for point in points if mean_and_spread(point.errors)[0] >= point.mean_image]:
-        sentences.append(f"no better than the mean image: {head}{', '.join(useless)}")
+    useless = {little: [_name(point, keys) for point in points if _beside_mean(point) == little] for little in LITTLE}
+    sentences += [
+        f"{little} than the mean image: {head}{', '.join(names)}" for little, names in useless.items() if names
+    ]
     return "\n".join(sentences)
+
+
+def _beside_mean(point: SweepPoint) -> str:
+    return how_little_better(mean_and_spread(point.errors)[0], point.mean_image)
 
 
 def _name(point: SweepPoint, keys: Sequence[str]) -> str:

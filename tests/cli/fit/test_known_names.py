@@ -63,6 +63,7 @@ FINE = [
     *((*("--config", name),) for name in packaged() if "/" not in name),
     (*DIGITS, "--model.optimizer", "SGD", "--model.optimizer.momentum", "0.9"),
     (*DIGITS, "--model.optimizer.betas", "[0.9, 0.99]", "--model.lr_scheduler", "StepLR"),
+    (*DIGITS, "--model.lr_scheduler_interval", "step"),
     (*DIGITS, "--model.lr_scheduler.step_size", "3", "--trainer.callbacks+", "EarlyStopping"),
     (*DIGITS, "--trainer.callbacks.monitor", "val/loss", "--trainer.logger.name", "x"),
     (*DIGITS, "--model.init_args.latent_dim=3", "--model.reconstruction_loss", "mae", "--data.drop_last", "true"),
