@@ -16,6 +16,7 @@ LEVELS = [
     {
         "errors",
         "files",
+        "numerals",
         "parser_errors",
         "per_feature",
         "processes",

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,14 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
 from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.plugins.scalar.scalars_plugin import ScalarsPlugin
 
 from ae_lightning.cli.main import main
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
@@ -145,22 +151,38 @@ def test_hyper_parameters_and_the_metrics_beside_them(events: EventAccumulator) 
     assert metrics <= set(events.Tags()["scalars"])
 
 
-def test_the_layout_names_curves_that_are_there(events: EventAccumulator) -> None:
-    (event,) = events.Tensors("custom_scalars__config__")
-    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
-    (category,) = layout.category
-    charts = {chart.title: list(chart.multiline.tag) for chart in category.chart}
-    assert charts["loss"] == ["train/loss", "val/loss"]
-    assert set(charts) == {"loss", "linear probe", "rank", "sparsity"}
-    for tags in charts.values():
-        assert set(tags) <= set(events.Tags()["scalars"])
+def test_the_layout_names_curves_that_are_there(run: Path) -> None:
+    assert drawn(run) == {
+        "loss": ["train/loss", "val/loss"],
+        "linear probe": ["probe/latent", "probe/raw", "probe/pca", "probe/untrained"],
+        "rank": ["weights/encoder_effective_rank", "weights/decoder_effective_rank"],
+        "active latents per sample (L0)": ["sparsity/l0"],
+        "fraction of latents that are dead": ["sparsity/dead_fraction"],
+    }
+
+
+def drawn(run: Path) -> dict[str, list[str]]:
+    """The curves of each custom chart, as TensorBoard's own plugin gives them to its page."""
+    multiplexer = EventMultiplexer({"run": str(run)}).Reload()
+    plugins: dict[str, Any] = {}
+    provider = MultiplexerDataProvider(multiplexer, str(run))
+    context = TBContext(data_provider=provider, logdir=str(run), plugin_name_to_instance=plugins)
+    plugins["scalars"] = ScalarsPlugin(context)
+    plugin, request = CustomScalarsPlugin(context), RequestContext()
+    (category,) = json.loads(plugin.layout_impl(request, ""))["category"]
+    found = {}
+    for chart in category["chart"]:
+        answers = [plugin.scalars_impl(request, "run", tag, "") for tag in chart["multiline"]["tag"]]
+        assert all(answer["regex_valid"] for answer in answers)
+        found[chart["title"]] = [tag for answer in answers for tag in answer["tag_to_events"]]
+    return found
 
 
 def test_without_a_probe_there_is_no_empty_chart(tmp_path: Path) -> None:
     run = fit(tmp_path, "--trainer.callbacks", "null", "--trainer.max_epochs", "1")
-    (event,) = read(run).Tensors("custom_scalars__config__")
-    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
-    assert {chart.title for chart in layout.category[0].chart} == {"loss", "sparsity"}
+    charts = drawn(run)
+    assert set(charts) == {"loss", "active latents per sample (L0)", "fraction of latents that are dead"}
+    assert all(charts.values())
 
 
 def interrupted_after(step: int, how: str) -> Callable[..., Any]:

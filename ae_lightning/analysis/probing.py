@@ -44,6 +44,7 @@ def linear_probe(
     test_y: Any,
     *,
     pca_components: int | None = 50,
+    scaled: bool = True,
     max_iter: int = 1000,
     C: float = 1.0,
 ) -> ProbeResult:
@@ -53,10 +54,11 @@ def linear_probe(
     by *one* number, their root mean square over the training set. The division makes the probe blind to the
     scale of a code: without it the penalty weighs more on a small code, and raw MNIST pixels multiplied by
     .003 drop from .90 to .70. The relative strengths of the components stay as they are. Everything runs in
-    float32 and is deterministic.
+    float32 and is deterministic; no random number is drawn.
 
-    The protocol of the seed experiment is PCA 50 fitted on the first 5,000 training images of the MNIST file,
-    scored on the next 1,000: raw pixels score .90. No random number is drawn.
+    The overcomplete experiment does not divide. It fits 50 components on the first 5,000 training images of
+    the MNIST file, standardized by (0.1307, 0.3081), and scores on the next 1,000. Raw pixels score .899, or
+    .901 divided; with scikit-learn's randomized components it is .897 to .900, by their random state.
 
     Args:
         train_x: Training features of shape (n, ...), tensor or array.
@@ -65,8 +67,9 @@ def linear_probe(
         test_y: Their class labels, shape (m,).
         pca_components: Number of principal components, capped at min(n, d); None probes the features
             themselves.
+        scaled: Whether to divide by the root mean square.
         max_iter: Limit on the iterations of L-BFGS.
-        C: Inverse strength of the L2 penalty, as in scikit-learn, on features of unit root mean square.
+        C: Inverse strength of the L2 penalty, as in scikit-learn.
 
     Returns:
         Accuracy, its standard error, the sizes of the two sets, and whether the fit converged.
@@ -81,7 +84,7 @@ def linear_probe(
     projection = _identity(train) if pca_components is None else fit_pca(train, pca_components)
     train_codes, test_codes = projection.encode(train), projection.encode(test)
     scale = np.sqrt(np.mean(np.square(train_codes), dtype=np.float64)).astype(np.float32)
-    if scale > 0:
+    if scaled and scale > 0:
         train_codes /= scale
         test_codes /= scale
     predicted, converged = _fit_and_predict(train_codes, train_labels, test_codes, max_iter, C)

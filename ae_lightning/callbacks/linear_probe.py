@@ -42,6 +42,9 @@ class LinearProbe(Callback):
         pca_components: Principal components of the features, fitted on the same images, that the classifier
             reads; null gives it all features.
         full: Whether to run the full protocol too.
+        scaled: Whether the features are divided by their root mean square, so that the scale of a code does not
+            matter. The overcomplete experiment's own probe, which scores 0.898 on raw pixels, is the quick one with
+            `false` here, on MNIST standardized by (0.1307, 0.3081): 0.899, an image of 1,000 more.
     """
 
     def __init__(
@@ -51,12 +54,14 @@ class LinearProbe(Callback):
         test_size: int = 1000,
         pca_components: int | None = 50,
         full: bool = True,
+        scaled: bool = True,
     ) -> None:
         self.clock = Clock(schedule)
         self.train_size = train_size
         self.test_size = test_size
         self.pca_components = pca_components
         self.full = full
+        self.scaled = scaled
         self._baselines: dict[str, float] = {}
         self._probed_step = -1
 
@@ -147,8 +152,9 @@ class LinearProbe(Callback):
                 )
 
     def _measure(self, name: str, encode: Encoder, train: Labelled, test: Labelled) -> dict[str, float]:
+        how: dict[str, Any] = {"pca_components": self.pca_components, "scaled": self.scaled}
         results = [
-            linear_probe(train_z, train[1], test_z, test[1], pca_components=self.pca_components)
+            linear_probe(train_z, train[1], test_z, test[1], **how)
             for train_z, test_z in zip(encode(train[0]), encode(test[0]), strict=True)
         ]
         return {name: _mean_accuracy(results), f"{name}_se": results[0].standard_error}

@@ -14,6 +14,7 @@ from ae_lightning.cli.command_parser import CommandParser
 from ae_lightning.cli.run_command import write_figure
 from ae_lightning.cli.tables import table_console, unbroken
 from ae_lightning.errors import ConfigError
+from ae_lightning.numerals import numeral, with_error
 from ae_lightning.run.config import CONFIG_NAME, is_run
 
 if TYPE_CHECKING:
@@ -228,9 +229,9 @@ def _cell(rows: "Sequence[Row]", name: str, form: str, error: str, spread: bool)
         return ""
     mean, deviation = mean_and_spread(values)
     if spread and len(values) > 1:
-        return f"{mean:{form}} ± {deviation:{form}}"
+        return with_error(mean, deviation, form)
     own = rows[0][error] if error else None
-    return f"{mean:{form}}" + ("" if own is None else f" ± {own:{form}}")
+    return with_error(mean, own, form)
 
 
 def _seeds(rows: "Sequence[Row]") -> str:
@@ -241,4 +242,4 @@ def _seeds(rows: "Sequence[Row]") -> str:
 def _loss(rows: "Sequence[Row]") -> str:
     """What stands for the test error where no run has finished."""
     losses = [row["val_loss"] for row in rows if row["val_loss"] is not None]
-    return f"(val/loss {sum(losses) / len(losses):.5f})" if losses else "(none yet)"
+    return f"(val/loss {numeral(sum(losses) / len(losses))})" if losses else "(none yet)"

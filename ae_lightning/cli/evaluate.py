@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ae_lightning.cli.command_parser import CommandParser
+from ae_lightning.numerals import numeral, with_error
 
 
 def main(arguments: list[str]) -> int:
@@ -93,9 +94,9 @@ def _sample(results: dict[str, Any]) -> str:
 
 def _error_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
     test, validation = (results["errors"][split]["autoencoder"] for split in ("test", "validation"))
-    explained = f"{test['explained_variance']:.2%} of the test set"
-    yield "variance explained", f"{explained}, {validation['explained_variance']:.2%} of the validation set"
-    error = f"{test['mse_per_pixel']:.5f} ± {test['mse_per_pixel_std']:.5f} per pixel"
+    explained = f"{numeral(test['explained_variance'], '.2%')} of the test set"
+    yield "variance explained", f"{explained}, {numeral(validation['explained_variance'], '.2%')} of the validation set"
+    error = f"{with_error(test['mse_per_pixel'], test['mse_per_pixel_std'])} per pixel"
     yield "test error", f"{error} (spread over {_sample(results)}s)"
 
 
@@ -130,7 +131,7 @@ def _weight_lines(weights: dict[str, float]) -> Iterator[tuple[str, str]]:
     for side in ("encoder", "decoder"):
         if f"weights/{side}_norm" in weights:
             rank, norm = (weights[f"weights/{side}_{what}"] for what in ("effective_rank", "norm"))
-            yield side, f"effective rank {rank:.1f}, Frobenius norm {norm:.2f}"
+            yield side, f"effective rank {numeral(rank, '.1f')}, Frobenius norm {numeral(norm, '.2f')}"
 
 
 def _error_table(results: dict[str, Any]) -> Table:
@@ -147,7 +148,7 @@ def _error_table(results: dict[str, Any]) -> Table:
     for key, label in labels.items():
         cells = []
         for errors in results["errors"].values():
-            cells += [f"{errors[key]['mse_per_pixel']:.5f}", f"{errors[key]['mse_per_image']:.3f}"]
+            cells += [numeral(errors[key]["mse_per_pixel"]), numeral(errors[key]["mse_per_image"], ".3f")]
         table.add_row(label, *cells, style="bold" if key == "autoencoder" else "")
     return table
 
@@ -167,8 +168,8 @@ def _probe_table(probes: dict[str, float]) -> Table:
         table.add_column(groups[group], justify="right")
     for key, label in names.items():
         cells = [
-            f"{probes[f'{group}/{key}']:.4f} ± {probes[f'{group}/{key}_se']:.4f}" if f"{group}/{key}" in probes else ""
-            for group in shown
+            with_error(probes[name], probes[f"{name}_se"], ".4f") if name in probes else ""
+            for name in (f"{group}/{key}" for group in shown)
         ]
         table.add_row(label, *cells)
     return table

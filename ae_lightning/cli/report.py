@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
 
     run, checkpoint = open_readable_run(options.run)
     steps = None if options.snapshots is None else _steps(options.snapshots, list(run.snapshots), run.folder)
-    report = Report(run, checkpoint, steps, options.units)
+    report = Report(run, checkpoint, steps, options.units, options.rank_on)
     if steps and report.weights.steps != steps:
         print(f"nearest snapshots: {', '.join(map(str, report.weights.steps))}", file=sys.stderr)
     folder = options.output or run.folder / "report"
@@ -60,6 +60,13 @@ def _parser() -> RunParser:
         help="optimizer steps to show side by side, such as 0,50,last; the nearest snapshots are taken (default: some)",
     )
     parser.add_number("--units", least=1, default=64, metavar="N", help="units shown as images (default: 64)")
+    parser.add_argument(
+        "--rank-on",
+        choices=["test", "train"],
+        default="test",
+        help="samples whose mean activation makes a unit important: the first 1,000 of the test set, or the first "
+        "5,000 of the training set, as in the overcomplete experiment (default: test)",
+    )
     return parser
 
 

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ae_lightning.numerals import numeral
+
 # Part of a baseline's error down to which a model is hardly better: one that answers the mean may be so by chance.
 _HARDLY = 0.99
 # Part of a typical sample's length that a latent's projection must exceed before it pays to fire.
@@ -38,7 +40,7 @@ def shortcoming(results: Mapping[str, Any]) -> str | None:
     better = how_little_better(ours, mean)
     empty = _emptiness(results, is_useless=bool(better))
     if better:
-        answer = f"always answering the mean of the training samples (error {ours:.5f} against {mean:.5f})"
+        answer = f"always answering the mean of the training samples (error {numeral(ours)} against {numeral(mean)})"
         what = f"The autoencoder is {better} than {answer}" + (f", and its code is {empty}" if empty else "")
     elif empty:
         what = f"The autoencoder's code is {empty}"

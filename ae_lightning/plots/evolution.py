@@ -22,6 +22,7 @@ _WITHIN_SCALE = 0.995
 # Pixels of the longer side of a frame, at most, where each of an image's has at least one.
 _FRAME_SIDE = 900
 _FRAME_PAD = 3
+_FRAME_GAP = 24
 
 
 def weight_evolution(
@@ -136,7 +137,7 @@ def weight_grids(
 def weight_frames(
     vectors_at: Iterable[tuple[int, Any]], image_shape: tuple[int, ...], mask: Any | None = None
 ) -> list[Array]:
-    """Draw the frames of an animation: the weights of some units at each moment, on a near-square tile.
+    """Draw the frames of an animation: the weights of some units at each moment, on a near-square tile, or on several.
 
     One color scale holds for all units and all frames: weights that grow become stronger in color, and the strong
     units stand out. With a scale per frame the colors would flicker, and initial noise look as strong as what was
@@ -145,7 +146,8 @@ def weight_frames(
 
     Args:
         vectors_at: For each frame ``(step, vectors)``, the vectors of shape (units, input) in the order in which they
-            are to be drawn. The step names the frame in errors; captions are the caller's.
+            are to be drawn, or (tiles, units, input) for tiles side by side. The step names the frame in errors;
+            captions are the caller's.
         image_shape: Shape of an input, as for ``weight_evolution``.
         mask: Booleans, (input,) or ``image_shape``, true where a pixel is to be drawn; None draws them all.
 
@@ -160,18 +162,31 @@ def weight_frames(
         raise ValueError("there are no moments to draw")
     shape = moments[0][1].shape
     for step, vectors in moments:
-        if vectors.ndim != 2 or vectors.size == 0 or vectors.shape != shape:
+        if vectors.ndim not in (2, 3) or vectors.size == 0 or vectors.shape != shape:
             raise ValueError(
-                f"vectors must have one shape (units, input), but that of step {step} is {vectors.shape}, "
-                f"and the first one {shape}"
+                f"vectors must have one shape (units, input) or (tiles, units, input), but that of step {step} is "
+                f"{vectors.shape}, and the first one {shape}"
             )
-    stacks = [as_images(masked(vectors, mask), viewable_shape(image_shape)) for _, vectors in moments]
-    limit = _limit(np.stack(stacks))
-    n, _, height, width = stacks[0].shape
+    weights = np.stack([vectors.reshape(-1, *shape[-2:]) for _, vectors in moments])
+    frames, tiles, n, size = weights.shape
+    images = _images(weights.reshape(frames, -1, size), image_shape, mask)
+    limit = _limit(images)
+    height, width = images.shape[-2:]
     columns = _columns(n, height, width)
     places = ((math.ceil(n / columns), height), (columns, width))
     scale = min(int((_FRAME_SIDE - _FRAME_PAD) / count - _FRAME_PAD) // side for count, side in places)
-    return [tile(to_rgb_signed(images, limit), columns, pad=_FRAME_PAD, scale=max(scale, 1)) for images in stacks]
+    # Tiles side by side are smaller, but their images are not drawn in less than half the size.
+    how = {"columns": columns, "pad": _FRAME_PAD, "scale": max(scale if tiles == 1 else scale // 2 + scale % 2, 1)}
+    return [
+        _side_by_side([tile(to_rgb_signed(part, limit), **how) for part in moment.reshape(tiles, n, *moment.shape[1:])])
+        for moment in images
+    ]
+
+
+def _side_by_side(tiles: list[Array]) -> Array:
+    """Pictures of one height beside each other, with a white gap between them."""
+    gap = np.full((len(tiles[0]), _FRAME_GAP, 3), 255, dtype=np.uint8)
+    return np.concatenate([part for picture in tiles for part in (gap, picture)][1:], axis=1)
 
 
 def _checked(vectors: Any, steps: Any) -> tuple[Array, Array]:

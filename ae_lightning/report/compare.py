@@ -14,6 +14,7 @@ import numpy as np
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.files import write_table
+from ae_lightning.numerals import numeral
 from ae_lightning.plots.compare import VALIDATION_LOSS
 from ae_lightning.run.results import as_row
 from ae_lightning.run.run import Run
@@ -229,4 +230,4 @@ def _unfinished(row: Row) -> str:
     why = f"{row['name']} has no metrics.json, since it still trains or was interrupted"
     if row["val_loss"] is None:
         return f"{why}, and no val/loss yet."
-    return f"{why}: its last val/loss is {row['val_loss']:.5f} at step {row['val_loss_step']:,}."
+    return f"{why}: its last val/loss is {numeral(row['val_loss'])} at step {row['val_loss_step']:,}."

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ae_lightning.evaluation.judgment import shortcoming
+from ae_lightning.numerals import numeral
 
 # A loss that fell by more than this in the last fifth of the steps was still falling.
 _STILL_FALLING = 0.02
@@ -39,7 +40,7 @@ def _of_errors(results: Mapping[str, Any]) -> Iterator[str]:
     elif results["model"]["is_undercomplete"] and test["autoencoder"] >= test["pca"]:
         yield (
             f"The autoencoder is no better than PCA with {results['pca_components']} components (error "
-            f"{test['autoencoder']:.5f} against {test['pca']:.5f})."
+            f"{numeral(test['autoencoder'])} against {numeral(test['pca'])})."
         )
 
 
@@ -58,9 +59,10 @@ def _of_probes(results: Mapping[str, Any]) -> Iterator[str]:
             continue
         noise = math.hypot(probes.get(f"{prefix}/latent_se", 0.0), probes.get(f"{prefix}/raw_se", 0.0))
         if abs(ours - raw) < _NOISE * noise:
+            code, pixels, least = (numeral(value, ".4f") for value in (ours, raw, noise))
             yield (
-                f"The probe's accuracies on the code ({ours:.4f}) and on raw pixels ({raw:.4f}) differ by less than "
-                f"two standard errors ({noise:.4f}): that is noise."
+                f"The probe's accuracies on the code ({code}) and on raw pixels ({pixels}) differ by less than two "
+                f"standard errors ({least}): that is noise."
             )
         return
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ae_lightning.numerals import numeral, with_error
 from ae_lightning.report.page import Numbers
 
 _NAMES = {
@@ -48,12 +49,13 @@ def error_table(results: Mapping[str, Any], samples: int, random_error: float | 
     for name, numbers in results["errors"]["test"].items():
         title = _NAMES[name] + (f", {results['pca_components']} components" if name == "pca" else "")
         noise = numbers.get("mse_per_pixel_std", math.nan) / math.sqrt(samples)
-        mean = f"{numbers['mse_per_pixel']:.5f}" + ("" if math.isnan(noise) else f" ± {noise:.5f}")
         explained = numbers.get("explained_variance")
-        rows.append([title, mean, f"{numbers['mse_per_image']:.4g}", "" if explained is None else f"{explained:.1%}"])
+        of_variance = "" if explained is None else numeral(explained, ".1%")
+        mean = with_error(numbers["mse_per_pixel"], noise)
+        rows.append([title, mean, f"{numbers['mse_per_image']:.4g}", of_variance])
     if random_error is not None:
         size = math.prod(results["model"]["input_shape"])
-        rows.append([_NAMES["random_encoder"], f"{random_error:.5f}", f"{random_error * size:.4g}", ""])
+        rows.append([_NAMES["random_encoder"], numeral(random_error), f"{random_error * size:.4g}", ""])
     return Numbers(
         ["squared error on the test set", "per pixel", "per sample", "variance explained"],
         rows,
@@ -69,7 +71,7 @@ def probe_table(results: Mapping[str, Any]) -> Numbers | None:
     if prefix is None:
         return None
     rows = [
-        [title, f"{probes[key]:.4f}" + (f" ± {probes[f'{key}_se']:.4f}" if f"{key}_se" in probes else "")]
+        [title, with_error(probes[key], probes.get(f"{key}_se"), ".4f")]
         for key, title in ((f"{prefix}/{name}", title) for name, title in _PROBES.items())
         if key in probes
     ]
@@ -88,13 +90,13 @@ def _latent_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "active per sample (L0)", f"{latents['l0']:.4g}"
     for name, title in (("hoyer", "Hoyer's measure"), ("near_zero", "fraction of values within 0.001 of zero")):
         if name in latents:
-            yield title, f"{latents[name]:.3f}"
+            yield title, numeral(latents[name], ".3f")
     if "target" in latents:
         median = latents["mean_activation"]["median"]
         yield "mean activation of the median latent, and its target", f"{median:.4g}, {latents['target']:g}"
     for side in ("encoder", "decoder"):
         if f"weights/{side}_effective_rank" in results.get("weights", {}):
-            yield f"effective rank of the {side}", f"{results['weights'][f'weights/{side}_effective_rank']:.1f}"
+            yield f"effective rank of the {side}", numeral(results["weights"][f"weights/{side}_effective_rank"], ".1f")
     scores = results.get("recovery")
     if scores:
         yield "true features recovered", f"{scores['fraction_recovered']:.1%}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,7 @@ from PIL import Image
 
 # Drawings have few colors; with a palette they take a third of the room, and nobody sees it.
 _COLORS = 256
+_CODE = re.compile(r"`([^`]+)`")
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ class Section:
 def html_page(title: str, sections: Sequence[Section]) -> str:
     """Make the page of the sections that are not empty; the same sections give the same text.
 
+    What stands between backticks in a sentence is shown as code; names and cells are shown as they are.
+
     Args:
         title: Title of the page.
         sections: Its parts, in order.
@@ -90,9 +95,19 @@ def html_page(title: str, sections: Sequence[Section]) -> str:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"anchor": _anchor, "shrunk": _shrunk}
+    environment.filters |= {"anchor": _anchor, "shrunk": _shrunk, "prose": _prose, "plain": _plain}
     shown = [section for section in sections if not section.is_empty]
     return environment.get_template("page.html").render(title=title, sections=shown)
+
+
+def _prose(sentence: str) -> str:
+    """A sentence as HTML, all of it escaped, with what stands between backticks as code."""
+    return _CODE.sub(r"<code>\1</code>", html.escape(sentence))
+
+
+def _plain(sentence: str) -> str:
+    """A sentence for where there can be no code, without the backticks around it."""
+    return _CODE.sub(r"\1", sentence)
 
 
 def _shrunk(png: bytes) -> str:

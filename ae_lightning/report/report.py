@@ -22,6 +22,7 @@ from ae_lightning.report.explorer_link import explorer_section
 from ae_lightning.report.findings import findings
 from ae_lightning.report.overview import error_table, latent_table, probe_table, settings_table
 from ae_lightning.report.page import Picture, Section
+from ae_lightning.report.ranking import RankedOn
 from ae_lightning.report.reading import TITLES_AND_READINGS
 from ae_lightning.report.sparsity import SparsityFigures
 from ae_lightning.report.weights import UNITS, WeightFigures
@@ -43,15 +44,21 @@ class Report:
         checkpoint: Which weights, the best by default.
         steps: Snapshots to show side by side; None chooses some.
         units: How many units are shown as images.
+        ranked_on: Of which samples the importance of units is, see `WeightFigures`.
     """
 
     def __init__(
-        self, run: ReadableRun, checkpoint: Path | None = None, steps: Sequence[int] | None = None, units: int = UNITS
+        self,
+        run: ReadableRun,
+        checkpoint: Path | None = None,
+        steps: Sequence[int] | None = None,
+        units: int = UNITS,
+        ranked_on: RankedOn = "test",
     ) -> None:
         self.run = run
         self.checkpoint = checkpoint or run.checkpoint
         self.model = load_autoencoder(self.checkpoint)
-        self.weights = WeightFigures(run, self.model, steps, units)
+        self.weights = WeightFigures(run, self.model, steps, units, ranked_on)
         self._sparsity = SparsityFigures(run, self.model)
 
     @cached_property

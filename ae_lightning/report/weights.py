@@ -18,7 +18,6 @@ from ae_lightning.analysis.importance import (
     error_by_removal,
     order,
     rank_correlation,
-    unit_importance,
 )
 from ae_lightning.analysis.spectrum import effective_rank, singular_values
 from ae_lightning.analysis.tracking import births_and_deaths, unit_cosines
@@ -30,7 +29,8 @@ from ae_lightning.plots import importance as importance_plots
 from ae_lightning.plots import spectrum as spectrum_plots
 from ae_lightning.plots.tiles import viewable_shape
 from ae_lightning.plots.weights import weight_grid
-from ae_lightning.run.codes import at_snapshots, chosen_moments, encode, first_batches
+from ae_lightning.report.ranking import RankedOn, Ranking
+from ae_lightning.run.codes import chosen_moments, encode, first_batches
 from ae_lightning.run.run import Run
 
 UNITS = 64
@@ -50,18 +50,25 @@ _REMOVALS = 33
 class WeightFigures:
     """Images of units, their importance and the spectra of the weights, of a shallow run; of instances, the first.
 
-    The importance of a unit is ‖encoder row‖ · mean activation · ‖decoder row‖, on the first 1,000 test samples. Pixels
-    that no training sample lights are gray: what an encoder reads there is the noise of its start.
+    Units are shown in the order of their importance, see `Ranking`. Pixels that no training sample lights are gray:
+    what an encoder reads there is the noise of its start.
 
     Args:
         run: The run; its data are set up here.
         model: Its model with the weights to show, those of the best checkpoint by default.
         steps: Snapshots to show side by side, as optimizer steps; None chooses up to four, denser at the start.
         units: How many units are shown as images.
+        ranked_on: Of which samples importance is: the first 1,000 of the test set, or the first 5,000 of the training
+            set, as the overcomplete experiment has it.
     """
 
     def __init__(
-        self, run: Run, model: Autoencoder | None = None, steps: Sequence[int] | None = None, units: int = UNITS
+        self,
+        run: Run,
+        model: Autoencoder | None = None,
+        steps: Sequence[int] | None = None,
+        units: int = UNITS,
+        ranked_on: RankedOn = "test",
     ) -> None:
         self.run = run
         self.model = run.model if model is None else model
@@ -69,6 +76,7 @@ class WeightFigures:
         self.data.setup()
         self.units = units
         self._asked = steps
+        self._ranked_on: RankedOn = ranked_on
 
     def fitting(self) -> dict[str, Callable[[], Figure]]:
         """The figures that this run allows, by name; none where the model is not shallow, or a toy model."""
@@ -118,10 +126,10 @@ class WeightFigures:
         """How many units came to life and fell silent, as a sentence; None without a rectified code and history."""
         if "importance" not in self.fitting() or not self._shallow.fires_above_zero:
             return None
-        born, died = births_and_deaths(self._importances)  # an importance is zero where a unit is silent
+        born, died = births_and_deaths(self._ranking.history)  # an importance is zero where a unit is silent
         silent, late, dead = (int(mask.sum()) for mask in (born < 0, born > 0, died >= 0))
         return (
-            f"Of {len(born):,} units {silent:,} are active on none of {len(self._x):,} test samples at any snapshot, "
+            f"Of {len(born):,} units {silent:,} are active on none of {self._ranking.samples} at any snapshot, "
             f"{late:,} came to life after the first one, and {dead:,} fell silent and are so at the last."
         )
 
@@ -138,15 +146,15 @@ class WeightFigures:
     def grids(self) -> Figure:
         """Encoder rows of the units that are most important at each of the moments shown."""
         encoders = torch.stack([self._first(self.run.snapshots[step]["encoder_vectors"]) for step in self.steps])
-        orders = torch.stack([order(self._importances[self._place(step)])[: self._count] for step in self.steps])
+        orders = torch.stack([self._ranking.top_at(step, self._count) for step in self.steps])
         return evolution_plots.weight_grids(
             encoders, self._shape, self.steps, orders, mask=self._lit, shared_scale=False, title="encoder rows"
         )
 
     def evolution_by_rank(self) -> Figure:
         """Decoder rows of the units of each rank at ten moments."""
-        steps = chosen_moments(self._moments, _COLUMNS)
-        ranked = torch.stack([order(self._importances[self._place(step)])[:_ROWS] for step in steps])
+        steps = chosen_moments(self._ranking.moments, _COLUMNS)
+        ranked = torch.stack([self._ranking.top_at(step, _ROWS) for step in steps])
         rows = torch.stack([self._decoder_at(step)[units] for step, units in zip(steps, ranked, strict=True)])
         return evolution_plots.weight_evolution(
             rows, self._shape, steps, ranked, shared_scale=False, title="decoder rows by rank of importance"
@@ -154,41 +162,48 @@ class WeightFigures:
 
     def evolution_of_units(self) -> Figure:
         """Decoder rows of the units that are most important in the end, at ten moments."""
-        steps, units = chosen_moments(self._moments, _COLUMNS), self._top[:_ROWS]
+        steps, units = chosen_moments(self._ranking.moments, _COLUMNS), self._top[:_ROWS]
         rows = torch.stack([self._decoder_at(step)[units] for step in steps])
         return evolution_plots.weight_evolution(
             rows, self._shape, steps, units, shared_scale=False, title="decoder rows of the same units"
         )
 
     def frames(self) -> tuple[list[np.ndarray], list[str]]:
-        """Frames of an animation: decoder rows of the units that are most important in the end, and captions."""
-        steps = chosen_moments(self._moments, _FRAMES)
-        moments = ((step, self._decoder_at(step)[self._top]) for step in steps)
+        """Frames of an animation with captions: decoder rows of the units that are most important, side by side.
+
+        On the left those most important in the end, in their places; on the right those of each moment, by rank.
+        """
+        steps = chosen_moments(self._ranking.moments, _FRAMES)
+        top = torch.tensor(self._top)
+        chosen = ((step, torch.stack([top, self._ranking.top_at(step, self._count)])) for step in steps)
+        moments = ((step, self._decoder_at(step)[units]) for step, units in chosen)
         captions = [
-            f"step {step:,}: decoder rows of the {self._count} units most important in the end" for step in steps
+            f"step {step:,}: decoder rows of the {self._count} units most important in the end (left), and of those "
+            "most important at this moment (right)"
+            for step in steps
         ]
         return evolution_plots.weight_frames(moments, self._shape), captions
 
     def importance(self) -> Figure:
         """Importance of all units, largest first, at the moments shown."""
-        rows = torch.stack([self._importances[self._place(step)] for step in self.steps])
+        rows = torch.stack([self._ranking.at(step) for step in self.steps])
         return importance_plots.importance_distribution(rows, self.steps)
 
     def top_units(self) -> Figure:
         """Ranks of the finally most important units over training."""
-        k = min(20, self._importances.shape[1])
-        return importance_plots.top_unit_tracking(self._importances, self._moments, k)
+        history = self._ranking.history
+        return importance_plots.top_unit_tracking(history, self._ranking.moments, min(20, history.shape[1]))
 
     def causal(self) -> Figure:
         """Increase of the error without each unit, against its importance."""
-        correlation = rank_correlation(self._final_importance, self._causal)
-        return importance_plots.importance_against_causal(self._final_importance, self._causal, correlation)
+        correlation = rank_correlation(self._ranking.final, self._causal)
+        return importance_plots.importance_against_causal(self._ranking.final, self._causal, correlation)
 
     def removal(self) -> Figure:
         """Error when units are removed, by importance, by causal importance, and from the least important on."""
-        latent = len(self._final_importance)
+        latent = len(self._ranking.final)
         counts = sorted({round(float(count)) for count in np.linspace(0, latent, min(latent + 1, _REMOVALS))})
-        by_importance = order(self._final_importance)
+        by_importance = order(self._ranking.final)
         orders = {
             "most important first": by_importance,
             "largest causal importance first": order(self._causal),
@@ -203,23 +218,21 @@ class WeightFigures:
 
     def cosines(self) -> Figure:
         """Cosine of each unit's encoder and decoder row."""
-        return importance_plots.encoder_decoder_cosines(
-            unit_cosines(self._encoder, self._decoder), self._final_importance
-        )
+        return importance_plots.encoder_decoder_cosines(unit_cosines(self._encoder, self._decoder), self._ranking.final)
 
     def spectrum(self) -> Figure:
         """Singular values of encoder and decoder, and at the first snapshot."""
         values = {"encoder": singular_values(self._encoder), "decoder": singular_values(self._decoder)}
         initial = None
         if len(self.run.snapshots) > 1:
-            first = self.run.snapshots[self._moments[0]]
+            first = self.run.snapshots[self._ranking.moments[0]]
             initial = {side: singular_values(self._first(first[f"{side}_vectors"])) for side in values}
         return spectrum_plots.spectrum(values, initial=initial)
 
     def effective_rank(self) -> Figure:
         """Effective rank of encoder and decoder at the snapshots."""
         ranks: dict[str, list[float]] = {"encoder": [], "decoder": []}
-        steps = chosen_moments(self._moments, 31)
+        steps = chosen_moments(self._ranking.moments, 31)
         for step in steps:
             snapshot = self.run.snapshots[step]
             for side, values in ranks.items():
@@ -232,6 +245,11 @@ class WeightFigures:
     @property
     def _shallow(self) -> ShallowAutoencoder:
         return cast(ShallowAutoencoder, self.model)
+
+    @cached_property
+    def _ranking(self) -> Ranking:
+        steps = self.steps if len(self.run.snapshots) else []
+        return Ranking(self.run, self._shallow, steps, self._ranked_on)
 
     @property
     def _is_linear(self) -> bool:
@@ -248,7 +266,7 @@ class WeightFigures:
 
     @cached_property
     def _top(self) -> list[int]:
-        return order(self._final_importance)[: self._count].tolist()
+        return order(self._ranking.final)[: self._count].tolist()
 
     def _first(self, values: Tensor) -> Tensor:
         return values if self.model.instances is None else values[0]
@@ -265,18 +283,11 @@ class WeightFigures:
         return self._first(self.run.snapshots[step]["decoder_vectors"])
 
     @cached_property
-    def _x(self) -> Tensor:
-        return torch.cat(list(first_batches(self.data.test_set, self.data.eval_batch_size, _SAMPLES)))
-
-    @cached_property
     def _samples(self) -> tuple[Tensor, Tensor]:
         """Test samples (n, input) of the first instance, and their codes (n, latent)."""
-        flat = self._shallow.flatten(self._x)
-        return flat[0] if flat.ndim == 3 else flat, encode(self.model, self._x)[0]
-
-    @cached_property
-    def _final_importance(self) -> Tensor:
-        return unit_importance(self._encoder, self._decoder, self._samples[1].abs().mean(dim=0))
+        x = torch.cat(list(first_batches(self.data.test_set, self.data.eval_batch_size, _SAMPLES)))
+        flat = self._shallow.flatten(x)
+        return flat[0] if flat.ndim == 3 else flat, encode(self.model, x)[0]
 
     @cached_property
     def _causal(self) -> Tensor:
@@ -290,23 +301,6 @@ class WeightFigures:
             if self.model.instances is None:
                 return self.model.decode(z)
             return self.model.decode(z.expand(self.model.instances, *z.shape))[0]
-
-    @cached_property
-    def _moments(self) -> list[int]:
-        return sorted({*chosen_moments(list(self.run.snapshots)), *self.steps})
-
-    def _place(self, step: int) -> int:
-        return min(range(len(self._moments)), key=lambda place: abs(self._moments[place] - step))
-
-    @cached_property
-    def _importances(self) -> Tensor:
-        """Importance of each unit at each of the moments, (moments, latent)."""
-        rows = []
-        for _, then in at_snapshots(self._shallow, self.run.snapshots, self._moments):
-            activation = encode(then, self._x)[0].abs().mean(dim=0)
-            vectors = (self._first(then.encoder_vectors.detach()), self._first(then.decoder_vectors.detach()))
-            rows.append(unit_importance(*vectors, activation))
-        return torch.stack(rows)
 
     @cached_property
     def _lit(self) -> Tensor:

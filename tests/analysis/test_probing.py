@@ -130,11 +130,23 @@ def test_importing_the_room_imports_neither_scikit_learn_nor_lightning():
     assert answer.stdout.strip() == "[]"
 
 
+def test_without_the_division_the_penalty_is_scikit_learn_s_on_the_features_as_they_are():
+    (train_x, train_y), (test_x, test_y) = _blobs(600, 0, noise=1.5), _blobs(500, 1, noise=1.5)
+    train_x, test_x = 0.002 * train_x, 0.002 * test_x
+    mean = train_x.mean(axis=0)
+    reference = LogisticRegression(tol=1e-8).fit(train_x - mean, train_y).score(test_x - mean, test_y)
+    plain = linear_probe(train_x, train_y, test_x, test_y, pca_components=None, scaled=False).accuracy
+    assert plain == pytest.approx(reference, abs=0.0021)
+    assert abs(plain - linear_probe(train_x, train_y, test_x, test_y, pca_components=None).accuracy) > 0.02
+
+
 @pytest.mark.mnist
-def test_raw_pixels_score_as_in_the_seed_experiment(mnist):
+@pytest.mark.parametrize("scaled", [True, False])
+def test_raw_pixels_score_as_in_the_overcomplete_experiment(scaled, mnist):
     pixels = (mnist.train_x[:6000].astype(np.float32) / 255 - 0.1307) / 0.3081
     labels = mnist.train_y[:6000]
-    result = linear_probe(pixels[:5000], labels[:5000], pixels[5000:], labels[5000:])
-    assert result.accuracy == pytest.approx(0.898, abs=0.01)
+    result = linear_probe(pixels[:5000], labels[:5000], pixels[5000:], labels[5000:], scaled=scaled)
+    # Without the division it differs by the components alone, which scikit-learn draws.
+    assert result.accuracy == pytest.approx(0.898, abs=0.01 if scaled else 0.0015)
     assert result.standard_error == pytest.approx(0.0095, abs=0.0003)
     assert result.converged

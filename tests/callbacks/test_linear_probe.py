@@ -146,6 +146,21 @@ def test_without_components_the_classifier_reads_all_features(make_trainer, reco
     assert recorder.series("probe/raw")[0] == pytest.approx(expected, abs=0.011)
 
 
+def test_it_may_leave_the_features_as_large_as_they_are(make_trainer, recorder, digits):
+    model = FullyConnectedAutoencoder((1, 8, 8), 10, (32,))
+    with torch.no_grad():
+        for parameter in model.encoder[-1].parameters():
+            parameter.mul_(0.001)
+    make_trainer(probe(full=False, scaled=False), logger=recorder, max_steps=1).fit(model, digits)
+    x, y = first_images(digits, TRAIN + TEST)
+    pixels = x.flatten(1).numpy()
+    pca = PCA(20, svd_solver="full").fit(pixels[:TRAIN])
+    train, test = pca.transform(pixels[:TRAIN]), pca.transform(pixels[TRAIN:])
+    raw = LogisticRegression(max_iter=1000).fit(train, y[:TRAIN]).score(test, y[TRAIN:])
+    assert recorder.series("probe/raw")[0] == pytest.approx(raw, abs=0.011)
+    assert recorder.series("probe/latent")[0] < 0.3  # the penalty leaves next to nothing of a code so small
+
+
 class Noisy(FullyConnectedAutoencoder):
     """Draws from the global generator while it trains."""
 

@@ -1,6 +1,7 @@
 """`ae-lightning evaluate`: what it prints and writes."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +104,25 @@ def test_a_target_and_known_features_have_lines_of_their_own(trained: Path, caps
     assert "target activation 0.05; 88% of latents within a factor of 2" in text
     assert "true features 75% recovered, all of them in 2 of 4 instances" in text
     assert "directions MCC 0.910, MMCS 0.820; duplicates: 1.5" in text
+
+
+@pytest.mark.parametrize(("factor", "exponent"), [(1e-6, "e-0"), (1e60, "e+")])
+def test_numbers_far_from_1_can_be_read(
+    factor: float, exponent: str, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = json.loads((trained / "metrics.json").read_text())
+    for split in results["errors"].values():
+        for errors in split.values():
+            for name in ("mse_per_pixel", "mse_per_image", "mse_per_pixel_std"):
+                errors[name] *= factor
+    results["errors"]["test"]["autoencoder"]["explained_variance"] = -3.4e61
+    results["weights"]["weights/encoder_norm"] = 1.5e40
+    text = printed(results, capsys)
+    assert text.count(exponent) >= 3 * 4 + 2  # three rows of four numbers, and the line on the test error
+    assert "variance explained -3.4e+63% of the test set" in text
+    assert "Frobenius norm 1.5e+40" in text
+    assert not re.search(r"\d{12}", text)
+    assert " 0.00000" not in text
 
 
 def test_a_code_of_either_sign_has_no_line_for_its_mean(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

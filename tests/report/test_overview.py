@@ -88,6 +88,17 @@ def settings(config, results):
     return {name: value for name, value in table.rows}
 
 
+def test_numbers_far_from_1_can_be_read(results):
+    ours, mean = (results["errors"]["test"][name] for name in ("autoencoder", "mean_image"))
+    ours |= {"mse_per_pixel": 3.4e61, "mse_per_pixel_std": 4e61, "explained_variance": -3.4e61}
+    mean |= {"mse_per_pixel": 1.2e-7, "mse_per_pixel_std": 4e-7}
+    table = rows(error_table(results, 100, random_error=2.5e-9))
+    assert table["this autoencoder"][0] == "3.4e+61 ± 4e+60"
+    assert table["this autoencoder"][2] == "-3.4e+63%"
+    assert table["mean of the training samples"][0] == "1.2e-07 ± 4e-08"
+    assert table["random encoder, decoder by least squares"][0] == "2.5e-09"
+
+
 # What was trained
 
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ae_lightning.report.page import Numbers, Picture, Section, html_page
+from ae_lightning.report.page import Link, Numbers, Picture, Section, html_page
 
 NASTY = """<script>alert("1 & 2")</script> {{ title }} {% raw %} 'quoted'"""
 EMPTY_ELEMENTS = {"meta", "img", "br", "link", "hr"}
@@ -168,3 +168,22 @@ def test_each_link_leads_to_one_place(sections):
 def test_the_same_sections_give_the_same_page(sections):
     assert html_page("t", sections) == html_page("t", sections)
     assert html_page("t", sections) != html_page("other", sections)
+
+
+def test_what_stands_between_backticks_is_code_wherever_there_are_sentences():
+    text = "Run `explore <run>` first; a ` alone and {} stay."
+    section = Section(
+        "Summary",
+        sentences=[text.format(1)],
+        problems=[text.format(2)],
+        tables=[Numbers(["a", "b"], [["x", "a `name` of somebody's"]], note=text.format(3))],
+        pictures=[Picture("training", "Training", text.format(4), png())],
+        links=[Link(text.format(5), "explorer.html")],
+    )
+    found = Reader(html_page("run `a`", [section]))
+    assert found.said_in("code") == ["explore <run>"] * 5
+    for kind, count in (("p", 3), ("figcaption", 1), ("a", 1)):
+        assert len([said for said in found.said_in(kind) if said == "Run "]) == count
+    assert found.said_in("td") == ["a `name` of somebody's"]
+    assert found.said_in("h1") == ["run `a`"]
+    assert found.attributes("img", "alt") == ["Training. Run explore <run> first; a ` alone and 4 stay."]

@@ -181,6 +181,19 @@ def test_importance_has_a_line_for_each_moment_shown(run):
         np.testing.assert_allclose(line.get_ydata(), expected[expected > 0], rtol=1e-4)
 
 
+def test_units_may_be_ranked_on_training_samples(run, digits):
+    figures = WeightFigures(run, steps=[0, 21], units=5, ranked_on="train")
+    x = digits.train_set.take(5000)[0].flatten(1).numpy()
+    assert len(x) == 1293
+    weights, lost = dots(figures.causal())
+    np.testing.assert_allclose(weights, importance(run.model.snapshot(), x), rtol=1e-4)
+    assert not np.allclose(weights, importance(run.model.snapshot(), flat_samples(run.data)), rtol=1e-4)
+    np.testing.assert_allclose(lost, dots(WeightFigures(run).causal())[1])  # what is lost is measured on test samples
+    for ax, step in zip(figures.grids().axes, [0, 21], strict=False):
+        assert labels(ax) == np.argsort(-importance(run.snapshots[step], x), kind="stable")[:5].tolist()
+    assert "active on none of 1,293 training samples" in figures.births_and_deaths()
+
+
 def test_importance_is_that_of_the_snapshot_named_also_where_not_all_are_looked_at(digits):
     torch.manual_seed(0)
     model = OvercompleteAutoencoder((1, 8, 8), 4).eval()
@@ -199,6 +212,25 @@ def test_the_animation_has_a_frame_for_each_snapshot(run):
     assert len({frame.shape for frame in frames}) == 1
     assert len(frames) == 6
     assert all(not np.array_equal(*pair) for pair in pairwise(frames))
+
+
+def test_the_animation_shows_the_units_of_the_end_beside_those_of_each_moment(digits):
+    """Two units: one writes red and is loud at first, the other writes blue and is loud in the end."""
+    model = OvercompleteAutoencoder((1, 8, 8), 2).eval()
+    start = {name: part.clone() for name, part in model.snapshot().items()}
+    start["encoder_vectors"], start["encoder_bias"] = torch.full((2, 64), 0.01), torch.ones(2)
+    start["decoder_vectors"] = torch.stack([torch.full((64,), 2.0), torch.full((64,), -1.0)])
+    end = start | {"decoder_vectors": torch.stack([torch.full((64,), 1.0), torch.full((64,), -2.0)])}
+    model.restore(end)
+    frames, captions = in_memory(model, digits, {0: start, 9: end}).frames()
+    for frame, right_first in zip(frames, ("red", "blue"), strict=True):
+        height, width, _ = frame.shape
+        cells = [frame[height // 2, round(width * place)].astype(int) for place in (0.12, 0.38, 0.62, 0.88)]
+        colors = ["red" if red > blue else "blue" for red, _, blue in cells]
+        assert colors[:2] == ["blue", "red"]
+        assert colors[2:] == (["red", "blue"] if right_first == "red" else ["blue", "red"])
+        assert (frame[:, width // 2] == 255).all()
+    assert captions[1].startswith("step 9: decoder rows of the 2 units most important in the end (left), and of those")
 
 
 def test_damaged_snapshots_are_left_out(small, tmp_path):

@@ -1,5 +1,7 @@
 """What a run writes about itself when it starts: its settings, in its folder and in TensorBoard."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.run.config import write_config
 
 CHARTS = {
-    "loss": ["Multiline", ["train/loss", "val/loss"]],
-    "linear probe": ["Multiline", ["probe/latent", "probe/raw", "probe/pca", "probe/untrained"]],
-    "rank": ["Multiline", ["weights/encoder_effective_rank", "weights/decoder_effective_rank"]],
-    "sparsity": ["Multiline", ["sparsity/l0", "sparsity/dead_fraction"]],
-    "recovery": ["Multiline", ["recovery/mcc", "recovery/mmcs", "recovery/fraction_recovered"]],
+    "loss": ["train/loss", "val/loss"],
+    "linear probe": ["probe/latent", "probe/raw", "probe/pca", "probe/untrained"],
+    "rank": ["weights/encoder_effective_rank", "weights/decoder_effective_rank"],
+    "active latents per sample (L0)": ["sparsity/l0"],
+    "fraction of latents that are dead": ["sparsity/dead_fraction"],
+    "recovery": ["recovery/mcc", "recovery/mmcs", "recovery/fraction_recovered"],
 }
-"""TensorBoard's custom scalars: curves that belong together, in one chart each."""
+"""TensorBoard's custom scalars: curves of one unit that belong together, in one chart each."""
 
 
 class RecordConfig(SaveConfigCallback):
@@ -71,14 +74,21 @@ def _layout(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     """The charts that this run will have something to show in."""
     callbacks = {type(callback) for callback in trainer.callbacks}  # type: ignore[attr-defined]
     shallow = isinstance(module, ShallowAutoencoder)
+    sparse = shallow and module.fires_above_zero
     shown = {
         "loss": True,
         "linear probe": LinearProbe in callbacks,
         "rank": shallow and WeightStatistics in callbacks,
-        "sparsity": shallow and module.fires_above_zero,
+        "active latents per sample (L0)": sparse,
+        "fraction of latents that are dead": sparse,
         "recovery": shallow and _knows_directions(trainer.datamodule),  # type: ignore[attr-defined]
     }
-    return {"training": {name: chart for name, chart in CHARTS.items() if shown[name]}}
+    return {"training": {name: _chart(tags) for name, tags in CHARTS.items() if shown[name]}}
+
+
+def _chart(tags: Sequence[str]) -> list[Any]:
+    # TensorBoard takes regular expressions: `probe/latent` would be the beginning of `probe/latent_se` too.
+    return ["Multiline", [f"^{re.escape(tag)}$" for tag in tags]]
 
 
 def _knows_directions(data: Any) -> bool:

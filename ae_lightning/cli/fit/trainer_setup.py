@@ -12,13 +12,13 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.progress import BarColumn
 
 from ae_lightning.errors import Notice
 from ae_lightning.models.checkpoint import write_checkpoint
+from ae_lightning.numerals import numeral
 
 _format_warning = warnings.formatwarning  # Lightning's, which names the file that the warning came from
 
@@ -63,7 +63,7 @@ class LossProgressBar(RichProgressBar):
     """Lightning's bar, short enough that the losses beside it fit into 80 columns."""
 
     def __init__(self) -> None:
-        super().__init__(refresh_rate=REFRESH_RATE, theme=RichProgressBarTheme(metrics_format=".4f"))
+        super().__init__(refresh_rate=REFRESH_RATE)
 
     def configure_columns(self, trainer: Trainer) -> list[Any]:
         """Shorten the bar itself."""
@@ -74,9 +74,13 @@ class LossProgressBar(RichProgressBar):
         return columns
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Leave out the version number: the run's folder was named when it began."""
+        """The losses as short as they can be read, without the version number: the run's folder was named before."""
         metrics = super().get_metrics(trainer, pl_module)
-        return {name: value for name, value in metrics.items() if name != "v_num"}
+        return {
+            name: numeral(value, ".4f") if isinstance(value, float) else value
+            for name, value in metrics.items()
+            if name != "v_num"
+        }
 
 
 def shorten_device_check() -> None:

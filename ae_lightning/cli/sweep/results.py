@@ -13,6 +13,7 @@ from ae_lightning.cli.sweep.grid import text_of
 from ae_lightning.cli.tables import unbroken
 from ae_lightning.evaluation.judgment import LITTLE, how_little_better
 from ae_lightning.files import write_table
+from ae_lightning.numerals import numeral, with_error
 from ae_lightning.plots.sweep import SweepPoint, mean_and_spread
 from ae_lightning.run.results import as_row, read_results
 
@@ -98,8 +99,8 @@ def print_points(console: Console, rows: Sequence[Row], keys: Sequence[str]) -> 
     known = {
         "runs": [_share(len(point.errors), len(runs[point.values])) for point in points],
         "autoencoder": [_with_spread(point.errors, ".5f") for point in points],
-        "PCA, same width": ["exact" if point.pca_is_exact else f"{point.pca:.5f}" for point in points],
-        "mean image": [f"{point.mean_image:.5f}" for point in points],
+        "PCA, same width": ["exact" if point.pca_is_exact else numeral(point.pca) for point in points],
+        "mean image": [numeral(point.mean_image) for point in points],
         "parameters": [f"{point.parameters:,}" for point in points],
         "seconds": [_with_spread(point.seconds, ".1f").partition(" ")[0] for point in points],
         "probe, all images" if "full" in probe else "probe": [_with_spread(of, ".4f") for of in probes.values()],
@@ -150,9 +151,7 @@ def _values(row: Row, keys: Sequence[str]) -> tuple[Any, ...]:
 
 def _with_spread(values: Sequence[float], form: str) -> str:
     mean, spread = mean_and_spread(values)
-    if math.isnan(mean):
-        return ""
-    return f"{mean:{form}}" + ("" if math.isnan(spread) else f" ± {spread:{form}}")
+    return "" if math.isnan(mean) else with_error(mean, spread, form)
 
 
 def verdict(points: Sequence[SweepPoint], keys: Sequence[str]) -> str:

@@ -34,6 +34,7 @@ from ae_lightning.cli.sweep.runs import (
 from ae_lightning.cli.sweep.settings import PlannedRun
 from ae_lightning.cli.tables import table_console
 from ae_lightning.files import replacing
+from ae_lightning.numerals import numeral
 from ae_lightning.plots.sweep import sweep_figure
 
 FIGURE = "sweep.png"
@@ -114,7 +115,7 @@ class Session:
         line = f"{count}: {name} {event.status} after {event.seconds:.0f} s"
         if event.status == FINISHED:
             row = self._row(name, self.known[name])
-            line += f", test error {row['test_mse_per_pixel']:.5f} per pixel"
+            line += f", test error {numeral(row['test_mse_per_pixel'])} per pixel"
         elif event.status == FAILED:
             line += f": {event.error} (see {self.folder / name / LOG})"
         self._say(line)

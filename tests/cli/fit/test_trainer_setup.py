@@ -1,4 +1,4 @@
-"""The question for a GPU is cheap after the command line has started."""
+"""The question for a GPU is cheap after the command line has started, and losses of any size fit beside the bar."""
 
 import ctypes
 import os
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from ae_lightning.cli.fit.trainer_setup import shorten_device_check
+from ae_lightning.cli.fit.trainer_setup import LossProgressBar, shorten_device_check
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
@@ -30,6 +30,14 @@ def test_with_a_gpu_the_question_stays_as_lightning_asks_it(monkeypatch: pytest.
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     shorten_device_check()
     assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
+
+
+def test_losses_of_any_size_fit_beside_the_bar(make_trainer, monkeypatch):
+    losses = {"train/loss": torch.tensor(3.4e31), "val/loss": torch.tensor(1.2e-7), "test/loss": torch.tensor(0.03824)}
+    trainer = make_trainer()
+    monkeypatch.setattr(type(trainer._logger_connector), "progress_bar_metrics", losses)
+    shown = LossProgressBar().get_metrics(trainer, None)
+    assert shown == {"train/loss": "3.4e+31", "val/loss": "1.2e-07", "test/loss": "0.0382"}
 
 
 def test_a_trial_of_one_step_writes_nothing(ae, tmp_path):
