@@ -38,10 +38,10 @@ def __getattr__(name: str) -> object:
     if name in _HOMES:
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     if name[:1].isupper():  # as a class is; a submodule looked up before it is imported is not
-        from ae_lightning.models import variants
+        from ae_lightning import models
 
-        if name in (found := variants()):
-            return found[name]
+        if hasattr(models, name):
+            return getattr(models, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

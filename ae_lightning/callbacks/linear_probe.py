@@ -71,7 +71,8 @@ class LinearProbe(Callback):
         if stage == "fit" and (not isinstance(data, AutoencoderDataModule) or data.num_classes is None):
             raise ConfigError(
                 f"LinearProbe needs class labels, but {type(data).__name__} has none: give it labels "
-                "(--data.train_labels for arrays) or take LinearProbe out of trainer.callbacks"
+                "(--data.train_labels for arrays, and --data.label_kind classes where class numbers are in floating "
+                "point) or take LinearProbe out of trainer.callbacks"
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

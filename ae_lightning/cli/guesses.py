@@ -16,8 +16,19 @@ def guess(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def no_option(name: str, known: Iterable[str]) -> str:
-    """The sentence about an option that there is not."""
+def no_option(name: str, known: Iterable[str], classes: Iterable[str] = ()) -> str:
+    """The sentence about an option that there is not.
+
+    Args:
+        name: The option, such as --data.train.
+        known: Options that there are.
+        classes: Short names of the classes that would have it, if one of them were named.
+    """
+    owner, _, argument = name.rpartition(".")
+    *others, last = sorted(classes) or [""]
+    if last and len(others) < 4:
+        which = f"{', '.join(others)} or {last}" if others else last
+        return f"there is no option {name} here: {argument} belongs to {owner} {which}"
     return f"there is no option {name}{guess(name, known)}"
 
 

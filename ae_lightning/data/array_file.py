@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ae_lightning.data.in_memory import as_tensor
+from ae_lightning.data.array_sizes import require_room
+from ae_lightning.data.array_types import Array, not_real, readable
 from ae_lightning.errors import DataError
 
-Array = Tensor | np.ndarray
 ENDINGS = (".npy", ".npz", ".pt", ".pth", ".safetensors")
 
 
@@ -28,7 +28,8 @@ class ArrayFile:
         option: The option that named the file, for error messages, such as ``--data.train``.
 
     Raises:
-        DataError: If the file is missing, of an unknown kind, damaged, or holds Python objects.
+        DataError: If the file is missing, of an unknown kind, damaged, larger than the memory though it has to be
+            read as a whole, or holds Python objects.
     """
 
     def __init__(self, path: str, option: str) -> None:
@@ -70,6 +71,7 @@ class ArrayFile:
         return self.named and key in self._content
 
     def _load(self) -> Any:
+        require_room(self.path, self._source)
         if self.path.suffix == ".npy":
             return np.load(self.path, mmap_mode="r", allow_pickle=False)
         if self.path.suffix == ".npz":
@@ -98,46 +100,38 @@ class ArrayFile:
             # Of torch's paragraphs the first sentence says it all.
             reason = str(error).strip().split("\n")[0].partition(". ")[0].rstrip(".") or "it ends too early"
             objects = "Object arrays" in reason or "Python objects" in reason or self._starts_with(b"\x80")
+            if reason.startswith("Dtype not understood: "):  # safetensors knows it, and torch has none like it
+                raise not_real(reason.partition(": ")[2], self._source) from error
             if "pickled" in reason:  # what numpy takes any other file for, with the advice to allow it to run code
                 reason = "its first bytes are not those of such a file"
             raise self._python_objects() if objects else self._damaged(reason) from error
 
     def _checked(self, array: Any) -> Array:
-        if isinstance(array, np.ndarray):
-            if array.dtype.kind not in "biuf":
-                raise self._not_real(str(array.dtype))
-            self._check_whole_numbers(array)
-            # A map stays a map; what is in memory already becomes a tensor, in this machine's byte order.
-            if isinstance(array, np.memmap):
-                return array
-            return as_tensor(array)
-        if not isinstance(array, Tensor):
-            raise self._not_real(type(array).__name__)
-        if array.is_complex() or array.is_quantized:
-            raise self._not_real(str(array.dtype).removeprefix("torch."))
-        if array.layout != torch.strided or array.is_meta:
-            kind = "no values" if array.is_meta else f"a {str(array.layout).removeprefix('torch.')} tensor"
-            raise DataError(f"{self.path} ({self.option}) holds {kind}; save a dense array, such as tensor.to_dense().")
-        return array.detach()
+        if not isinstance(array, Array):
+            raise not_real(type(array).__name__, self._source)
+        if isinstance(array, Tensor):
+            if array.layout != torch.strided or array.is_meta:
+                kind = "no values" if array.is_meta else f"a {str(array.layout).removeprefix('torch.')} tensor"
+                raise DataError(f"{self._source} holds {kind}; save a dense array, such as tensor.to_dense().")
+            if array.untyped_storage().nbytes() < array.numel() * array.element_size():
+                raise DataError(
+                    f"{self._source} holds an expanded tensor of shape {tuple(array.shape)}, whose numbers are not all "
+                    "in the file; save tensor.contiguous()."
+                )
+            array = array.detach()
+        return readable(array, self._source)
 
-    def _check_whole_numbers(self, array: np.ndarray) -> None:
-        # They are read as signed ones, in which the largest would be below zero.
-        if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.size and int(array.max()) >= 1 << 63:
-            raise DataError(f"{self.path} ({self.option}) holds whole numbers of 2^63 and more; save them as float32.")
-
-    def _not_real(self, found: str) -> DataError:
-        return DataError(f"{self.path} ({self.option}) holds values of type {found}; save an array of real numbers.")
+    @property
+    def _source(self) -> str:
+        return f"{self.path} ({self.option})"
 
     def _python_objects(self) -> DataError:
         return DataError(
-            f"{self.path} ({self.option}) holds Python objects, which can run code when read; "
-            "save a plain numeric array."
+            f"{self._source} holds Python objects, which can run code when read; save a plain numeric array."
         )
 
     def _damaged(self, reason: str) -> DataError:
-        return DataError(
-            f"{self.path} ({self.option}) is damaged or not a {self.path.suffix} file ({reason}); write it again."
-        )
+        return DataError(f"{self._source} is damaged or not a {self.path.suffix} file ({reason}); write it again.")
 
     def _starts_with(self, *starts: bytes) -> bool:
         # A zip file (PK), which torch.save writes, or a bare pickle (0x80).

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ae_lightning.data.array_file import Array, ArrayFile
+from ae_lightning.data.array_file import ArrayFile
+from ae_lightning.data.array_types import Array
 from ae_lightning.data.base import AutoencoderDataModule, Sets, split_train_val
 from ae_lightning.data.in_memory import InMemoryDataset, as_tensor
+from ae_lightning.data.labels import LabelKind, Labels, rows_are_classes, settled
+from ae_lightning.data.normalization import Normalization
+from ae_lightning.data.rounding import require_fits, tell_rounding
+from ae_lightning.data.statistics import Statistics, scan
 from ae_lightning.errors import ConfigError, DataError
-
-# Numbers looked at together in a pass through the data: 16 MB of float32.
-CHUNK = 1 << 22
-
-# Below it a float32 loses digits.
-TINIEST = float(np.finfo(np.float32).tiny)
-
-
-class Statistics(NamedTuple):
-    """What a pass through a set finds, over all its numbers as they are stored."""
-
-    minimum: float
-    maximum: float
-    mean: float
-    std: float
 
 
 class ArraysDataModule(AutoencoderDataModule):
     """Arrays of samples from .npy (memory-mapped), .npz, .pt, .pth or .safetensors files.
 
     The first dimension counts the samples. Files of several arrays have the samples under ``x`` and the
-    labels under ``y``, if there are any, unless ``key`` and ``label_key`` say otherwise. Labels are class
-    numbers (n,), integers from 0, or vectors of true features (n, k).
+    labels under ``y``, if there are any, unless ``key`` and ``label_key`` say otherwise.
+
+    Numbers of any real type are taken: see ``ae_lightning.data.array_types``. They are normalized in float64 where
+    they lie far from zero for their spread, and then rounded to float32; what that hides is told.
 
     Args:
         train: File of the training samples.
@@ -48,6 +41,9 @@ class ArraysDataModule(AutoencoderDataModule):
         test_labels: File of the test labels, if they are not in ``test``.
         key: Name of the samples in files of several arrays, by default x.
         label_key: Name of the labels in files of several arrays, by default y.
+        label_kind: What labels are: ``classes`` for class numbers (n,) or (n, 1) from 0, or rows (n, k) with a
+            single 1; ``features`` for vectors of true features (n, k); ``auto`` takes integers for class numbers
+            where they have one of these forms, and all else for true features.
         sample_shape: Shape to give to a sample, such as [1, 28, 28], by default the one it has in the file.
         normalize: ``none`` to leave the values as they are; ``unit`` to divide uint8 by 255, and to bring
             anything else from the range of the training samples to [0, 1]; ``standard`` to subtract the
@@ -76,6 +72,7 @@ class ArraysDataModule(AutoencoderDataModule):
         test_labels: str | None = None,
         key: str | None = None,
         label_key: str | None = None,
+        label_kind: LabelKind = "auto",
         sample_shape: list[int] | None = None,
         normalize: Literal["none", "unit", "standard"] = "none",
         batch_size: int = 256,
@@ -88,6 +85,8 @@ class ArraysDataModule(AutoencoderDataModule):
         super().__init__(batch_size, eval_batch_size, val_fraction, seed, drop_last, device_resident)
         if normalize not in ("none", "unit", "standard"):
             raise ConfigError(f"--data.normalize is {normalize!r}; it can be none, unit or standard.")
+        if label_kind not in ("auto", "classes", "features"):
+            raise ConfigError(f"--data.label_kind is {label_kind!r}; it can be auto, classes or features.")
         for name, path, labels in (("val", val, val_labels), ("test", test, test_labels)):
             if labels is not None and path is None:
                 raise ConfigError(f"--data.{name}_labels is given without --data.{name}; give both or neither.")
@@ -95,6 +94,7 @@ class ArraysDataModule(AutoencoderDataModule):
         self.label_paths = {"train": train_labels, "val": val_labels, "test": test_labels}
         self.key = key
         self.label_key = label_key
+        self.label_kind: LabelKind = label_kind
         self.shape = sample_shape
         self.normalize = normalize
 
@@ -106,10 +106,9 @@ class ArraysDataModule(AutoencoderDataModule):
     @property
     def value_range(self) -> tuple[float, float]:
         """Range of the training samples after normalization; the first call goes through them once."""
-        scale, shift = self._scale_and_shift
         if self.normalize == "unit":
             return 0.0, 1.0
-        return self._statistics.minimum * scale + shift, self._statistics.maximum * scale + shift
+        return self._normalization(self._statistics.minimum), self._normalization(self._statistics.maximum)
 
     @property
     def num_classes(self) -> int | None:
@@ -119,34 +118,35 @@ class ArraysDataModule(AutoencoderDataModule):
 
     def make_sets(self) -> Sets:
         """Check all values and normalize them."""
-        scale, shift = self._scale_and_shift
-        train, val, test = self._stored
-        _ = self._statistics  # checks the training set
-        scan(val, str(self.paths["val"] or self.paths["train"]))
-        if test is not val:
-            scan(test, str(self.paths["test"]))
-        train, val, test = (
-            InMemoryDataset(s.x, s.y, indices=s.indices, scale=scale, shift=shift, sample_shape=s.sample_shape)
-            for s in (train, val, test)
-        )
+        how, stored = self._normalization, self._stored
+        train, val, test = stored
+        require_fits(train, self._statistics, how, str(self.paths["train"]))
+        tell_rounding(train, self._statistics, how, self.normalize, str(self.paths["train"]))
+        for one, path in ((val, self.paths["val"] or self.paths["train"]), (test, self.paths["test"])):
+            if path is not None:
+                require_fits(one, scan(one, path), how, path)
+        whole = {key: how.apply(one) for key, one in {id(one.x): one for one in stored}.items()}
+        train, val, test = (whole[id(one.x)].subset(one.indices) for one in stored)
+        self._stored = train, val, test  # what was read in float64 is needed no more
         return train, val, test
 
     @cached_property
     def _stored(self) -> Sets:
         """The three sets as they are stored."""
-        train = self._open("train")
-        if self.paths["val"] is None:
-            if len(train) == 1:
-                raise DataError(
-                    f"{self.paths['train']} (--data.train) holds a single sample, which cannot be split; name another "
-                    "file of samples with --data.val."
-                )
-            train_rows, val_rows = split_train_val(len(train), self.val_fraction, self.seed)
-            val = _subset(train, val_rows)
-            train = _subset(train, train_rows)
+        files = {name: self._open(name) for name, path in self.paths.items() if path is not None}
+        classes = rows_are_classes((labels for _, labels in files.values() if labels is not None), self.label_kind)
+        sets = {name: self._set_of(x, labels, classes) for name, (x, labels) in files.items()}
+        train = sets["train"]
+        if "val" in sets:
+            val = sets["val"]
+        elif len(train) == 1:
+            raise DataError(
+                f"{self.paths['train']} (--data.train) holds a single sample, which cannot be split; name another "
+                "file of samples with --data.val."
+            )
         else:
-            val = self._open("val")
-        test = val if self.paths["test"] is None else self._open("test")
+            train, val = (train.subset(rows) for rows in split_train_val(len(train), self.val_fraction, self.seed))
+        test = sets.get("test", val)
         for name, other in (("val", val), ("test", test)):
             if other.sample_shape != train.sample_shape:
                 raise DataError(
@@ -160,11 +160,11 @@ class ArraysDataModule(AutoencoderDataModule):
         return scan(self._stored[0], str(self.paths["train"]))
 
     @cached_property
-    def _scale_and_shift(self) -> tuple[float, float]:
+    def _normalization(self) -> Normalization:
         if self.normalize == "none":
-            return 1.0, 0.0
+            return Normalization()
         if self.normalize == "unit" and self._stored[0].x.dtype in (torch.uint8, np.uint8):
-            return 1 / 255, 0.0
+            return Normalization(1 / 255)
         found = self._statistics
         if found.minimum == found.maximum:
             raise DataError(
@@ -174,14 +174,19 @@ class ArraysDataModule(AutoencoderDataModule):
         middle, width = (
             (found.minimum, found.maximum - found.minimum) if self.normalize == "unit" else (found.mean, found.std)
         )
-        if not TINIEST < width < 1 / TINIEST or abs(middle) / width > 1 / TINIEST:
+        if not math.isfinite(width) or width < np.finfo(np.float64).tiny:
             raise DataError(
-                f"The values of {self.paths['train']} go from {found.minimum:g} to {found.maximum:g}, which float32 "
-                f"cannot bring to another scale; scale them yourself, and set --data.normalize none."
+                f"The values of {self.paths['train']} go from {found.minimum:g} to {found.maximum:g}, which even "
+                "float64 cannot bring to another scale; scale them yourself, and set --data.normalize none."
             )
-        return 1 / width, -middle / width
+        return Normalization.about(middle, width)
 
-    def _open(self, name: str) -> InMemoryDataset:
+    def _set_of(self, x: Array, labels: Labels | None, classes: bool) -> InMemoryDataset:
+        y = None if labels is None else settled(labels, self.label_kind, classes)
+        # With a center, which says that nothing is to be rounded before the statistics are known.
+        return InMemoryDataset(x, y, center=0.0, sample_shape=self.shape)
+
+    def _open(self, name: str) -> tuple[Array, Labels | None]:
         option = f"--data.{name}"
         file = ArrayFile(str(self.paths[name]), option)
         x = file.get(self.key, "x", "--data.key")
@@ -198,9 +203,9 @@ class ArraysDataModule(AutoencoderDataModule):
             )
         if self.key is not None and not file.named:
             raise DataError(f"{file.path} ({option}) holds a single array without a name; leave out --data.key.")
-        return InMemoryDataset(x, self._labels(name, file, x), sample_shape=self.shape)
+        return x, self._labels(name, file, x)
 
-    def _labels(self, name: str, samples: ArrayFile, x: Array) -> Tensor | None:
+    def _labels(self, name: str, samples: ArrayFile, x: Array) -> Labels | None:
         path = self.label_paths[name]
         if path is not None:
             file = ArrayFile(path, f"--data.{name}_labels")
@@ -216,67 +221,8 @@ class ArraysDataModule(AutoencoderDataModule):
         found = file.get(self.label_key, "y", "--data.label_key")
         y = found if isinstance(found, Tensor) else as_tensor(np.array(found))
         if y.ndim == 0 or len(y) != len(x):
+            count = f"{len(y):,} labels" if y.ndim else "a single label"
             raise DataError(
-                f"{file.path} holds {len(y) if y.ndim else 1:,} labels for the {len(x):,} samples of --data.{name}; "
-                "each sample needs one."
+                f"{file.path} holds {count} for the {len(x):,} samples of --data.{name}; each sample needs one."
             )
-        return _checked_labels(y, file)
-
-
-def _checked_labels(y: Tensor, file: ArrayFile) -> Tensor:
-    if y.ndim == 2:
-        if not bool(torch.isfinite(y.float()).all()):
-            raise DataError(f"The true features in {file.path} hold NaN or infinite values; remove or replace them.")
-        return y.float()
-    if y.ndim != 1 or y.is_floating_point():
-        kind = str(y.dtype).removeprefix("torch.")
-        raise DataError(
-            f"The labels in {file.path} are {kind} of shape {tuple(y.shape)}; they must be integers of "
-            "shape (n,), or vectors of true features of shape (n, k)."
-        )
-    if int(y.min()) < 0:
-        raise DataError(f"The labels in {file.path} go down to {int(y.min())}; class numbers start from 0.")
-    return y.long()
-
-
-def _subset(whole: InMemoryDataset, rows: Tensor) -> InMemoryDataset:
-    return InMemoryDataset(whole.x, whole.y, indices=rows, sample_shape=whole.sample_shape)
-
-
-def scan(dataset: InMemoryDataset, path: str) -> Statistics:
-    """Go through a set once, in pieces, so that a file larger than the memory will do.
-
-    Args:
-        dataset: The set.
-        path: Its file, for the error message.
-
-    Returns:
-        Minimum, maximum, mean and standard deviation over all numbers of all samples.
-
-    Raises:
-        DataError: If a value is NaN or infinite as float32.
-    """
-    width = max(1, int(np.prod(dataset.sample_shape)))
-    step = max(1, CHUNK // width)
-    low, high, total, squares = float("inf"), -float("inf"), 0.0, 0.0
-    bad, first_bad = 0, -1
-    for start in range(0, len(dataset), step):
-        rows = torch.arange(start, min(start + step, len(dataset)))
-        values = dataset.raw(rows)[0].float().reshape(len(rows), -1)
-        finite = torch.isfinite(values)
-        if not finite.all():
-            if bad == 0:
-                row = rows[~finite.all(dim=1)][0]
-                first_bad = int(row if dataset.indices is None else dataset.indices[row])
-            bad += int((~finite).sum())
-            continue
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
-        total += float(values.sum(dtype=torch.float64))
-        squares += float(values.double().square_().sum())
-    if bad:
-        raise DataError(
-            f"{path} holds {bad:,} NaN or infinite values, the first in row {first_bad:,} (counted from 0); "
-            "remove or replace them."
-        )
-    mean = total / (len(dataset) * width)
-    return Statistics(low, high, mean, max(squares / (len(dataset) * width) - mean**2, 0.0) ** 0.5)
+        return Labels(y, file.path)

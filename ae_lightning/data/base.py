@@ -126,14 +126,7 @@ class AutoencoderDataModule(LightningDataModule, ABC):
         if train.x is not val.x or train.indices is None or val.indices is None:
             return train
         rows = torch.cat([train.indices, val.indices]).sort().values
-        return InMemoryDataset(
-            train.x,
-            train.y,
-            indices=rows,
-            scale=train.scale,
-            shift=train.shift,
-            sample_shape=train.sample_shape,
-        )
+        return train.subset(rows)
 
     @property
     def description(self) -> str:

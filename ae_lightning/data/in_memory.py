@@ -26,7 +26,8 @@ class InMemoryDataset(Dataset[Batch]):
     """Samples and labels as two arrays, read a batch at a time.
 
     ``x`` keeps its own type (MNIST stays uint8: 55 MB, not 220) and becomes ``x * scale + shift`` in
-    float32 when a batch is fetched. ``torch.utils.data.DataLoader`` calls ``__getitems__`` too; give it
+    float32 when a batch is fetched; with a ``center``, ``(x - center) * scale + shift`` in float64, which is then
+    rounded to float32. ``torch.utils.data.DataLoader`` calls ``__getitems__`` too; give it
     ``collate_fn=lambda batch: batch``, since what arrives is a batch already.
 
     Args:
@@ -36,6 +37,8 @@ class InMemoryDataset(Dataset[Batch]):
         indices: Rows that make up this subset, in their order, (n,) int64. None takes all rows.
         scale: Factor applied to x, a number or a tensor broadcastable to a sample.
         shift: Added after ``scale``, a number or a tensor broadcastable to a sample.
+        center: Subtracted first, of data that lie far from zero for their spread: in float32 they would lose
+            their last digits. None where float32 will do.
         sample_shape: Shape given to each sample. None keeps the shape that x has.
 
     Raises:
@@ -50,6 +53,7 @@ class InMemoryDataset(Dataset[Batch]):
         indices: Tensor | None = None,
         scale: float | Tensor = 1.0,
         shift: float | Tensor = 0.0,
+        center: float | None = None,
         sample_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
@@ -63,11 +67,12 @@ class InMemoryDataset(Dataset[Batch]):
                 f"{self.sample_shape}; give --data.sample_shape the same number of elements."
             )
         # Half the memory, and no conversion per batch: training is in float32 whatever the file held.
-        self.x = x.float() if isinstance(x, Tensor) and x.dtype == torch.float64 else x
+        self.x = x.float() if isinstance(x, Tensor) and x.dtype == torch.float64 and center is None else x
         self.y = y
         self.indices = indices
         self.scale = scale
         self.shift = shift
+        self.center = center
         self._scaled = isinstance(scale, Tensor) or scale != 1.0
         self._shifted = isinstance(shift, Tensor) or shift != 0.0
 
@@ -111,18 +116,32 @@ class InMemoryDataset(Dataset[Batch]):
         """The samples of one instance, of a set whose x is (rows, instances, …); y may be (rows, instances, k) too."""
         x, y = self.raw(torch.arange(len(self), device=self.device))
         own = y[:, index] if y is not None and y.ndim > 2 else y
-        return InMemoryDataset(x[:, index], own, scale=self.scale, shift=self.shift)
+        return InMemoryDataset(x[:, index], own, scale=self.scale, shift=self.shift, center=self.center)
+
+    def subset(self, rows: Tensor | None) -> InMemoryDataset:
+        """Other rows of the samples that this set is a part of, (n,) int64, or all of them; nothing is copied."""
+        return InMemoryDataset(
+            self.x,
+            self.y,
+            indices=rows,
+            scale=self.scale,
+            shift=self.shift,
+            center=self.center,
+            sample_shape=self.sample_shape,
+        )
 
     def fingerprint(self) -> str:
         """A hash of the set, the same for equal rows wherever they live: 16 hexadecimal digits of a SHA-256.
 
-        It covers the rows as they are stored, their type and shape, the labels, the scale and the shift. Of
+        It covers the rows as they are stored, their type and shape, the labels, and how they are normalized. Of
         a set larger than 256 MB it covers 4,096 evenly spaced rows (and the number of rows), so that a
         change elsewhere goes unseen.
         """
         digest = hashlib.sha256(f"{self._type()} {len(self)} {self.sample_shape}".encode())
         for factor in (self.scale, self.shift):
             digest.update(_bytes(torch.as_tensor(factor, dtype=torch.float32)))
+        if self.center is not None:
+            digest.update(_bytes(torch.tensor(self.center, dtype=torch.float64)))
         row_bytes = max(1, int(np.prod(self.sample_shape)) * self.x.dtype.itemsize)
         count = len(self) if len(self) * row_bytes <= HASH_WHOLE else min(HASH_ROWS, len(self))
         rows = torch.linspace(0, len(self) - 1, count, dtype=torch.float64).round().long()
@@ -140,6 +159,7 @@ class InMemoryDataset(Dataset[Batch]):
             None if y is None else y.to(device),
             scale=self.scale.to(device) if isinstance(self.scale, Tensor) else self.scale,
             shift=self.shift.to(device) if isinstance(self.shift, Tensor) else self.shift,
+            center=self.center,
             sample_shape=self.sample_shape,
         )
 
@@ -149,17 +169,24 @@ class InMemoryDataset(Dataset[Batch]):
     def _convert(self, x: Tensor, y: Tensor | None) -> Batch:
         # The gather made a copy, so that the arithmetic may be in place even where the type is float32
         # already.
-        x = x.to(torch.float32).reshape(len(x), *self.sample_shape)
+        x = x.to(torch.float32 if self.center is None else torch.float64).reshape(len(x), *self.sample_shape)
+        if self.center is not None:
+            x.sub_(self.center)
         if self._scaled:
             x.mul_(self.scale)
         if self._shifted:
             x.add_(self.shift)
-        return x, x.new_empty(len(x), 0) if y is None else y
+        return x.to(torch.float32), x.new_empty(len(x), 0, dtype=torch.float32) if y is None else y
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
-    """A tensor of an array of any byte order; unsigned numbers of 16 bits and more become signed."""
+    """A tensor of an array of any byte order.
+
+    Unsigned numbers of 16 bits and more become signed, and floating-point ones of more than 64 bits float64.
+    """
     array = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int32 if array.dtype.itemsize == 2 else np.int64)  # torch can hardly index those
     return torch.from_numpy(array)

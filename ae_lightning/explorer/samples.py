@@ -68,7 +68,7 @@ def file_samples(model: Autoencoder, data: AutoencoderDataModule, count: int, in
 
 def _bytes_as_stored(test: InMemoryDataset, flat: Tensor) -> tuple[Array, float, float] | None:
     """Bytes of all these samples with the numbers that make them what the model sees, where that is exact."""
-    plain = isinstance(test.scale, float | int) and isinstance(test.shift, float | int)
+    plain = isinstance(test.scale, float | int) and isinstance(test.shift, float | int) and test.center is None
     raw = test.raw(torch.arange(len(flat)))[0]
     if not plain or raw.dtype != torch.uint8 or raw.numel() != flat.numel():
         return None

@@ -1,6 +1,7 @@
 """The variants: one file per family, each a subclass of `Autoencoder`.
 
-A new file in this folder is found without being listed anywhere: `variants()` imports every module here.
+A new file in this folder is found without being listed anywhere: `variants()` imports every module here, and so does
+`from ae_lightning.models import ConvAutoencoder`.
 """
 
 import importlib
@@ -25,3 +26,10 @@ def variants() -> dict[str, type["Autoencoder"]]:
             if is_own and issubclass(member, Autoencoder) and not inspect.isabstract(member):
                 found[name] = member
     return dict(sorted(found.items()))
+
+
+def __getattr__(name: str) -> type["Autoencoder"]:
+    """A variant by its class name, imported when it is first asked for (PEP 562)."""
+    if name[:1].isupper() and name in (found := variants()):  # a submodule is asked for here too, before it is imported
+        return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ae_lightning.errors import ConfigError
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.models.identity import stamp_identity
+from ae_lightning.training.arguments import refusing_arrays
 from ae_lightning.training.batch import Batch
 from ae_lightning.training.checks import (
     check_finite,
@@ -84,6 +85,11 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         self._epoch_means = EpochMeans()
         self._compiled_terms: Callable[..., Any] | None = None
         self._rng_state: Tensor | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in {"forward", "encode", "decode"} & vars(cls).keys():
+            setattr(cls, name, refusing_arrays(vars(cls)[name]))
 
     # --- what a variant writes ---------------------------------------------------------------------------------
 

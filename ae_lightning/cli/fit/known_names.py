@@ -99,7 +99,11 @@ class KnownNames(NamedTuple):
         known = [f"{owner}.{argument}" for argument in self._arguments_at(owner)]
         if owner == "--model":  # where many look for the learning rate
             known += [f"{_OPTIMIZER}.{argument}" for argument in self._arguments_at(_OPTIMIZER)]
-        raise ConfigError(no_option(f"{owner}.{argument}", known))
+        raise ConfigError(no_option(f"{owner}.{argument}", known, self._classes_with(owner, argument)))
+
+    def _classes_with(self, owner: str, argument: str) -> list[str]:
+        kinds = self.classes[owner].items()
+        return [name for name, kind in kinds if argument in kind.arguments and not kind.is_abstract]
 
     def _require_names(self, settings: Mapping[str, Any], group: str = "") -> None:
         """Require that a config names options and arguments that there are, as far as they stand in it itself."""

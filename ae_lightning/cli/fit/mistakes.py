@@ -120,7 +120,7 @@ def _of_unknown_option(message: str, options: Iterable[str]) -> str | None:
         known = [f"{parent}.{argument}" for argument in _arguments_of(parent)]
         if parent == "--model":  # where many look for the learning rate
             known += [f"--model.optimizer.{argument}" for argument in _arguments_of("--model.optimizer")]
-        return no_option(f"{parent}.{name}", known)
+        return no_option(f"{parent}.{name}", known, _classes_with(parent, name))
     return None
 
 
@@ -239,6 +239,12 @@ def _our_class_names(path: str) -> list[str]:
 
 def _class_names(path: str) -> list[str]:
     return sorted({kind.__name__ for kind in classes_for(path)})
+
+
+def _classes_with(path: str, argument: str) -> list[str]:
+    """Short names of the classes of ours, and of torch, that can be named at an option and take this argument."""
+    kinds = [kind for kind in _concrete(path) if kind.__module__.startswith(("ae_lightning.", "torch."))]
+    return [kind.__name__ for kind in kinds if argument in _constructor_arguments(kind)]
 
 
 def _arguments_of(path: str) -> set[str]:

@@ -218,6 +218,11 @@ FILES = {
     "packaged part named by a copied config": yaml_case(
         "model: model/overcomplete.yaml\n", str(config_folder() / "model" / "overcomplete.yaml")
     ),
+    "arrays without their class": Case(
+        ["fit", "--model", "OvercompleteAutoencoder", "--data.train", "x.npy"],
+        ["no option --data.train here", "train belongs to --data ArraysDataModule"],
+        {"x.npy": npy(samples())},
+    ),
     "array": Case([*ARRAYS, "x.npy"], ["--data.train", "x.npy", "xx.npy?"], {"xx.npy": b""}),
     "truncated array": Case([*ARRAYS, "x.npy"], ["x.npy", "--data.train"], {"x.npy": npy(samples())[:-40]}),
     "array with NaN": Case([*ARRAYS, "x.npy"], ["x.npy", "1 NaN", "row 3"], {"x.npy": npy(with_nan())}),

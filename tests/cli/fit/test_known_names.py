@@ -25,6 +25,8 @@ MISTAKES = [
     (*DIGITS, "--model.optimizer.lrr", "0.1"),
     (*DIGITS, "--data.bach_size", "3"),
     (*DIGITS, "--data.root", "x"),
+    ("--model", "overcomplete", "--data.train", "x.npy"),
+    ("--model", "overcomplete", "--model.optimizer.momentum", "0.9"),
     ("--model", "overcomplete", "--data", "gaussian", "--data.normalize", "unit"),
     (*DIGITS, "--trainer.max_epoch", "3"),
     (*DIGITS, "--snapshot.schedule.count", "3"),

@@ -1,0 +1,283 @@
+"""Every code block of README.md and CONTRIBUTING.md can be pasted: it is read wholly, and run where that is quick.
+
+A block in a language that has no reader here fails, and so does a command of a program that has none.
+"""
+
+import contextlib
+import importlib
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import yaml
+
+import ae_lightning
+from ae_lightning.cli import compare, explore, latent, report, sparsity
+from ae_lightning.cli.command_line import CommandLine
+from ae_lightning.cli.command_parser import CommandParser
+from ae_lightning.cli.fit.parsing import OnlySettings, prepare
+from ae_lightning.cli.main import SAFE, TRAINER_COMMANDS, main
+from ae_lightning.cli.sweep import command as sweep
+from ae_lightning.cli.sweep.grid import parse_grid, parse_seeds
+from ae_lightning.cli.sweep.settings import fit_options
+
+ROOT = Path(ae_lightning.__file__).resolve().parents[1]
+DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+SHORT = (
+    *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"),
+    *("--snapshots.schedule.count", "2", "--images.schedule.count", "1"),
+)
+pytestmark = pytest.mark.skipif(not (ROOT / "README.md").is_file(), reason="needs a checkout")
+
+#: Why a command is read to its end, but not run: by its program, its subcommand, or an option.
+NOT_RUN = {
+    "make": "it installs everything and runs all tests",
+    "torchrun": "it takes several processes; tests/distributed starts two",
+    "srun": "it needs SLURM",
+    "sweep": "it trains a dozen runs; tests/cli/sweep trains small ones",
+    SAFE: "a process that was made safe stays so; see tests/cli/test_safe_mode.py",
+    "fit --ckpt_path": "it goes on with a run that was stopped; see tests/cli/fit/test_resume.py",
+    "fit of MNIST": "it needs the images; tests/cli/fit/test_every_config.py trains every config",
+}
+#: Run by each `make test`; the others of those that can be run, by `make test-slow`.
+QUICK = ("evaluate", "test", "predict", "configs")
+
+
+class Block(NamedTuple):
+    """A fenced block: where it begins, its language, and what it holds."""
+
+    where: str
+    language: str
+    text: str
+
+
+class Command(NamedTuple):
+    """A command of a shell block: its words, without comments and redirections, and the line they begin at."""
+
+    where: str
+    words: tuple[str, ...]
+
+    @property
+    def program(self) -> str:
+        return self.words[0]
+
+    @property
+    def arguments(self) -> list[str]:
+        """What `ae-lightning` is given, whatever starts it."""
+        own = ("ae-lightning", "ae_lightning")
+        return list(self.words[next(i for i, word in enumerate(self.words) if word in own) + 1 :])
+
+    @property
+    def subcommand(self) -> str:
+        return next((word for word in self.arguments if not word.startswith("-")), "")
+
+    def why_not_run(self) -> str | None:
+        """The reason from `NOT_RUN`, or None where it is run."""
+        found = [self.program, *self.words]
+        if self.program in ("ae-lightning", "torchrun", "srun") and self.subcommand == "fit":
+            found += ["fit --ckpt_path"] * ("--ckpt_path" in self.words)
+            found += ["fit of MNIST"] * any("mnist" in word for word in self.words)
+        return next((NOT_RUN[key] for key in found if key in NOT_RUN), None)
+
+
+def blocks_in(name: str) -> Iterator[Block]:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for match in re.finditer(r"^```(\S*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield Block(f"{name}:{text[: match.start()].count(chr(10)) + 2}", match[1], match[2])
+
+
+def commands_in(block: Block) -> Iterator[Command]:
+    name, line = block.where.split(":")
+    rest, at = block.text, int(line)
+    while rest:
+        whole = re.match(r"(?:[^\n]*\\\n)*[^\n]*\n", rest)
+        assert whole, f"{block.where} ends within a line"
+        words = shlex.split(whole[0].replace("\\\n", " "), comments=True)
+        if ">" in words:
+            words = words[: words.index(">")]
+        if words:
+            yield Command(f"{name}:{at}", tuple(words))
+        at, rest = at + whole[0].count("\n"), rest[whole.end() :]
+
+
+BLOCKS = [block for name in DOCUMENTS if (ROOT / name).is_file() for block in blocks_in(name)]
+COMMANDS = [command for block in BLOCKS if block.language == "sh" for command in commands_in(block)]
+
+
+def of(language: str) -> list[Block]:
+    return [block for block in BLOCKS if block.language == language]
+
+
+def by_place(items: Iterable[Block | Command]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("item", [pytest.param(item, id=item.where) for item in items])
+
+
+# --- what the blocks name --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def place(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """A folder with all that the blocks name: a small run of digits stands for every run, and a config for a file."""
+
+    def fill(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("PL_GLOBAL_SEED", "0")
+            environment.chdir(folder)
+            small = ("--model.latent_dim", "8", "--trainer.log_every_n_steps", "1")
+            assert main(["fit", "--config", "overcomplete_digits", *SHORT, *small]) == 0
+        trained = folder / "lightning_logs" / "overcomplete_digits" / "version_0"
+        runs = {run for block in BLOCKS for run in re.findall(r"lightning_logs/[^'\"\s]*?version_\d+", block.text)}
+        for run in {*runs, "their_run"} - {str(trained.relative_to(folder))}:
+            shutil.copytree(trained, folder / run)
+        experiment = next(block.text for block in of("yaml") if "\nmodel:" in block.text)
+        for name in ("theirs.yaml", "mine.yaml"):
+            (folder / name).write_text(experiment)
+        np.save(folder / "activations.npy", np.random.default_rng(0).normal(size=(300, 12)))
+
+    return made_once("documents", fill)
+
+
+@pytest.fixture
+def here(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Be in a copy of that folder, which may be written into."""
+    folder = tmp_path / "here"
+    shutil.copytree(place, folder)
+    monkeypatch.chdir(folder)
+    before = dict(os.environ)
+    yield folder
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def ended_well(arguments: list[str]) -> bool:
+    try:
+        return main(arguments) == 0
+    except SystemExit as end:  # of --help and --print_config
+        return end.code in (0, None)
+
+
+# --- shell -----------------------------------------------------------------------------------------------------
+
+
+def read_fit(arguments: list[str]) -> None:
+    with contextlib.suppress(SystemExit):  # of --help and --print_config; a mistake is an error of another kind
+        OnlySettings(prepare(CommandLine(arguments)))
+
+
+def read_sweep(arguments: list[str]) -> None:
+    ours, options = sweep._parser().parse_known_args(sweep._joined(arguments))
+    point = {key: values[-1] for key, values in parse_grid(ours.grid).items()}
+    sweep._jobs(ours.jobs)
+    seeds = parse_seeds(ours.seeds) if ours.seeds else [0]
+    read_fit(["fit", *fit_options(options, point, seeds[0])])
+
+
+def read_of_run(make: Callable[[], CommandParser]) -> Callable[[list[str]], None]:
+    def read(arguments: list[str]) -> None:
+        options = make().parse_args(arguments[1:])
+        for path in getattr(options, "runs", None) or [options.run]:
+            assert path.exists(), f"there is no {path}"
+
+    return read
+
+
+READERS: dict[str, Callable[[list[str]], None]] = {
+    **dict.fromkeys(TRAINER_COMMANDS, read_fit),
+    "sweep": lambda arguments: read_sweep(arguments[1:]),
+    "report": read_of_run(report._parser),
+    "explore": read_of_run(explore._parser),
+    "latent": read_of_run(latent._parser),
+    "sparsity": read_of_run(sparsity._parser),
+    "compare": read_of_run(compare._parser),
+}
+
+
+@by_place(COMMANDS)
+@pytest.mark.usefixtures("capsys")
+def test_every_command_is_understood_to_its_last_word(item, place, monkeypatch):
+    monkeypatch.chdir(place)
+    if item.program == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        assert set(item.words[1:]) <= set(targets)
+        return
+    assert item.program in ("ae-lightning", "torchrun", "srun"), f"{item.program} has no reader here"
+    if item.why_not_run() is None and item.subcommand not in READERS:
+        assert item.subcommand in QUICK, f"{item.subcommand} is neither read nor run by each test"
+        return
+    READERS[item.subcommand]([word for word in item.arguments if word != SAFE])
+
+
+@by_place(command for command in COMMANDS if command.why_not_run() is None and command.subcommand in QUICK)
+def test_quick_commands_run(item, here):
+    assert ended_well(item.arguments)
+
+
+@pytest.mark.slow
+@by_place(command for command in COMMANDS if command.why_not_run() is None and command.subcommand not in QUICK)
+def test_other_commands_run(item, here):
+    ends_early = any(word.endswith(".help") or word == "--print_config" for word in item.words)
+    assert ended_well([*item.arguments, *(SHORT if item.subcommand == "fit" and not ends_early else ())])
+
+
+# --- Python and YAML -------------------------------------------------------------------------------------------
+
+
+def test_every_block_has_a_reader():
+    unknown = [f"{block.where} ({block.language or 'none'})" for block in BLOCKS
+               if block.language not in ("sh", "python", "yaml", "text")]  # fmt: skip
+    assert not unknown, "blocks of a language that nothing here reads; what is no code is `text`"
+    assert {block.language for block in BLOCKS} >= {"sh", "python", "yaml"}
+
+
+@pytest.fixture
+def _importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith("block_"):
+            del sys.modules[name]
+
+
+def run_python(block: Block, folder: Path) -> None:
+    """Run a block as a module of its own, so that classes in it can be found again."""
+    name = "block_" + re.sub(r"\W", "_", block.where)
+    (folder / f"{name}.py").write_text(block.text, encoding="utf-8")
+    importlib.import_module(name)
+
+
+@by_place(of("python"))
+@pytest.mark.usefixtures("_importable")
+def test_every_block_of_python_runs(item, here, tmp_path):
+    run_python(item, tmp_path)
+
+
+@by_place(of("yaml"))
+@pytest.mark.usefixtures("_importable")
+def test_every_block_of_yaml_is_trained(item, here, tmp_path):
+    """Of a part, with the classes that the blocks of Python beside it define."""
+    content = yaml.safe_load(item.text)
+    (here / "pasted.yaml").write_text(item.text, encoding="utf-8")
+    if "class_path" not in content:
+        assert ended_well(["fit", "--config", "pasted.yaml", *SHORT[:6], "--model.latent_dim", "8"])
+        return
+    for block in of("python"):
+        if block.where.partition(":")[0] == item.where.partition(":")[0]:
+            run_python(block, tmp_path)
+    assert ended_well(["fit", "--model", "pasted.yaml", *SHORT])
+
+
+def test_a_line_is_read_as_a_shell_reads_it():
+    text = "# nothing\nae-lightning fit --a 'b c'  \\\n  --d e  # why\nmake demo > log\n"
+    found = list(commands_in(Block("x.md:7", "sh", text)))
+    assert found == [
+        Command("x.md:8", ("ae-lightning", "fit", "--a", "b c", "--d", "e")),
+        Command("x.md:10", ("make", "demo")),
+    ]
