@@ -89,7 +89,7 @@ def _error_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
     error = f"{_number(test, 'mse_per_pixel', '.5f')} ± {_number(test, 'mse_per_pixel_std', '.5f')} per pixel"
     yield "test error", f"{error} (spread over {_sample(results)}s)"
     if results["test_is_validation"]:
-        yield "note", TEST_IS_VALIDATION
+        yield "*", TEST_IS_VALIDATION
     if results["baseline_samples"]["drawn"]:
         yield "baselines", f"fitted to {results['baseline_samples']['count']:,} training samples drawn at random"
 
@@ -143,7 +143,7 @@ def _error_table(results: dict[str, Any]) -> Table:
     table = Table(title="squared error, in the units of the normalized data", title_justify="left")
     table.add_column("")
     for split in results["errors"]:
-        name = "test = validation" if split == "test" and results["test_is_validation"] else split
+        name = "test *" if split == "test" and results["test_is_validation"] else split
         table.add_column(f"{name}\nper pixel", justify="right")
         table.add_column(f"{name}\nper {_sample(results)}", justify="right")
     labels = {

@@ -15,9 +15,9 @@ from ae_lightning.metrics.reconstruction import ReconstructionError
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.precision import adding_device, like_weights
 
-# Samples, and numbers in them, that the baselines take at a time: 32 MB in float64.
+# Samples, and numbers in them, that the baselines take at a time: 8 MB in float64.
 _CHUNK = 4096
-_CHUNK_NUMBERS = 1 << 22
+_CHUNK_NUMBERS = 1 << 20
 # The covariance has as many numbers as that of one instance of 4,096 entries: 128 MB.
 _LARGEST_COVARIANCE = 4096**2
 # Beyond that, samples drawn at random stand for all: so many of them, and numbers in them, 256 MB in float32.

@@ -22,7 +22,7 @@ FILE_NAME = "baselines.json"
 _WIDEST = 4096
 # Samples, and numbers in them, that are read at a time.
 _CHUNK = 4096
-_CHUNK_NUMBERS = 1 << 22
+_CHUNK_NUMBERS = 1 << 20
 
 
 def random_encoder(run: Run, model: Autoencoder, data_hash: str) -> float | None:
