@@ -5,8 +5,9 @@ import csv
 import errno
 import io
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,34 @@ def read_json(path: Path, kind: type) -> Any:
     return content
 
 
+def finite(content: Any) -> Any:
+    """The same with None in place of each number that is NaN or infinite, which JSON has no word for.
+
+    The reason stands beside it, `<name>_reason`, unless there is one already: that of a list, beside the list.
+    """
+    if isinstance(content, Mapping):
+        kept = {name: finite(value) for name, value in content.items()}
+        reasons = {f"{name}_reason": why for name, value in content.items() if (why := _not_finite(value))}
+        return kept | {name: why for name, why in reasons.items() if name not in content}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    return None if _not_finite(content) else content
+
+
+def _not_finite(value: Any) -> str:
+    """What keeps a number, or one in a list, from being finite; empty where nothing does."""
+    if isinstance(value, list | tuple):
+        return next(filter(None, map(_not_finite, value)), "")
+    if not isinstance(value, float) or math.isfinite(value):
+        return ""
+    return "not a number" if math.isnan(value) else "infinite"
+
+
+def as_json(content: Any, **options: Any) -> str:
+    """Content as JSON, in which every number is finite, see `finite`; options are those of `json.dumps`."""
+    return json.dumps(finite(content), allow_nan=False, **options)
+
+
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON in one piece, indented for people to read."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    """Write JSON in one piece, indented for people to read; see `as_json`."""
+    write_text(path, as_json(content, indent=2) + "\n")

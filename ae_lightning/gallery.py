@@ -41,6 +41,9 @@ from ae_lightning.training.batch import Batch
 MOST_CODES = 10_000
 """How many samples are encoded at most, of the training and of the test set, to say how codes are distributed."""
 
+# Of wide codes fewer are kept: 128 MB of them.
+_MOST_NUMBERS = 1 << 25
+
 STEPS = 9
 GRID_SIZE = 15
 _STRIPS = 5
@@ -159,7 +162,7 @@ class Gallery:
 
         The components are those of the training codes, as in the grid.
         """
-        codes, y = encode_dataset(self._coder, self._first(self.test_set, MOST_CODES))
+        codes, y = encode_dataset(self._coder, self._first(self.test_set))
         labels = y if self.data.num_classes is not None else None
         title = f"codes of {len(codes):,} test samples"
         return code_scatter(self._plane.coordinates(codes), labels, self._plane.axis_labels, title)
@@ -206,14 +209,16 @@ class Gallery:
 
     @cached_property
     def _training_codes(self) -> Tensor:
-        return encode_dataset(self._coder, self._first(self.train_set, MOST_CODES))[0]
+        return encode_dataset(self._coder, self._first(self.train_set))[0]
 
     @cached_property
     def _plane(self) -> Plane:
         return code_plane(self._training_codes)
 
-    def _first(self, dataset: InMemoryDataset, n: int) -> Iterator[Batch]:
+    def _first(self, dataset: InMemoryDataset) -> Iterator[Batch]:
+        """The first samples of a set, as many as are encoded to say how codes are distributed."""
         size = self.data.eval_batch_size
+        n = max(2, min(MOST_CODES, _MOST_NUMBERS // self.model.latent_size))
         for start in range(0, min(n, len(dataset)), size):
             yield dataset.__getitems__(torch.arange(start, min(start + size, n, len(dataset)), device=dataset.device))
 

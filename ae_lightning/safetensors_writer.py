@@ -5,7 +5,6 @@ places follow from the first rows and the number of rows, so that rows can be wr
 """
 
 import contextlib
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from ae_lightning.files import naming, replacing
+from ae_lightning.files import as_json, naming, replacing
 
 Array = np.ndarray[Any, Any]
 
@@ -100,7 +99,7 @@ class SafetensorsWriter:
             start, end = end, end + math.prod(shape) * dtype.itemsize
             header[name] = {"dtype": _DTYPES[dtype.str[1:]], "shape": shape, "data_offsets": [start, end]}
             places[name] = _Place(dtype, shape, axis, start)
-        text = json.dumps(header).encode()
+        text = as_json(header).encode()
         text += b" " * (-len(text) % _ALIGNMENT)
         self._file.write(len(text).to_bytes(8, "little") + text)
         self._file.truncate(8 + len(text) + end)

@@ -78,7 +78,8 @@ def fit_pca(x: Any, n_components: int) -> Pca:
 
     Returns:
         The ``min(n_components, n, d)`` leading components, strongest first. They are exact up to 4,096
-        features; above that, a randomized decomposition with a fixed seed stands in.
+        features; above that, a randomized decomposition with a fixed seed stands in. Of samples that are all
+        alike, the components are the first axes, along which every code is 0.
 
     Raises:
         ValueError: If ``n_components`` is less than 1, or a sample is not finite.
@@ -93,13 +94,13 @@ def fit_pca(x: Any, n_components: int) -> Pca:
         raise ValueError("principal components need finite samples, but some are NaN or infinite")
     centered = np.subtract(rows, mean, dtype=np.float32)
     n, width = rows.shape
+    if not centered.any():  # any directions will do, and ARPACK would refuse to look for them
+        return Pca(mean=mean, components=np.eye(min(n_components, n, width), width, dtype=np.float32))
     solver = "covariance_eigh" if width <= n else "full"
     if width > _MAX_COVARIANCE_WIDTH:
         solver = "randomized"
     elif n_components * _FEW < min(n, width):
         solver = "arpack"  # of 3,136 components all would be computed for the first two, ten times as slowly
     pca = PCA(min(n_components, n, width), svd_solver=solver, copy=False, random_state=0)
-    # Data that do not vary make scikit-learn divide zero by zero for a ratio that is not used here.
-    with np.errstate(invalid="ignore", divide="ignore"):
-        pca.fit(centered)
+    pca.fit(centered)
     return Pca(mean=mean, components=pca.components_.astype(np.float32, copy=False))

@@ -6,7 +6,6 @@ Whatever of the error goes away with random features was no achievement of train
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,35 +15,18 @@ from torch import Tensor
 from ae_lightning.analysis.pca import Array, as_rows, chunks, mean_row
 
 _FIT_SAMPLES = 20_000
+_FIT_NUMBERS = 1 << 26
 _RIDGE = 1e-10
 
 RandomActivation = Literal["relu", "none"]
 
 
-@dataclass(frozen=True)
-class _RandomEncoder:
-    """``weight`` (latent, input) and ``center`` (input,), both float64."""
-
-    weight: Tensor
-    center: Tensor
-    rectified: bool
-
-    def pairs(self, rows: Array) -> Iterator[tuple[Tensor, Tensor]]:
-        """Codes and centered samples in float64, some thousand at a time."""
-        for chunk in chunks(rows):
-            centered = torch.from_numpy(chunk.astype(np.float64)).sub_(self.center)
-            code = centered @ self.weight.T
-            yield (code.relu_() if self.rectified else code), centered
-
-
-def random_encoder_error(
-    train_x: Any, test_x: Any, latent_dim: int, seed: int = 0, activation: RandomActivation = "relu"
-) -> float:
-    """Error of a random, untrained encoder whose decoder is fitted by least squares.
+class RandomEncoder:
+    """A random encoder, and the linear decoder that is fitted to it by least squares.
 
     The code is z = activation(W (x − mean)), with the mean of the training set and W uniform within ±1/√input, as
     `torch.nn.Linear` draws it; as the encoder has no bias, the scale of W does not matter. The decoder, with a bias,
-    minimizes the squared error on training samples: on all, or on 20,000 drawn without replacement.
+    minimizes the squared error on training samples: on all, or on some drawn without replacement.
 
     The decoder D solves the normal equations (C + λI) D = B in float64, by Cholesky, where C is the covariance of
     the codes and B that of codes and samples. The ridge λ is 1e-10 of the mean variance of a latent, too little to
@@ -53,6 +35,72 @@ def random_encoder_error(
 
     Codes are made chunk by chunk, so that the extra memory is a few hundred MB at 1,024 latents, however many
     samples there are.
+
+    Args:
+        mean: Mean of the training set, (input,).
+        latent_dim: Width of the code.
+        seed: Of the weights, and of the draw of training samples. torch's global generator is left alone.
+        activation: Activation of the code.
+
+    Raises:
+        ValueError: The mean is not finite, ``latent_dim`` is less than 1, or the activation is another one.
+    """
+
+    def __init__(self, mean: Array, latent_dim: int, seed: int = 0, activation: RandomActivation = "relu") -> None:
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim must be at least 1, but is {latent_dim}")
+        if activation not in get_args(RandomActivation):
+            raise ValueError(f"activation must be one of {', '.join(get_args(RandomActivation))}, but is {activation}")
+        self._generator = torch.Generator().manual_seed(seed)
+        width = len(mean)
+        weight = torch.empty(latent_dim, width, dtype=torch.float64)
+        self._weight = weight.uniform_(-1, 1, generator=self._generator) / width**0.5
+        self._center = torch.from_numpy(_finite(mean)).double()
+        self._rectified = activation == "relu"
+        self._decoder = torch.zeros(latent_dim, width, dtype=torch.float64)
+        self._bias = torch.zeros(width, dtype=torch.float64)
+
+    def drawn(self, n: int) -> Tensor:
+        """Rows, of n training samples, that the decoder is to be fitted on: all, or 2²⁶ numbers, 20,000 at most."""
+        most = max(1, min(_FIT_SAMPLES, _FIT_NUMBERS // len(self._center)))
+        return torch.randperm(n, generator=self._generator)[:most] if n > most else torch.arange(n)
+
+    def fit(self, rows: Array) -> None:
+        """Fit the decoder to training samples (n, input)."""
+        code_sum, x_sum = torch.zeros(len(self._weight), dtype=torch.float64), torch.zeros_like(self._center)
+        # The means come first: subtracted from finished sums of products, they would take digits with them.
+        for code, x in self._pairs(rows):
+            code_sum += code.sum(dim=0)
+            x_sum += x.sum(dim=0)
+        code_mean, x_mean = code_sum / len(rows), x_sum / len(rows)
+        gram = torch.zeros(len(code_mean), len(code_mean), dtype=torch.float64)
+        cross = torch.zeros_like(self._decoder)
+        for code, x in self._pairs(rows):
+            code -= code_mean
+            gram.addmm_(code.T, code)
+            cross.addmm_(code.T, x)
+        # Codes that do not vary at all have a Gram matrix of zeros, and any ridge gives them weights of zero.
+        gram.diagonal().add_(_RIDGE * float(gram.diagonal().mean()) or 1.0)
+        self._decoder = torch.cholesky_solve(cross, torch.linalg.cholesky(gram))
+        self._bias = x_mean - code_mean @ self._decoder
+
+    def squared_error(self, rows: Array) -> float:
+        """Squared error on samples (n, input), the sum over samples and pixels."""
+        pairs = self._pairs(rows)
+        return sum(float((x - code @ self._decoder - self._bias).square().sum()) for code, x in pairs)
+
+    def _pairs(self, rows: Array) -> Iterator[tuple[Tensor, Tensor]]:
+        """Codes and centered samples in float64, some thousand at a time."""
+        for chunk in chunks(rows):
+            centered = torch.from_numpy(chunk.astype(np.float64)).sub_(self._center)
+            code = centered @ self._weight.T
+            yield (code.relu_() if self._rectified else code), centered
+
+
+def random_encoder_error(
+    train_x: Any, test_x: Any, latent_dim: int, seed: int = 0, activation: RandomActivation = "relu"
+) -> float:
+    """Error of a random, untrained encoder whose decoder is fitted by least squares; see `RandomEncoder`.
 
     Args:
         train_x: Training samples of shape (n, ...), tensor or array, uint8 or float.
@@ -69,44 +117,15 @@ def random_encoder_error(
             ``latent_dim`` is less than 1, or the activation is another one.
     """
     train, test = as_rows(train_x), as_rows(test_x)
-    _check(train, test, latent_dim, activation)
-    generator = torch.Generator().manual_seed(seed)
-    width = train.shape[1]
-    weight = torch.empty(latent_dim, width, dtype=torch.float64).uniform_(-1, 1, generator=generator) / width**0.5
-    encoder = _RandomEncoder(weight, torch.from_numpy(mean_row(train)).double(), activation == "relu")
-    if len(train) > _FIT_SAMPLES:
-        train = train[torch.randperm(len(train), generator=generator)[:_FIT_SAMPLES].numpy()]
-    decoder, bias = _fit_decoder(encoder, train)
-    return sum(float((x - code @ decoder - bias).square().sum()) for code, x in encoder.pairs(test)) / test.size
-
-
-def _fit_decoder(encoder: _RandomEncoder, rows: Array) -> tuple[Tensor, Tensor]:
-    """Decoder (latent, input) and bias (input,) that reconstruct centered rows best."""
-    latent, width = encoder.weight.shape
-    # The means come first: subtracted from finished sums of products, they would take digits with them.
-    code_sum, x_sum = torch.zeros(latent, dtype=torch.float64), torch.zeros(width, dtype=torch.float64)
-    for code, x in encoder.pairs(rows):
-        code_sum += code.sum(dim=0)
-        x_sum += x.sum(dim=0)
-    code_mean, x_mean = code_sum / len(rows), x_sum / len(rows)
-    gram = torch.zeros(latent, latent, dtype=torch.float64)
-    cross = torch.zeros(latent, width, dtype=torch.float64)
-    for code, x in encoder.pairs(rows):
-        code -= code_mean
-        gram.addmm_(code.T, code)
-        cross.addmm_(code.T, x)
-    # Codes that do not vary at all have a Gram matrix of zeros, and any ridge gives them weights of zero.
-    gram.diagonal().add_(_RIDGE * float(gram.diagonal().mean()) or 1.0)
-    decoder = torch.cholesky_solve(cross, torch.linalg.cholesky(gram))
-    return decoder, x_mean - code_mean @ decoder
-
-
-def _check(train: Array, test: Array, latent_dim: int, activation: str) -> None:
     if train.shape[1] != test.shape[1]:
         raise ValueError(f"training samples have {train.shape[1]} features, but the others have {test.shape[1]}")
-    if not all(np.isfinite(mean_row(rows)).all() for rows in (train, test)):
+    _finite(mean_row(test))
+    encoder = RandomEncoder(mean_row(train), latent_dim, seed, activation)
+    encoder.fit(train[encoder.drawn(len(train)).numpy()])
+    return encoder.squared_error(test) / test.size
+
+
+def _finite(mean: Array) -> Array:
+    if not np.isfinite(mean).all():
         raise ValueError("a random encoder needs finite samples, but some are NaN or infinite")
-    if latent_dim < 1:
-        raise ValueError(f"latent_dim must be at least 1, but is {latent_dim}")
-    if activation not in get_args(RandomActivation):
-        raise ValueError(f"activation must be one of {', '.join(get_args(RandomActivation))}, but is {activation}")
+    return mean

@@ -205,7 +205,7 @@ def _columns(groups: "Sequence[Group]", several: bool) -> list[_Column]:
         _Column("seeds", [_seeds(group.rows) if several else "" for group in groups]),
         numbers("latent\nsize", ",.0f", "latent_size"),
         numbers("parameters", ",.0f", "parameters"),
-        _Column("test error", [cell or _loss(group.rows) for cell, group in zip(error.cells, groups, strict=True)]),
+        _Column("test error", [_error(cell, group.rows) for cell, group in zip(error.cells, groups, strict=True)]),
         pca._replace(cells=["exact" if at else cell for cell, at in zip(pca.cells, exact, strict=True)]),
         numbers("mean\nimage", ".5f", "mean_image_test_mse_per_pixel"),
         numbers("variance\nexplained", ".1%", "explained_variance"),
@@ -232,6 +232,13 @@ def _cell(rows: "Sequence[Row]", name: str, form: str, error: str, spread: bool)
         return with_error(mean, deviation, form)
     own = rows[0][error] if error else None
     return with_error(mean, own, form)
+
+
+def _error(cell: str, rows: "Sequence[Row]") -> str:
+    """The test error, with a star where it is that of the validation set; what is known where there is none."""
+    if not cell:
+        return _loss(rows)
+    return f"{cell} *" if any(row["test_is_validation"] for row in rows) else cell
 
 
 def _seeds(rows: "Sequence[Row]") -> str:

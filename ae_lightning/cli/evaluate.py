@@ -1,6 +1,5 @@
 """`ae-lightning evaluate`: a run's final numbers beside those of simple baselines."""
 
-import json
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -10,7 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ae_lightning.cli.command_parser import CommandParser
+from ae_lightning.files import as_json
 from ae_lightning.numerals import numeral, with_error
+from ae_lightning.run.results import TEST_IS_VALIDATION, known
 
 
 def main(arguments: list[str]) -> int:
@@ -21,22 +22,29 @@ def main(arguments: list[str]) -> int:
         "the same width, and write metrics.json into the run's folder.",
     )
     parser.add_argument("run", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder, or a checkpoint in it")
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="where to compute: cpu, cuda, cuda:1, mps (default: where it was trained, if this machine has that)",
+    )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON and nothing else")
     options = parser.parse_args(arguments)
-    results = _evaluate(options.run)
+    results = _evaluate(options.run, options.device)
     if options.json:
-        print(json.dumps(results, indent=2))
+        print(as_json(results, indent=2))
     else:
         print_results(results)
     return 0
 
 
-def _evaluate(path: Path) -> dict[str, Any]:
+def _evaluate(path: Path, device: str | None) -> dict[str, Any]:
     from ae_lightning.cli.run_command import open_run
     from ae_lightning.evaluation import evaluate_run
+    from ae_lightning.evaluation.device import chosen_device, device_of
 
     run, checkpoint = open_run(path, f"use `ae-lightning test --ckpt_path {path} --data …`")
-    return evaluate_run(run, checkpoint=checkpoint)
+    where = device_of(run.config) if device is None else chosen_device(device)
+    return evaluate_run(run, checkpoint=checkpoint, device=where)
 
 
 def print_results(results: dict[str, Any]) -> None:
@@ -94,10 +102,27 @@ def _sample(results: dict[str, Any]) -> str:
 
 def _error_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
     test, validation = (results["errors"][split]["autoencoder"] for split in ("test", "validation"))
-    explained = f"{numeral(test['explained_variance'], '.2%')} of the test set"
-    yield "variance explained", f"{explained}, {numeral(validation['explained_variance'], '.2%')} of the validation set"
-    error = f"{with_error(test['mse_per_pixel'], test['mse_per_pixel_std'])} per pixel"
+    explained = f"{_explained(test)} of the test set"
+    yield "variance explained", f"{explained}, {_explained(validation)} of the validation set"
+    error = f"{_number(test, 'mse_per_pixel', '.5f')} per pixel"
+    if test["mse_per_pixel"] is not None:
+        error = f"{with_error(test['mse_per_pixel'], known(test, 'mse_per_pixel_std'))} per pixel"
     yield "test error", f"{error} (spread over {_sample(results)}s)"
+    if results["test_is_validation"]:
+        yield "*", TEST_IS_VALIDATION
+    if results["baseline_samples"]["drawn"]:
+        yield "baselines", f"fitted to {results['baseline_samples']['count']:,} training samples drawn at random"
+
+
+def _explained(errors: dict[str, Any]) -> str:
+    """Variance explained as a percentage, or why there is none."""
+    return _number(errors, "explained_variance", ".2%")
+
+
+def _number(numbers: dict[str, Any], name: str, form: str) -> str:
+    """A number as text; where there is none, the reason that stands beside it."""
+    value = numbers[name]
+    return f"none ({numbers.get(f'{name}_reason', 'not known')})" if value is None else numeral(value, form)
 
 
 def _latent_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -138,8 +163,9 @@ def _error_table(results: dict[str, Any]) -> Table:
     table = Table(title="squared error, in the units of the normalized data", title_justify="left")
     table.add_column("")
     for split in results["errors"]:
-        table.add_column(f"{split}\nper pixel", justify="right")
-        table.add_column(f"{split}\nper {_sample(results)}", justify="right")
+        name = "test *" if split == "test" and results["test_is_validation"] else split
+        table.add_column(f"{name}\nper pixel", justify="right")
+        table.add_column(f"{name}\nper {_sample(results)}", justify="right")
     labels = {
         "autoencoder": "this autoencoder",
         "mean_image": f"mean {_sample(results)}",
@@ -148,7 +174,8 @@ def _error_table(results: dict[str, Any]) -> Table:
     for key, label in labels.items():
         cells = []
         for errors in results["errors"].values():
-            cells += [numeral(errors[key]["mse_per_pixel"]), numeral(errors[key]["mse_per_image"], ".3f")]
+            forms = {"mse_per_pixel": ".5f", "mse_per_image": ".3f"}
+            cells += ["none" if errors[key][n] is None else numeral(errors[key][n], form) for n, form in forms.items()]
         table.add_row(label, *cells, style="bold" if key == "autoencoder" else "")
     return table
 
@@ -161,7 +188,8 @@ def _probe_table(probes: dict[str, float]) -> Table:
         "raw": "raw pixels",
         "pca": "PCA, same width",
     }
-    groups = {"probe": "quick", "probe_full": "all images"}
+    part = probes.get("probe_full/fitted_on")
+    groups = {"probe": "quick", "probe_full": f"{part:,.0f} images" if part else "all images"}
     shown = [group for group in groups if f"{group}/latent" in probes]
     table.add_column("")
     for group in shown:

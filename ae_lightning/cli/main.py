@@ -87,7 +87,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except EndedByFirst:  # Lightning kills the first process as soon as another ends with a code
         return 0
     except Exception as error:
-        message = _explain(error)
+        message = explain(error)
         if debug or message is None:
             raise
         number = process_number()  # of several, all may have met the same
@@ -119,13 +119,13 @@ def _dispatch(arguments: list[str]) -> int:
     return importlib.import_module(module).main(rest)
 
 
-def _explain(error: Exception) -> str | None:
+def explain(error: Exception) -> str | None:
     """One sentence for an error the user can mend; None for a fault of ours, which keeps its traceback."""
     cause: BaseException | None = error
     while cause is not None:  # the parser wraps what a class refuses when it is built
         if isinstance(cause, UserError):
             return str(cause)
-        if _is_out_of_memory(cause):
+        if is_out_of_memory(cause):
             return _OUT_OF_MEMORY
         cause = cause.__cause__
     if is_wrapped(str(error)):  # a class did not take its arguments
@@ -143,7 +143,8 @@ _OUT_OF_MEMORY = (
 )
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no more memory, on the CPU or on a GPU."""
     told = ("can't allocate memory", "Storage size calculation overflowed")  # torch's words, on the CPU
     return (
         isinstance(error, MemoryError)

@@ -117,6 +117,12 @@ class AutoencoderDataModule(LightningDataModule, ABC):
         return self._set(2)
 
     @property
+    def test_is_validation(self) -> bool:
+        """Whether the test set is the validation set, by which checkpoints are chosen, after ``setup``."""
+        val, test = self.val_set, self.test_set
+        return val is test or (len(val) == len(test) and val.fingerprint() == test.fingerprint())
+
+    @property
     def development_set(self) -> InMemoryDataset:
         """Training and validation samples together, in the order they are stored.
 
@@ -134,7 +140,8 @@ class AutoencoderDataModule(LightningDataModule, ABC):
         train, val, test = (f"{len(self._set(number)):,}" for number in range(3))
         what = "images" if len(self.input_shape) == 3 else "samples"
         shape = "×".join(str(size) for size in self.input_shape)
-        return f"{self.title}: {train} train, {val} validation, {test} test {what} of {shape}"
+        same = ", the test set being the validation set" if self.test_is_validation else ""
+        return f"{self.title}: {train} train, {val} validation, {test} test {what} of {shape}{same}"
 
     def setup(self, stage: str | None = None) -> None:
         """Make all sets; the second call costs nothing.

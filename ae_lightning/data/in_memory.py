@@ -6,6 +6,7 @@ not one Python call per sample and a collate.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 
@@ -112,23 +113,35 @@ class InMemoryDataset(Dataset[Batch]):
         """The first n samples (fewer if the set is smaller) as one batch."""
         return self.__getitems__(torch.arange(min(n, len(self)), device=self.device))
 
+    def drawn(self, n: int, generator: torch.Generator) -> InMemoryDataset:
+        """The set with n of its samples, drawn without replacement and in its order; all of them if it has no more.
+
+        Nothing is copied.
+
+        Args:
+            n: How many.
+            generator: What they are drawn with, on the CPU.
+        """
+        if n >= len(self):
+            return self
+        rows = torch.randperm(len(self), generator=generator)[:n].sort().values.to(self.device)
+        return self.subset(rows if self.indices is None else self.indices[rows])
+
     def instance(self, index: int) -> InMemoryDataset:
-        """The samples of one instance, of a set whose x is (rows, instances, …); y may be (rows, instances, k) too."""
-        x, y = self.raw(torch.arange(len(self), device=self.device))
-        own = y[:, index] if y is not None and y.ndim > 2 else y
-        return InMemoryDataset(x[:, index], own, scale=self.scale, shift=self.shift, center=self.center)
+        """The samples of one instance, of a set whose x is (rows, instances, …); y may be (rows, instances, k) too.
+
+        Nothing is copied.
+        """
+        own = self.y[:, index] if self.y is not None and self.y.ndim > 2 else self.y
+        return InMemoryDataset(
+            self.x[:, index], own, indices=self.indices, scale=self.scale, shift=self.shift, center=self.center
+        )
 
     def subset(self, rows: Tensor | None) -> InMemoryDataset:
         """Other rows of the samples that this set is a part of, (n,) int64, or all of them; nothing is copied."""
-        return InMemoryDataset(
-            self.x,
-            self.y,
-            indices=rows,
-            scale=self.scale,
-            shift=self.shift,
-            center=self.center,
-            sample_shape=self.sample_shape,
-        )
+        part = copy.copy(self)
+        part.indices = rows
+        return part
 
     def fingerprint(self) -> str:
         """A hash of the set, the same for equal rows wherever they live: 16 hexadecimal digits of a SHA-256.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from ae_lightning.data.generated import GeneratedLoader
 from ae_lightning.data.sparse_features import SparseFeaturesDataModule
 from ae_lightning.errors import CheckpointError, DataError
+from ae_lightning.files import as_json
 from ae_lightning.models.checkpoint import load_autoencoder, write_checkpoint
 from ae_lightning.models.identity import stamp_identity
 from ae_lightning.models.toy_model import ToyModel
@@ -58,7 +58,7 @@ class ToyTraining:
         del settings["root"]
         if self.start_with is None:  # models that were kept before there was a choice are found
             del settings["start_with"]
-        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        key = hashlib.sha256(as_json(settings, sort_keys=True).encode()).hexdigest()[:16]
         return self.root / "toy_models" / f"{key}.ckpt"
 
     def model(self) -> ToyModel:

@@ -1,18 +1,29 @@
 """Errors of a model on a whole set, and those of what it must beat: the mean image, and PCA of the same width."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ae_lightning.analysis.pca import Pca, fit_pca
+from ae_lightning.analysis.moments import Components, Moments, components_of
 from ae_lightning.data.in_memory import InMemoryDataset
+from ae_lightning.data.loader import seeded_generator
+from ae_lightning.errors import DataError
 from ae_lightning.metrics.reconstruction import ReconstructionError
 from ae_lightning.models.base import Autoencoder
-from ae_lightning.nn.precision import like_weights
+from ae_lightning.nn.precision import adding_device, like_weights
 
-# Samples that the baselines reconstruct at a time.
+# Samples, and numbers in them, that the baselines take at a time: 8 MB in float64.
 _CHUNK = 4096
+_CHUNK_NUMBERS = 1 << 20
+# The covariance has as many numbers as that of one instance of 4,096 entries: 128 MB.
+_LARGEST_COVARIANCE = 4096**2
+# Beyond that, samples drawn at random stand for all: so many of them, and numbers in them, 256 MB in float32.
+_MOST_DRAWN = 20_000
+_MOST_DRAWN_NUMBERS = 1 << 26
+_SEED = 0
 
 
 class ErrorMeter:
@@ -20,14 +31,18 @@ class ErrorMeter:
 
     Args:
         own: Number of instances where each has samples of its own, None where all share them.
+        device: Where sums are added up.
     """
 
-    def __init__(self, own: int | None = None) -> None:
+    def __init__(self, own: int | None = None, device: torch.device | str = "cpu") -> None:
         self._own = own is not None
+        self._device = adding_device(device)
         # Evaluation is the first process's own business, also where several trained.
-        self._metrics = [ReconstructionError(sync_on_compute=False) for _ in range(1 if own is None else own)]
+        self._metrics = [
+            ReconstructionError(sync_on_compute=False).to(self._device) for _ in range(1 if own is None else own)
+        ]
         self._samples = 0
-        self._sum = self._sum_of_squares = torch.zeros((), dtype=torch.float64)
+        self._sum = self._sum_of_squares = torch.zeros((), dtype=torch.float64, device=self._device)
 
     def update(self, x: Tensor, x_hat: Tensor) -> None:
         """Add a batch.
@@ -36,7 +51,7 @@ class ErrorMeter:
             x: Samples (batch, *input_shape), or (instances, batch, *input_shape) of each instance's own.
             x_hat: Reconstructions, shaped as x; those of shared samples may have leading instances.
         """
-        x, x_hat = x.cpu(), x_hat.cpu()
+        x, x_hat = x.to(self._device), x_hat.to(self._device)
         pairs = list(zip(x, x_hat, strict=True)) if self._own else [(x, x_hat)]
         for metric, pair in zip(self._metrics, pairs, strict=True):
             metric.update(*pair)
@@ -46,28 +61,36 @@ class ErrorMeter:
         self._sum = self._sum + errors.sum(-1)
         self._sum_of_squares = self._sum_of_squares + errors.square().sum(-1)
 
-    def compute(self) -> dict[str, float]:
+    def compute(self) -> dict[str, Any]:
         """Answer the numbers; with instances they are means over them.
 
         Returns:
             What `ReconstructionError` answers, the fractions of variance about each instance's own mean sample; and
             `mse_per_pixel_std`: the standard deviation over samples of a sample's error, the mean over its pixels. It
             is that of the set itself (n in the denominator), and says how much samples differ, not how well the
-            mean is known.
+            mean is known. What is not finite is None, with the reason beside it, such as `fvu_reason`.
         """
         rows = [metric.compute() for metric in self._metrics]
-        numbers = {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]}
+        numbers: dict[str, Any] = {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]}
         mean = self._sum / self._samples
         variance = (self._sum_of_squares / self._samples - mean.square()).clamp(min=0)
-        return {**numbers, "mse_per_pixel_std": float(variance.sqrt().mean())}
+        numbers["mse_per_pixel_std"] = float(variance.sqrt().mean())
+        why = NO_VARIANCE if math.isfinite(numbers["mse_per_pixel"]) else NOT_FINITE
+        for name in [name for name, number in numbers.items() if not math.isfinite(number)]:
+            numbers |= {name: None, f"{name}_reason": why}
+        return numbers
+
+
+NO_VARIANCE = "the samples of this set are all alike"
+NOT_FINITE = "reconstructions are not finite, or too large to square"
 
 
 @torch.no_grad()
 def model_errors(
     model: Autoencoder, dataset: InMemoryDataset, batch_size: int, own: int | None = None
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Errors of a model on a set, as `ErrorMeter` answers them; no part of the loss has a weight here."""
-    meter = ErrorMeter(own)
+    meter = ErrorMeter(own, model.device)
     for x, _ in dataset.batches(batch_size):
         x = like_weights(model, x)
         meter.update(model.as_target(x), model(x).x_hat)
@@ -77,46 +100,80 @@ def model_errors(
 class Baselines:
     """The mean image and principal components of a training set, of each instance's own where it has its own.
 
+    The set is read in pieces. Mean and covariance are added up in float64 and exact while the covariance has at most
+    as many numbers as that of samples of 4,096 entries; beyond that both come from samples drawn at random, 20,000
+    of them or as many as have 2²⁶ numbers, always the same ones.
+
     Args:
         train: The training samples.
         components: Number of principal components, capped at what the data have.
         own: Number of instances where each has samples of its own, None where all share them.
+        device: Where they are computed.
+        dtype: Format in which samples are reconstructed, that of the model's weights.
     """
 
-    def __init__(self, train: InMemoryDataset, components: int, own: int | None = None) -> None:
+    def __init__(
+        self,
+        train: InMemoryDataset,
+        components: int,
+        own: int | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self._own = own
-        x = torch.cat([x.cpu() for x, _ in train.batches(_CHUNK)])
-        self._fits: list[Pca] = [fit_pca(part, components) for part in self._parts(x)]
+        self._device = adding_device(device)
+        self._dtype = torch.float64 if dtype == torch.float64 else torch.float32
+        size = math.prod(train.take(1)[0].shape[1:])
+        copies = own or 1
+        self._chunk = max(1, min(_CHUNK, _CHUNK_NUMBERS // size))
+        self._shape = (size,) if own is None else (own, size // own)
+        drawn = None
+        if copies * self._shape[-1] ** 2 > _LARGEST_COVARIANCE:
+            drawn = max(2, min(_MOST_DRAWN, _MOST_DRAWN_NUMBERS // size))
+        #: Training samples that stand for all; all of them where they could be read in pieces.
+        self.samples = len(train) if drawn is None else min(drawn, len(train))
+        #: Whether these were drawn at random from more.
+        self.are_drawn = self.samples < len(train)
+        most = min(components, self.samples)
+        self._fit = (self._exact(train, most) if drawn is None else self._of_drawn(train, most)).to(self._dtype)
+        if not self._fit.mean.isfinite().all():
+            raise DataError("the baselines need finite training samples, but some are NaN or infinite")
 
     @property
     def components(self) -> int:
         """Principal components that there are."""
-        return len(self._fits[0].components)
+        return self._fit.vectors.shape[-2]
 
-    def errors(self, dataset: InMemoryDataset) -> dict[str, dict[str, float]]:
+    def errors(self, dataset: InMemoryDataset) -> dict[str, dict[str, Any]]:
         """Errors of `mean_image` and `pca` on a set, as `ErrorMeter` answers them."""
-        meters = {name: ErrorMeter(self._own) for name in _RECONSTRUCTIONS}
-        for x, _ in dataset.batches(_CHUNK):
-            parts = self._parts(x.cpu())
+        meters = {name: ErrorMeter(self._own, self._device) for name in _RECONSTRUCTIONS}
+        for x, _ in dataset.batches(self._chunk):
+            rows = self._rows(x).to(self._device, self._dtype)
             for name, meter in meters.items():
-                made = [_RECONSTRUCTIONS[name](fit, part) for fit, part in zip(self._fits, parts, strict=True)]
-                meter.update(self._joined(parts), self._joined(made))
+                meter.update(rows, _RECONSTRUCTIONS[name](self._fit, rows))
         return {name: meter.compute() for name, meter in meters.items()}
 
-    def _parts(self, x: Tensor) -> Sequence[Tensor]:
-        """What is fitted on its own of samples x (batch, …): each instance's, or all together."""
-        return [x] if self._own is None else x.unbind(1)
+    def _rows(self, x: Tensor) -> Tensor:
+        """Samples (n, *input_shape) as rows (n, width); of each instance's own, (instances, n, width)."""
+        return x.flatten(1) if self._own is None else x.movedim(1, 0).flatten(2)
 
-    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
-        return parts[0] if self._own is None else torch.stack(list(parts))
+    def _exact(self, train: InMemoryDataset, most: int) -> Components:
+        moments = Moments(self._shape, self._device)
+        for x, _ in train.batches(self._chunk):
+            moments.add(self._rows(x))
+        return moments.components(most)
+
+    def _of_drawn(self, train: InMemoryDataset, most: int) -> Components:
+        drawn = train.drawn(self.samples, seeded_generator(_SEED))
+        rows = torch.empty(*self._shape[:-1], self.samples, self._shape[-1], dtype=self._dtype, device=self._device)
+        start = 0
+        for x, _ in drawn.batches(self._chunk):
+            rows[..., start : start + len(x), :] = self._rows(x)
+            start += len(x)
+        return components_of(rows, most, seeded_generator(_SEED))
 
 
-def _mean_image(fit: Pca, x: Tensor) -> Tensor:
-    return torch.from_numpy(fit.mean).reshape(x.shape[1:]).expand_as(x)
-
-
-def _through_components(fit: Pca, x: Tensor) -> Tensor:
-    return torch.from_numpy(fit.decode(fit.encode(x))).reshape(x.shape)
-
-
-_RECONSTRUCTIONS: dict[str, Callable[[Pca, Tensor], Tensor]] = {"mean_image": _mean_image, "pca": _through_components}
+_RECONSTRUCTIONS: dict[str, Callable[[Components, Tensor], Tensor]] = {
+    "mean_image": lambda fit, rows: fit.mean.unsqueeze(-2).expand_as(rows),
+    "pca": Components.reconstruct,
+}

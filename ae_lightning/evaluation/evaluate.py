@@ -15,6 +15,7 @@ from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import Notice, RunFolderError
 from ae_lightning.evaluation.errors import Baselines, model_errors
 from ae_lightning.evaluation.latents import LatentMeter, recovery
+from ae_lightning.files import finite
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
@@ -25,27 +26,43 @@ from ae_lightning.training.checks import check_shape
 from ae_lightning.version import __version__
 
 
-def evaluate(model: Autoencoder, data: AutoencoderDataModule) -> dict[str, Any]:
+def evaluate(
+    model: Autoencoder, data: AutoencoderDataModule, device: torch.device | str | None = None
+) -> dict[str, Any]:
     """Measure a model on the validation and test sets of `data`, and the baselines beside it.
 
     Errors are squared errors in the units of the data after normalization: per pixel (mean over images and
     pixels) and per image (sum over pixels, mean over images); with instances, means over them. PCA has as many
     components as the code has latents, fitted on the training images; as wide as the input or wider it is exact.
     Where each instance has samples of its own, both baselines are fitted to these, and the means are over instances.
+    Sets are read in pieces, whatever their size; see `Baselines` for what is fitted to a part of the training set.
+
+    Args:
+        model: The model.
+        data: Its data module, which is set up here.
+        device: Where the model and the baselines compute; where the model is by default. The model stays there.
 
     Returns:
         `model`, `data`, `versions`: what was measured. `errors`: for each set and for `autoencoder`, `mean_image` and
-        `pca`, what `ErrorMeter.compute` says. `latents`: what `LatentMeter.statistics` says of the code, on the test
+        `pca`, what `ErrorMeter.compute` says. `baseline_samples`: how many training samples the baselines were fitted
+        to, `drawn` at random or all of them. `test_is_validation`: whether both sets are the same, so that the errors
+        are not those of unseen data. `latents`: what `LatentMeter.statistics` says of the code, on the test
         set. `weights`: of shallow models; `recovery`: of shallow models on data whose true features are known, see
-        `recovery_scores`; both are empty for others.
+        `recovery_scores`; both are empty for others. A number that is not finite is None, with the reason beside it,
+        see `ae_lightning.files.finite`.
 
     Raises:
         ConfigError: The model was made for samples of another shape, or another number of instances.
     """
-    return _measure(model, data)[0]
+    return _measure(model if device is None else model.to(device), data)[0]
 
 
-def evaluate_run(run: Run, checkpoint: Path | None = None, data: AutoencoderDataModule | None = None) -> dict[str, Any]:
+def evaluate_run(
+    run: Run,
+    checkpoint: Path | None = None,
+    data: AutoencoderDataModule | None = None,
+    device: torch.device | str = "cpu",
+) -> dict[str, Any]:
     """Evaluate a checkpoint of a run on the run's own data, and write `metrics.json` and `latents.csv` into its folder.
 
     Those of another checkpoint than the best are `metrics.<name>.json` and `latents.<name>.csv`. The table is that of
@@ -56,18 +73,19 @@ def evaluate_run(run: Run, checkpoint: Path | None = None, data: AutoencoderData
         run: The run.
         checkpoint: The best one by default.
         data: Its data module, where it is at hand already.
+        device: Where the model and the baselines compute.
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or not ours.
     """
     checkpoint = checkpoint or run.checkpoint
-    measured, latents = _measure(load_autoencoder(checkpoint), data or run.data)
-    results = {
+    measured, latents = _measure(load_autoencoder(checkpoint).to(device), data or run.data)
+    results: dict[str, Any] = {
         "run": str(run.folder),
         "checkpoint": checkpoint.name,
         "seed": run.config.get("seed_everything"),
         **measured,
-        "probes": run.last_values("probe"),
+        "probes": finite(run.last_values("probe")),
         "seconds": run.last_values("speed/train_seconds").get("speed/train_seconds"),
     }
     before = _earlier_hash(run) or results["data"]["hash"]
@@ -126,7 +144,7 @@ def _measure(model: Autoencoder, data: AutoencoderDataModule) -> tuple[dict[str,
     data.setup("fit")
     data.setup("test")
     check_shape(data.test_set.take(1)[0], model.input_shape, model.instances, type(model).__name__)
-    baselines = Baselines(data.train_set, model.latent_size, data.instances)
+    baselines = Baselines(data.train_set, model.latent_size, data.instances, model.device, _format(model))
     latents = LatentMeter(model)
     latents.measure(data.test_set, data.eval_batch_size)
 
@@ -139,6 +157,8 @@ def _measure(model: Autoencoder, data: AutoencoderDataModule) -> tuple[dict[str,
         "data": {"class": type(data).__name__, "description": data.description, "hash": data.fingerprint()},
         "errors": {"validation": errors(data.val_set), "test": errors(data.test_set)},
         "pca_components": baselines.components,
+        "baseline_samples": {"count": baselines.samples, "drawn": baselines.are_drawn},
+        "test_is_validation": data.test_is_validation,
         "latents": latents.statistics(),
         "recovery": recovery(model, data),
         "weights": weight_statistics(model.encoder_vectors, model.decoder_vectors)
@@ -146,4 +166,9 @@ def _measure(model: Autoencoder, data: AutoencoderDataModule) -> tuple[dict[str,
         else {},
         "versions": versions(),
     }
-    return results, latents
+    return finite(results), latents
+
+
+def _format(model: Autoencoder) -> torch.dtype:
+    """Format of the numbers in a model's weights."""
+    return next((parameter.dtype for parameter in model.parameters()), torch.float32)

@@ -16,7 +16,7 @@ from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.sparse import SparseAutoencoder
 from ae_lightning.models.toy_model import ToyModel
-from ae_lightning.nn.precision import like_weights
+from ae_lightning.nn.precision import adding_device, like_weights
 from ae_lightning.run.tables import write_latents
 
 # A convolutional code of more values than this, each a place in a map, gets no row for each.
@@ -40,6 +40,7 @@ class LatentMeter:
         self._model = model
         # Evaluation is the first process's own business, also where several trained.
         alone: dict[str, Any] = {"sync_on_compute": False}
+        self._device = adding_device(model.device)
         self._positive = FiringDensity(**alone)
         self._nonzero = FiringDensity(two_sided=True, **alone)
         self._mean = MeanActivation(rectified=True, **alone)
@@ -48,14 +49,17 @@ class LatentMeter:
             "hoyer": HoyerSparsity(nonzero_only=True, **alone),
             "near_zero": NearZeroFraction(1e-3, **alone),
         }
+        self._meters = [self._positive, self._nonzero, self._mean, *self._scalars.values()]
+        for meter in self._meters:
+            meter.to(self._device)
 
     @torch.no_grad()
     def measure(self, dataset: InMemoryDataset, batch_size: int) -> None:
         """Encode a set, batch by batch."""
         latent_axis = 1 if self._model.instances is None else 2
         for x, _ in dataset.batches(batch_size):
-            z = self._model.encode(like_weights(self._model, x)).flatten(latent_axis).cpu()
-            for meter in (self._positive, self._nonzero, self._mean, *self._scalars.values()):
+            z = self._model.encode(like_weights(self._model, x)).flatten(latent_axis).to(self._device)
+            for meter in self._meters:
                 meter.update(z)
 
     def statistics(self) -> dict[str, Any]:
@@ -71,7 +75,7 @@ class LatentMeter:
             Of a model with the penalty `kl` also `target`, and `within_factor_two`: fraction of latents whose mean
             activation lies between half of it and twice.
         """
-        density, activation = self._density(), self._mean.compute()
+        density, activation = self._density(), self._mean.compute().cpu()
         dead = float((density == 0).double().sum(-1).mean())
         # torch's median of an even number of values is the lower of the two in the middle.
         spread = {"median": np.median(activation.numpy()), "min": activation.min(), "max": activation.max()}
@@ -95,12 +99,12 @@ class LatentMeter:
         """
         if len(self._model.latent_shape) > 1 and self._model.latent_size > _MOST_VALUES:
             return
-        write_latents(path, self._mean.compute(), self._density())
+        write_latents(path, self._mean.compute().cpu(), self._density())
 
     def _density(self) -> Tensor:
         rectified = isinstance(self._model, ShallowAutoencoder) and self._model.fires_above_zero
         meter = self._positive if rectified else self._nonzero
-        return meter.firings.double() / meter.samples  # the meter itself would answer in float32
+        return (meter.firings.double() / meter.samples).cpu()  # the meter itself would answer in float32
 
 
 def recovery(model: Autoencoder, data: AutoencoderDataModule) -> dict[str, float]:

@@ -16,7 +16,7 @@ from ae_lightning.analysis.importance import order
 from ae_lightning.explorer.blocks import Blocks
 from ae_lightning.explorer.history import Moment, final_moment, history, moments_with
 from ae_lightning.explorer.latent_map import latent_maps
-from ae_lightning.explorer.network import Network, check_network, dense_layers
+from ae_lightning.explorer.network import Network, check_network, dense_layers, flat_samples
 from ae_lightning.explorer.removal import Removal, removal
 from ae_lightning.explorer.samples import (
     FileSamples,
@@ -45,7 +45,8 @@ MOST_SAMPLES = 65_535
 _CHECKED = 32
 # Samples over which rounding is looked at, whatever number of them the file holds.
 _CALIBRATION = 2000
-_MOST_NUMBERS = 1 << 26
+# Numbers in the samples that statistics are of: 128 MB.
+_MOST_NUMBERS = 1 << 25
 _POINTS = 300
 _LARGEST_CLASS_TABLE = 1 << 22
 Manifest = dict[str, Any]
@@ -159,7 +160,8 @@ class Content:
         }
 
     def _snapshots(self, final_importance: list[torch.Tensor], note: Callable[[str], None]) -> list[Manifest]:
-        x = torch.cat([x for x, _ in self._batches(_CALIBRATION)])
+        count = min(_CALIBRATION, max(1, _MOST_NUMBERS // self.model.input_size))
+        x = torch.cat([x for x, _ in self._batches(count)])
         final = final_moment(self.network, x, self._final_step, self.model.images_seen, final_importance)
         steps = moments_with(list(self.run.snapshots), self._final_step, self.choice.snapshots)
         earlier = [step for step in steps if step != self._final_step]
@@ -188,11 +190,12 @@ class Content:
 
     def _units(self) -> Manifest:
         """Numbers on the units of each hidden layer, and the importance of each, float32 (units,)."""
-        batches = partial(self._batches, min(EVALUATED, max(1, _MOST_NUMBERS // self.model.input_size)))
+        count = min(EVALUATED, max(1, _MOST_NUMBERS // self.model.input_size))
+        batches = partial(self._batches, count)
         classes = None if self._classes is None else len(self._classes)
         statistics = unit_statistics(self.network, batches, classes)
         importance = importances(self.network, [part.magnitude for part in statistics])
-        x = torch.cat([x for x, _ in batches()])
+        x = flat_samples(self.model, self.data.test_set.take(count)[0], self.choice.instance)
         losses = [removal(self.network, number, x, order(values)) for number, values in enumerate(importance)]
         units = [
             _unit_arrays(*parts) for parts in zip(statistics, importance, (loss.causal for loss in losses), strict=True)
@@ -236,7 +239,7 @@ def curves(metrics: Mapping[str, np.ndarray]) -> list[Manifest]:
     probes = {
         name: (metrics["step"][there[name]], values[there[name]])
         for name, values in metrics.items()
-        if name.startswith("probe") and not name.endswith("_se")
+        if name.startswith("probe") and not name.endswith(("_se", "/fitted_on"))
     }
     found = []
     for group, series in (("loss", loss_history(metrics)), ("probe", probes)):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from ae_lightning.files import as_json
 
 PAGE = Path(__file__).with_name("page")
 
@@ -57,7 +58,7 @@ def _style_files(page: Path) -> list[Path]:
 
 def _json(manifest: Mapping[str, Any]) -> str:
     """JSON that can end no element, as every < in it is in a string."""
-    return json.dumps(manifest, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return as_json(manifest, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _block_element(name: str, text: str) -> str:

@@ -13,3 +13,9 @@ def like_weights(module: nn.Module, x: Tensor) -> Tensor:
     """Samples or codes on the device and in the format of a module's weights; as they are if it has none."""
     parameter = next(module.parameters(), None)
     return x if parameter is None else x.to(parameter.device, parameter.dtype)
+
+
+def adding_device(device: torch.device | str) -> torch.device:
+    """Where sums in float64 of what a device computes are kept: there, or on the CPU if it has no float64 (Apple's)."""
+    device = torch.device(device)
+    return torch.device("cpu") if device.type == "mps" else device

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from pathlib import Path
 
-import torch
-
-from ae_lightning.analysis.random_encoder import random_encoder_error
+from ae_lightning.analysis.moments import Moments
+from ae_lightning.analysis.pca import as_rows
+from ae_lightning.analysis.random_encoder import RandomActivation, RandomEncoder
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.files import write_json
 from ae_lightning.models.base import Autoencoder
@@ -19,6 +20,9 @@ FILE_NAME = "baselines.json"
 
 # A wider code takes minutes, and more memory than a report should.
 _WIDEST = 4096
+# Samples, and numbers in them, that are read at a time.
+_CHUNK = 4096
+_CHUNK_NUMBERS = 1 << 20
 
 
 def random_encoder(run: Run, model: Autoencoder, data_hash: str) -> float | None:
@@ -41,19 +45,29 @@ def random_encoder(run: Run, model: Autoencoder, data_hash: str) -> float | None
     path = run.folder.absolute().parent.parent / FILE_NAME
     known = _read(path)
     if key not in known:
-        train, test = _samples(run.data.train_set), _samples(run.data.test_set)
-        known[key] = random_encoder_error(train, test, model.latent_size, activation="relu" if rectified else "none")
+        known[key] = error_of_sets(
+            run.data.train_set, run.data.test_set, model.latent_size, "relu" if rectified else "none"
+        )
         with contextlib.suppress(OSError):  # a folder that cannot be written to: it is computed again next time
             write_json(path, {**_read(path), **known})
     return known[key]
 
 
-def _read(path: Path) -> dict[str, float]:
+def _read(path: Path) -> dict[str, float | None]:
     with contextlib.suppress(OSError, ValueError):  # none yet, or damaged
         known = json.loads(path.read_text(encoding="utf-8"))
         return known if isinstance(known, dict) else {}
     return {}
 
 
-def _samples(dataset: InMemoryDataset) -> torch.Tensor:
-    return torch.cat([x.cpu() for x, _ in dataset.batches(4096)])
+def error_of_sets(train: InMemoryDataset, test: InMemoryDataset, latents: int, activation: RandomActivation) -> float:
+    """`random_encoder_error` of sets that are read in pieces."""
+    size = math.prod(train.take(1)[0].shape[1:])
+    piece = max(1, min(_CHUNK, _CHUNK_NUMBERS // size))
+    moments = Moments((size,), covariance=False)
+    for x, _ in train.batches(piece):
+        moments.add(x.flatten(1))
+    encoder = RandomEncoder(moments.mean.float().numpy(), latents, activation=activation)
+    rows = encoder.drawn(len(train)).to(train.device)
+    encoder.fit(train.__getitems__(rows)[0].flatten(1).cpu().numpy())
+    return sum(encoder.squared_error(as_rows(x)) for x, _ in test.batches(piece)) / (len(test) * size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -13,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ae_lightning.errors import ConfigError
-from ae_lightning.files import write_table
+from ae_lightning.files import as_json, write_table
 from ae_lightning.numerals import numeral
 from ae_lightning.plots.compare import VALIDATION_LOSS
-from ae_lightning.run.results import as_row
+from ae_lightning.run.results import TEST_IS_VALIDATION, as_row
 from ae_lightning.run.run import Run
 
 Row = dict[str, Any]
@@ -25,7 +24,8 @@ ALWAYS = ("name", "group", "class", "seed", "finished", "run")
 MEASURED = (
     *("latent_size", "compression_ratio", "parameters"),
     *("test_mse_per_pixel", "test_mse_per_pixel_se", "pca_test_mse_per_pixel", "mean_image_test_mse_per_pixel"),
-    *("explained_variance", "val_loss", "val_loss_step", "probe_accuracy", "probe_accuracy_se", "probe_kind"),
+    *("explained_variance", "test_is_validation", "val_loss", "val_loss_step"),
+    *("probe_accuracy", "probe_accuracy_se", "probe_kind"),
     *("encoder_effective_rank", "decoder_effective_rank", "active_latents", "dead_latents", "l0", "hoyer"),
     *("fraction_recovered", "fully_recovered_instances", "mcc", "seconds", "data", "data_hash"),
 )
@@ -107,6 +107,8 @@ class Comparison:
     def remarks(self) -> list[str]:
         """Sentences on what the numbers do not say: unfinished runs, different data, different probes."""
         found = [_unfinished(row) for row in self.rows if not row["finished"]]
+        if any(row["test_is_validation"] for row in self.rows):
+            found.append(f"* {TEST_IS_VALIDATION}.")
         if len({row["data_hash"] for row in self.rows} - {None}) > 1:
             found.append("The runs were measured on different data: their errors may not be in the same units.")
         if len({row["probe_kind"] for row in self.rows} - {None}) > 1:
@@ -172,7 +174,12 @@ def _standard_error(spread: float | None, description: str) -> float | None:
 def _probe(probes: dict[str, float]) -> Row:
     kind = next((kind for kind in _PROBES if f"{kind}/latent" in probes), "")
     accuracy, error = (probes.get(f"{kind}/latent{end}") for end in ("", "_se"))
-    return {"probe_accuracy": accuracy, "probe_accuracy_se": error, "probe_kind": _PROBES.get(kind)}
+    return {"probe_accuracy": accuracy, "probe_accuracy_se": error, "probe_kind": _kind_of(kind, probes)}
+
+
+def _kind_of(kind: str, probes: dict[str, float]) -> str | None:
+    part = probes.get(f"{kind}/fitted_on")
+    return _PROBES.get(kind) if part is None else f"{part:,.0f} images"
 
 
 def _series(table: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -198,7 +205,7 @@ def _settings(config: dict[str, Any]) -> str:
     """What was trained and how, as text: all settings but the seed, and where the run lies."""
     trainer = {name: value for name, value in (config.get("trainer") or {}).items() if name != "default_root_dir"}
     rest = {name: value for name, value in config.items() if name not in ("seed_everything", "experiment")}
-    return json.dumps({**rest, "trainer": trainer}, sort_keys=True, default=str)
+    return as_json({**rest, "trainer": trainer}, sort_keys=True, default=str)
 
 
 def _group_labels(names: Sequence[Sequence[str]], given: bool) -> list[str]:

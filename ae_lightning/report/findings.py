@@ -10,6 +10,7 @@ import numpy as np
 
 from ae_lightning.evaluation.judgment import shortcoming
 from ae_lightning.numerals import numeral
+from ae_lightning.run.results import TEST_IS_VALIDATION, known
 
 # A loss that fell by more than this in the last fifth of the steps was still falling.
 _STILL_FALLING = 0.02
@@ -32,9 +33,14 @@ def findings(results: Mapping[str, Any], loss: tuple[np.ndarray, np.ndarray], is
 
 
 def _of_errors(results: Mapping[str, Any]) -> Iterator[str]:
-    test = {name: numbers["mse_per_pixel"] for name, numbers in results["errors"]["test"].items()}
+    test = {name: known(numbers, "mse_per_pixel") for name, numbers in results["errors"]["test"].items()}
+    if results.get("test_is_validation"):
+        yield f"These are not the errors of unseen data: {TEST_IS_VALIDATION}."
+    if reason := results["errors"]["test"]["mean_image"].get("fvu_reason"):
+        yield f"There is no fraction of variance explained on the test set: {reason}."
     if not math.isfinite(test["autoencoder"]):
-        yield f"The autoencoder's error on the test set is not finite ({test['autoencoder']}): training has diverged."
+        reason = results["errors"]["test"]["autoencoder"].get("mse_per_pixel_reason", test["autoencoder"])
+        yield f"The autoencoder's error on the test set is not finite ({reason}): training has diverged."
     elif sentence := shortcoming(results):
         yield sentence
     elif results["model"]["is_undercomplete"] and test["autoencoder"] >= test["pca"]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ae_lightning.numerals import numeral, with_error
 from ae_lightning.report.page import Numbers
+from ae_lightning.run.results import known
 
 _NAMES = {
     "autoencoder": "this autoencoder",
@@ -48,20 +49,29 @@ def error_table(results: Mapping[str, Any], samples: int, random_error: float | 
     rows = []
     for name, numbers in results["errors"]["test"].items():
         title = _NAMES[name] + (f", {results['pca_components']} components" if name == "pca" else "")
-        noise = numbers.get("mse_per_pixel_std", math.nan) / math.sqrt(samples)
+        noise = known(numbers, "mse_per_pixel_std") / math.sqrt(samples)
         explained = numbers.get("explained_variance")
         of_variance = "" if explained is None else numeral(explained, ".1%")
-        mean = with_error(numbers["mse_per_pixel"], noise)
-        rows.append([title, mean, f"{numbers['mse_per_image']:.4g}", of_variance])
+        mean = with_error(known(numbers, "mse_per_pixel"), noise)
+        rows.append([title, mean, f"{known(numbers, 'mse_per_image'):.4g}", of_variance])
     if random_error is not None:
         size = math.prod(results["model"]["input_shape"])
         rows.append([_NAMES["random_encoder"], numeral(random_error), f"{random_error * size:.4g}", ""])
+    which = "test set, which is the validation set" if results.get("test_is_validation") else "test set"
     return Numbers(
-        ["squared error on the test set", "per pixel", "per sample", "variance explained"],
+        [f"squared error on the {which}", "per pixel", "per sample", "variance explained"],
         rows,
         f"In the units of the data after normalization, squared; ± is the standard error of the mean over {samples:,} "
-        "samples. All baselines have the width of the code; PCA as wide as the input is exact.",
+        "samples. All baselines have the width of the code; PCA as wide as the input is exact." + _of_a_part(results),
     )
+
+
+def _of_a_part(results: Mapping[str, Any]) -> str:
+    """A sentence on what PCA and the mean were fitted to, where it is not the whole training set."""
+    fitted = results.get("baseline_samples", {})
+    if not fitted.get("drawn"):
+        return ""
+    return f" PCA and the mean are those of {fitted['count']:,} training samples drawn at random."
 
 
 def probe_table(results: Mapping[str, Any]) -> Numbers | None:
@@ -75,7 +85,9 @@ def probe_table(results: Mapping[str, Any]) -> Numbers | None:
         for key, title in ((f"{prefix}/{name}", title) for name, title in _PROBES.items())
         if key in probes
     ]
-    fitted = "all training samples" if prefix == "probe_full" else "the first training samples"
+    part = probes.get("probe_full/fitted_on")
+    drawn = f"{part:,.0f} training samples drawn at random" if part else "all training samples"
+    fitted = drawn if prefix == "probe_full" else "the first training samples"
     return Numbers(["linear probe", "accuracy"], rows, f"Fitted on {fitted}; ± is one binomial standard error.")
 
 

@@ -10,6 +10,9 @@ from ae_lightning.files import read_json, write_json
 
 RESULTS_NAME = "metrics.json"
 
+TEST_IS_VALIDATION = "the test set is the validation set, which also chose the best checkpoint"
+"""What is said at numbers that are not those of unseen data."""
+
 _PROBES = ("probe/latent", "probe/raw", "probe_full/latent", "probe_full/raw")
 
 
@@ -29,6 +32,12 @@ def read_results(folder: Path) -> dict[str, Any]:
 def write_results(folder: Path, results: Mapping[str, Any], checkpoint: str | None = None) -> None:
     """Write the numbers of a run's best checkpoint, or of another, by the stem of its name: `metrics.<name>.json`."""
     write_json(folder / (RESULTS_NAME if checkpoint is None else f"metrics.{checkpoint}.json"), results)
+
+
+def known(numbers: Mapping[str, Any], name: str) -> float:
+    """A number to compute with: NaN where there is none, or null stands for one that was not finite."""
+    value = numbers.get(name)
+    return math.nan if value is None else value
 
 
 def as_row(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,6 +66,7 @@ def as_row(results: Mapping[str, Any]) -> dict[str, Any]:
         "val_mse_per_pixel": validation.get("autoencoder", {}).get("mse_per_pixel"),
         **{f"{name}_test_mse_per_pixel": test.get(name, {}).get("mse_per_pixel") for name in ("pca", "mean_image")},
         "pca_components": results.get("pca_components"),
+        "test_is_validation": results.get("test_is_validation") or None,
         **{f"{side}_effective_rank": weights.get(f"weights/{side}_effective_rank") for side in ("encoder", "decoder")},
         **{f"{name}_latents": latents.get(name) for name in ("active", "dead")},
         **{name: latents.get(name) for name in ("l0", "l1", "hoyer", "near_zero")},

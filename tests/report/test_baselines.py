@@ -12,7 +12,7 @@ from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.report import baselines
-from ae_lightning.report.baselines import random_encoder
+from ae_lightning.report.baselines import error_of_sets, random_encoder
 
 SHAPE = (1, 8, 8)
 
@@ -24,9 +24,9 @@ def widths(monkeypatch):
 
     def fit(train, test, latent, activation):
         seen.append((latent, activation))
-        return random_encoder_error(train, test, latent, activation=activation)
+        return error_of_sets(train, test, latent, activation)
 
-    monkeypatch.setattr(baselines, "random_encoder_error", fit)
+    monkeypatch.setattr(baselines, "error_of_sets", fit)
     return seen
 
 
@@ -78,7 +78,7 @@ def test_what_another_report_wrote_meanwhile_is_kept(run, kept, monkeypatch):
         kept.write_text('{"of another": 0.5}')
         return 0.25
 
-    monkeypatch.setattr(baselines, "random_encoder_error", slow)
+    monkeypatch.setattr(baselines, "error_of_sets", slow)
     assert random_encoder(run, OvercompleteAutoencoder(SHAPE, 8), "abc") == 0.25
     content = json.loads(kept.read_text())
     assert content.pop("of another") == 0.5

@@ -6,6 +6,7 @@ from shlex import quote
 
 from lightning.pytorch.callbacks import Callback, LearningRateFinder
 
+from ae_lightning.cli.main import explain, is_out_of_memory
 from ae_lightning.errors import ConfigError, RunFolderError
 
 
@@ -34,6 +35,26 @@ def broken_off(error: OSError, step: int, run: Path | None) -> RunFolderError:
     )
 
 
+def left_to_evaluate(run: Path) -> str:
+    """What is left to do for a run that is trained and has no final numbers yet."""
+    return f"The training is finished and saved; what is left is\n  {_evaluate(run)}"
+
+
+def not_evaluated(error: Exception, run: Path) -> str:
+    """What is said where a trained run could not be measured.
+
+    Args:
+        error: What was met.
+        run: The run's folder.
+    """
+    reason = "there is not enough memory" if is_out_of_memory(error) else explain(error) or _told(error)
+    return f"{NOT_EVALUATED} ({reason}): measure them with\n  {_evaluate(run)}"
+
+
+NOT_EVALUATED = "the training is finished and saved, but its final numbers could not be measured"
+"""How the notice on a run begins that is trained and was not measured."""
+
+
 def refused_at_start(error: Exception) -> ConfigError | None:
     """What others refuse only when training starts, as a sentence; None for all else."""
     if isinstance(error, ValueError) and "val_check_interval" in str(error):
@@ -50,6 +71,15 @@ def last_checkpoint(run: Path | None) -> Path | None:
     """The `last.ckpt` of a run's folder, if there is one."""
     path = run / "checkpoints" / "last.ckpt" if run else None
     return path if path is not None and path.is_file() else None
+
+
+def _told(error: Exception) -> str:
+    """An unforeseen error in one line, with its type."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+
+def _evaluate(run: Path) -> str:
+    return f"ae-lightning evaluate {quote(str(run))}"
 
 
 def _go_on(checkpoint: Path) -> str:

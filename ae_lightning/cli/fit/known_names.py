@@ -19,7 +19,7 @@ from ae_lightning.cli.command_line import CommandLine, is_file
 from ae_lightning.cli.configs import PACKAGE, packaged
 from ae_lightning.cli.guesses import guess, no_class, no_option
 from ae_lightning.errors import ConfigError
-from ae_lightning.files import write_text
+from ae_lightning.files import as_json, write_text
 from ae_lightning.version import __version__
 from ae_lightning.yaml_file import read_yaml
 
@@ -164,7 +164,7 @@ def keep(command: str, options: Iterable[str], classes: Mapping[str, Mapping[str
         return
     content = {"key": _key(), "options": list(options), "classes": classes}
     with contextlib.suppress(OSError):  # where nothing can be kept, later starts take as long as this one
-        write_text(path, json.dumps(content))
+        write_text(path, as_json(content))
 
 
 def _read(command: str) -> KnownNames | None:

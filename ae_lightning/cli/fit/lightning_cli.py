@@ -1,12 +1,14 @@
 """Lightning's command line over our models and data."""
 
 import sys
+import warnings
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateFinder, ModelCheckpoint, ProgressBar
+from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ae_lightning.callbacks.predictions import PredictionWriter
@@ -14,7 +16,14 @@ from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.evaluate import print_model, print_numbers
 from ae_lightning.cli.fit.class_help import class_list
-from ae_lightning.cli.fit.endings import broken_off, found_rates, interrupt_message, refused_at_start
+from ae_lightning.cli.fit.endings import (
+    broken_off,
+    found_rates,
+    interrupt_message,
+    left_to_evaluate,
+    not_evaluated,
+    refused_at_start,
+)
 from ae_lightning.cli.fit.parsing import NO_CHECKPOINT, ParsedCLI, prepare
 from ae_lightning.cli.fit.record_config import RecordConfig
 from ae_lightning.cli.fit.resume import (
@@ -28,10 +37,11 @@ from ae_lightning.cli.fit.trainer_setup import (
     shorten_steps,
     with_checkpoint_files,
 )
-from ae_lightning.errors import ConfigError, EndedByFirst, Stopped
+from ae_lightning.errors import ConfigError, EndedByFirst, Notice, Stopped
 from ae_lightning.evaluation import describe, evaluate_run
 from ae_lightning.run import place
 from ae_lightning.run.loggers import run_loggers
+from ae_lightning.run.results import TEST_IS_VALIDATION
 from ae_lightning.run.run import Run
 
 
@@ -62,13 +72,8 @@ class AutoencoderCLI(ParsedCLI):
         extra: list[Callback] = []
         if self.subcommand == "predict":
             extra = [PredictionWriter(self._predictions_file(), str(self._setting(self.config, "ckpt_path")))]
-        elif self.subcommand == "fit":
-            if config.logger in (None, True) and not config.fast_dev_run:
-                self._place = self._choose_place(Path(config.default_root_dir or ".") / place.ROOT_NAME)
-                step = self._checkpoint["global_step"] if self._checkpoint else None
-                kwargs["logger"] = run_loggers(self._place.folder, step)
-        elif config.logger is None:
-            kwargs["logger"] = False
+        if config.logger in (None, True) and not (self.subcommand == "fit" and config.fast_dev_run):
+            kwargs["logger"] = self._loggers(config)
         given = [config.callbacks] if isinstance(config.callbacks, Callback) else config.callbacks or []
         if self._checkpoint is not None:  # it holds the rate, and the search would put the training back to its start
             given = [callback for callback in given if not isinstance(callback, LearningRateFinder)]
@@ -120,7 +125,8 @@ class AutoencoderCLI(ParsedCLI):
         if self._checkpoint is None:
             return
         try:
-            require_unfinished(self._checkpoint, self.trainer.max_epochs, self.trainer.max_steps)
+            trained = place.run_of(Path(self._setting(self.config, "ckpt_path")))
+            require_unfinished(self._checkpoint, self.trainer.max_epochs, self.trainer.max_steps, trained)
         except ConfigError:
             self._discard_new_folder()
             raise
@@ -145,14 +151,37 @@ class AutoencoderCLI(ParsedCLI):
             return
         for sentence in found_rates(self.trainer.callbacks):  # type: ignore[attr-defined]
             print(sentence)
-        if self.run is not None:
-            print_numbers(evaluate_run(Run.load(self.run), data=self.datamodule))
+        if self.run is not None and (results := self._evaluated(self.run)):
+            print_numbers(results)
             print(f"a page on it: ae-lightning report {quote(str(self.run))}")
 
     def _why_no_folder(self) -> str:
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return "fast_dev_run keeps nothing"
         return "loggers of your own are in use" if self.trainer.loggers else "--trainer.logger is false"
+
+    def after_test(self) -> None:
+        """Say where the numbers are not those of unseen data."""
+        if self.trainer.is_global_zero and self.datamodule.test_is_validation:
+            print(f"{TEST_IS_VALIDATION}: these are not the numbers of unseen data")
+
+    def _loggers(self, config: Any) -> list[Logger]:
+        """Ours in the folder of a run; none for what is no run, where Lightning would have one of its own."""
+        if self.subcommand != "fit":
+            return []
+        self._place = self._choose_place(Path(config.default_root_dir or ".") / place.ROOT_NAME)
+        return run_loggers(self._place.folder, self._checkpoint["global_step"] if self._checkpoint else None)
+
+    def _evaluated(self, run: Path) -> dict[str, Any] | None:
+        """The final numbers; None, and a notice, where they could not be had, since what was trained is there."""
+        try:
+            return evaluate_run(Run.load(run), data=self.datamodule, device=self.trainer.strategy.root_device)
+        except (KeyboardInterrupt, Stopped):
+            print(f"stopped while the final numbers were measured. {left_to_evaluate(run)}", file=sys.stderr)
+            raise
+        except Exception as error:
+            warnings.warn(not_evaluated(error, run), Notice, stacklevel=2)
+            return None
 
     def _setting(self, config: Any, key: str) -> Any:
         return config[self.subcommand].get(key)

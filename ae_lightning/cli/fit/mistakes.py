@@ -243,7 +243,7 @@ def _class_names(path: str) -> list[str]:
 
 def _classes_with(path: str, argument: str) -> list[str]:
     """Short names of the classes of ours, and of torch, that can be named at an option and take this argument."""
-    kinds = [kind for kind in _concrete(path) if kind.__module__.startswith(("ae_lightning.", "torch."))]
+    kinds = [kind for kind in classes_for(path) if kind.__module__.startswith(("ae_lightning.", "torch."))]
     return [kind.__name__ for kind in kinds if argument in _constructor_arguments(kind)]
 
 

@@ -1,6 +1,7 @@
 """Going on from a checkpoint: where its settings come from, and that none asked for is ignored."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from ae_lightning.cli.command_line import CONFIG, CommandLine
@@ -10,6 +11,7 @@ from ae_lightning.models.checkpoint import checkpoint_class, import_class, model
 from ae_lightning.models.checkpoint_state import check_training_state, check_weights
 from ae_lightning.run.config import CONFIG_NAME
 from ae_lightning.run.place import run_of
+from ae_lightning.run.results import RESULTS_NAME
 from ae_lightning.run.run import Run
 
 
@@ -39,8 +41,16 @@ def model_of_checkpoint(line: CommandLine) -> dict[str, Any] | None:
     return {"class_path": checkpoint["autoencoder"]["class_path"], "init_args": settings}
 
 
-def require_unfinished(checkpoint: dict[str, Any], max_epochs: int | None, max_steps: int) -> None:
+def require_unfinished(
+    checkpoint: dict[str, Any], max_epochs: int | None, max_steps: int, run: Path | None = None
+) -> None:
     """Check that a fit which goes on from a checkpoint has something left to do.
+
+    Args:
+        checkpoint: What `read_checkpoint` gave.
+        max_epochs: Epochs to train, -1 or None without end.
+        max_steps: Steps to train, -1 without end.
+        run: The folder of the checkpoint's run, if it lies in one.
 
     Raises:
         ConfigError: The checkpoint has done as many epochs or steps as are asked for; -1 means without end.
@@ -48,9 +58,12 @@ def require_unfinished(checkpoint: dict[str, Any], max_epochs: int | None, max_s
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     steps = checkpoint["global_step"]
     if 0 <= max_steps <= steps or (max_epochs is not None and 0 <= max_epochs <= epochs):
+        measure = ""
+        if run is not None and not (run / RESULTS_NAME).is_file():
+            measure = f", or measure what was trained with `ae-lightning evaluate {quote(str(run))}`"
         raise ConfigError(
             f"nothing is left to train: the checkpoint has done {epochs} epochs and {steps} steps, and "
-            f"--trainer.max_epochs is {max_epochs}, --trainer.max_steps {max_steps}; raise them to go on"
+            f"--trainer.max_epochs is {max_epochs}, --trainer.max_steps {max_steps}; raise them to go on{measure}"
         )
 
 

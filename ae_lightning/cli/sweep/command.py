@@ -28,14 +28,15 @@ What fit's parser would refuse is told before the first run starts. Results are 
 lightning_logs/<config>_sweep_<keys>/ or the one named with -o:
 
   latent_dim=16,seed=0/version_0/   a run's folder as fit writes it, and beside it what it printed, fit.log
-  sweep.csv                         a row for each run, rewritten whenever one ends
+  sweep.csv                         a row for each run, rewritten whenever one ends; its status is finished,
+                                    failed, interrupted, or trained: by fit, but its numbers could not be measured
   sweep.png                         test error over the first key, PCA and mean image, training time, parameters
   sweep.yaml                        the settings that all runs share
 
 Ctrl-C lets the runs save and stop. The same command again keeps what is finished, goes on with what was interrupted
 and runs the rest; with more values or seeds it adds those. With other settings it refuses, so that a folder never
-holds runs that cannot be compared. Exit code: 0 when all runs are finished, 1 when one failed (the others go on), 2
-for a mistake, 130 after Ctrl-C.
+holds runs that cannot be compared. What is trained is measured, not trained again. Exit code: 0 when all runs are
+finished, 1 when one failed or could not be measured (the others go on), 2 for a mistake, 130 after Ctrl-C.
 """
 
 

@@ -15,7 +15,7 @@ from ae_lightning.evaluation.judgment import LITTLE, how_little_better
 from ae_lightning.files import write_table
 from ae_lightning.numerals import numeral, with_error
 from ae_lightning.plots.sweep import SweepPoint, mean_and_spread
-from ae_lightning.run.results import as_row, read_results
+from ae_lightning.run.results import TEST_IS_VALIDATION, as_row, known, read_results
 
 TABLE = "sweep.csv"
 
@@ -23,7 +23,7 @@ PROBES = ("probe_latent", "probe_raw", "probe_full_latent", "probe_full_raw")
 RECOVERY = ("fraction_recovered", "fully_recovered_instances", "mcc")
 MEASURED = (
     *("test_mse_per_pixel", "test_mse_per_image", "val_mse_per_pixel"),
-    *("pca_test_mse_per_pixel", "pca_components", "mean_image_test_mse_per_pixel"),
+    *("pca_test_mse_per_pixel", "pca_components", "mean_image_test_mse_per_pixel", "test_is_validation"),
     *("parameters", "latent_size", "compression_ratio"),
     *("active_latents", "l0", "l1", "hoyer", "near_zero", "median_mean_activation"),
     *(*RECOVERY, *PROBES, "seconds"),
@@ -42,7 +42,7 @@ def measured(version: Path) -> Row:
 
 def write_rows(path: Path, rows: Sequence[Row], keys: Sequence[str]) -> None:
     """Write `sweep.csv` in one piece: the swept keys and `COLUMNS`, empty where a run has no such number."""
-    optional = {*PROBES, *RECOVERY}
+    optional = {*PROBES, *RECOVERY, "test_is_validation"}
     present = {name for row in rows for name, value in row.items() if value is not None}
     columns = [*keys, *(name for name in COLUMNS if name not in optional or name in present)]
     cells = ({**row, **{key: text_of(row[key]) for key in keys}} for row in rows)
@@ -73,11 +73,11 @@ def points_of(rows: Sequence[Row], keys: Sequence[str]) -> list[SweepPoint]:
 
 def _point(rows: Sequence[Row], keys: Sequence[str]) -> SweepPoint:
     def mean(name: str) -> float:
-        return mean_and_spread([row[name] for row in rows])[0]
+        return mean_and_spread([known(row, name) for row in rows])[0]
 
     return SweepPoint(
         values=_values(rows[0], keys),
-        errors=[row["test_mse_per_pixel"] for row in rows],
+        errors=[known(row, "test_mse_per_pixel") for row in rows],
         pca=mean("pca_test_mse_per_pixel"),
         pca_is_exact=rows[0]["compression_ratio"] <= 1,
         mean_image=mean("mean_image_test_mse_per_pixel"),
@@ -109,7 +109,9 @@ def print_points(console: Console, rows: Sequence[Row], keys: Sequence[str]) -> 
     constant = {name for name in ("mean image", "parameters") if len(points) > 1 and len(set(known[name])) == 1}
     columns = {name: cells for name, cells in known.items() if name not in constant and any(cells)}
     several = any(len(point.errors) > 1 for point in points)
-    title = "test error per pixel" + (", mean ± standard deviation over seeds" if several else "")
+    marked = any(row.get("test_is_validation") for row in rows)
+    title = f"test error per pixel{' *' if marked else ''}"
+    title += ", mean ± standard deviation over seeds" if several else ""
     table = Table(title=title, title_justify="left")
     for key in keys:
         table.add_column(key, overflow="fold")
@@ -122,6 +124,8 @@ def print_points(console: Console, rows: Sequence[Row], keys: Sequence[str]) -> 
     for point, *cells in zip(points, *columns.values(), strict=True):
         table.add_row(*map(text_of, point.values), *(unbroken(cell) for cell in cells))
     console.print(table)
+    if marked:
+        console.print(f"* {TEST_IS_VALIDATION}.")
     if constant:
         console.print("; ".join(f"{name} {known[name][0]}" for name in known if name in constant) + " at every point")
     if len({row["data_hash"] for row in rows if row["status"] == "finished"}) > 1:
@@ -151,7 +155,9 @@ def _values(row: Row, keys: Sequence[str]) -> tuple[Any, ...]:
 
 def _with_spread(values: Sequence[float], form: str) -> str:
     mean, spread = mean_and_spread(values)
-    return "" if math.isnan(mean) else with_error(mean, spread, form)
+    if math.isnan(mean):
+        return "not finite" if values else ""
+    return with_error(mean, spread, form)
 
 
 def verdict(points: Sequence[SweepPoint], keys: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -22,12 +23,14 @@ from ae_lightning.run.results import RESULTS_NAME
 from ae_lightning.run.run import Run
 
 STARTED, FINISHED, FAILED, INTERRUPTED = "started", "finished", "failed", "interrupted"
+TRAINED = "trained"
+"""Status of a run whose training is finished and whose final numbers could not be measured."""
 
 LOG = "fit.log"
 _LOCK = ".sweep.lock"
 _POLL_SECONDS = 0.05
 _NOTHING_LEFT = "nothing is left to train"
-_ERROR = "ae-lightning: error: "
+_OURS = re.compile(r"ae-lightning: (?:error: )?(.*)")
 
 
 class Event(NamedTuple):
@@ -36,7 +39,7 @@ class Event(NamedTuple):
     run: PlannedRun
     status: str
     seconds: float = 0.0  #: since it was started
-    error: str = ""  #: of a failed run: the last line of its log that says what was wrong
+    error: str = ""  #: of a run that is not finished: the last line of its log that says what was wrong
 
 
 def finished_version(parent: Path) -> Path | None:
@@ -59,9 +62,14 @@ def command_for(parent: Path, run: PlannedRun) -> list[str]:
     version = _newest(parent, "checkpoints/last.ckpt")
     if version is None or not is_run(version):
         return ["fit", *run.options]
-    if Run(version).last_values("speed/train_seconds"):  # logged when training ends
+    if is_trained(version):
         return ["evaluate", str(version)]
     return ["fit", "--ckpt_path", str(version / "checkpoints" / "last.ckpt")]
+
+
+def is_trained(version: Path) -> bool:
+    """Whether a run's training came to its end, when its seconds are logged."""
+    return is_run(version) and bool(Run(version).last_values("speed/train_seconds"))
 
 
 def run_all(
@@ -97,7 +105,7 @@ def run_all(
                     if not process.ended():
                         continue
                     working.remove(process)
-                    if process.had_nothing_left() and not stops:  # stopped between training and its last numbers
+                    if process.had_nothing_left() and not stops:  # killed before what a run does after its last step
                         run = process.run
                         working.append(_Process(folder / run.name, run, ["fit", *run.options], jobs, lock))
                     else:
@@ -162,6 +170,9 @@ class _Process:
             return Event(self.run, FINISHED, seconds)
         if stopped:
             return Event(self.run, INTERRUPTED, seconds)
+        version = newest_version(self.parent)
+        if version is not None and is_trained(version):
+            return Event(self.run, TRAINED, seconds, self._error())
         return Event(self.run, FAILED, seconds, self._error())
 
     def _error(self) -> str:
@@ -172,7 +183,7 @@ class _Process:
             return f"killed by {signal.Signals(-code).name}"
         if code == Stopped(signal.SIGTERM).code:
             return "stopped by SIGTERM"
-        told = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
+        told = [found[1] for line in lines if (found := _OURS.fullmatch(line))]
         return (told or lines or [f"it ended with code {code} and wrote nothing"])[-1]
 
 

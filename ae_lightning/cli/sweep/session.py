@@ -26,8 +26,10 @@ from ae_lightning.cli.sweep.runs import (
     INTERRUPTED,
     LOG,
     STARTED,
+    TRAINED,
     Event,
     finished_version,
+    is_trained,
     newest_version,
     run_all,
 )
@@ -36,6 +38,7 @@ from ae_lightning.cli.tables import table_console
 from ae_lightning.files import replacing
 from ae_lightning.numerals import numeral
 from ae_lightning.plots.sweep import sweep_figure
+from ae_lightning.run.results import known
 
 FIGURE = "sweep.png"
 
@@ -65,7 +68,8 @@ class Session:
         """Run what is not finished and tell what came out.
 
         Returns:
-            0 when all planned runs are finished, 1 when one failed, 130 when they were asked to stop.
+            0 when all planned runs are finished, 1 when one failed or could not be measured, 130 when they were asked
+            to stop.
         """
         left = [run for run in planned if finished_version(self.folder / run.name) is None]
         kept = len(planned) - len(left)
@@ -87,7 +91,7 @@ class Session:
         if len(ended) < len(left) or INTERRUPTED in ended:
             self._say(f"{_runs(len(left) - ended.count(FINISHED))} left to do: the same command goes on")
             return CODE_INTERRUPTED
-        return _CODE_FAILED if FAILED in ended else 0
+        return _CODE_FAILED if {FAILED, TRAINED} & set(ended) else 0
 
     def write_table(self) -> list[Row]:
         """Write `sweep.csv` and return its rows: all runs of the folder that have ended, finished or not."""
@@ -103,6 +107,8 @@ class Session:
         row["run"] = version.relative_to(self.folder).as_posix() if version else ""
         if finished := finished_version(self.folder / name):
             return {**row, **measured(finished), "status": FINISHED}
+        if version and is_trained(version):
+            return {**row, "status": TRAINED}
         status = self._status.get(name, INTERRUPTED if version else "")
         return {**row, "status": FAILED if status == FINISHED else status}  # its numbers were removed since
 
@@ -115,8 +121,8 @@ class Session:
         line = f"{count}: {name} {event.status} after {event.seconds:.0f} s"
         if event.status == FINISHED:
             row = self._row(name, self.known[name])
-            line += f", test error {numeral(row['test_mse_per_pixel'])} per pixel"
-        elif event.status == FAILED:
+            line += f", test error {numeral(known(row, 'test_mse_per_pixel'))} per pixel"
+        elif event.status in (FAILED, TRAINED):
             line += f": {event.error} (see {self.folder / name / LOG})"
         self._say(line)
 
@@ -129,6 +135,8 @@ class Session:
         if failed := [row for row in rows if row["status"] == FAILED]:
             names = "; ".join(run_name({key: row[key] for key in self.keys}, row["seed"]) for row in failed)
             self._say(f"{_runs(len(failed))} failed: {names}")
+        if left := [row for row in rows if row["status"] == TRAINED]:
+            self._say(f"{_runs(len(left))} trained but not measured: the same command measures what is left")
         self._say(f"table: {self.folder / TABLE}")
         if points:
             self._say(f"figure: {self.folder / FIGURE}")

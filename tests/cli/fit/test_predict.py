@@ -49,6 +49,7 @@ def test_tensors_are_those_of_the_model(name: str, ae: Callable[..., Any], run: 
     path = run / "predictions" / f"{name}.safetensors"
     assert str(path) in out.replace("\n", "")
     assert list(path.parent.iterdir()) == [path]
+    assert [entry.name for entry in Path().iterdir()] == ["mine"]  # nothing of Lightning's own logger
 
     x = test_images(Run.load(run))
     with torch.no_grad():

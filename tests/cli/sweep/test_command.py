@@ -284,6 +284,13 @@ if "fail" in does or ("left" in does and "--ckpt_path" in command):
     print("and a line after it")
     note()
     sys.exit(2)
+if "unmeasured" in does:
+    (run / "checkpoints" / "last.ckpt").touch()
+    (run / "metrics.csv").write_text("step,epoch,speed/train_seconds\\n1,0,\\n2,0,1.5\\n")
+    print("ae-lightning: the numbers could not be measured (no memory): measure them with")
+    print("  ae-lightning evaluate it")
+    note()
+    sys.exit(0)
 error = {{"mse_per_pixel": 0.5, "mse_per_image": 1.0}}
 both = {{"autoencoder": error, "pca": error, "mean_image": error}}
 (run / "metrics.json").write_text(json.dumps({{
@@ -440,6 +447,21 @@ def test_a_run_whose_training_had_ended_is_only_measured(fake: Callable[..., Any
     (run / "metrics.csv").write_text("step,epoch,speed/train_seconds\n1,0,\n2,0,1.5\n")
     assert fake("2").code == 0
     assert calls(tmp_path)[1]["command"] == ["evaluate", "mine/latent_dim=2,seed=17/version_0"]
+
+
+def test_a_run_that_could_not_be_measured_is_trained_and_is_measured_next_time(
+    fake: Callable[..., Any], tmp_path: Path
+) -> None:
+    code, out, _ = fake("2,3", behavior={2: "unmeasured"})
+    assert code == 1
+    assert "latent_dim=2,seed=17 trained after 0 s: the numbers could not be measured (no memory)" in out
+    assert "1 run trained but not measured: the same command measures what is left" in out
+    assert statuses(tmp_path) == {"2": "trained", "3": "finished"}
+
+    (tmp_path / "behavior" / "latent_dim=2,seed=17").unlink()
+    assert fake("2,3").code == 0
+    assert statuses(tmp_path) == {"2": "finished", "3": "finished"}
+    assert calls(tmp_path)[-1]["command"] == ["evaluate", "mine/latent_dim=2,seed=17/version_0"]
 
 
 def test_a_run_that_was_stopped_right_after_its_last_step_is_run_anew(fake: Callable[..., Any], tmp_path: Path) -> None:

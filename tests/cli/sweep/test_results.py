@@ -61,6 +61,7 @@ def test_numbers_of_a_run_come_from_its_metrics(tmp_path: Path) -> None:
         "pca_test_mse_per_pixel": 7,
         "pca_components": 9,
         "mean_image_test_mse_per_pixel": 5,
+        "test_is_validation": None,
         "parameters": 10,
         "latent_size": 24,
         "compression_ratio": 0.5,

@@ -1,0 +1,94 @@
+"""Mean, covariance and principal components of samples that come in batches, of which none is kept."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# Directions looked for beside the wanted ones, and passes over the samples, of a randomized decomposition.
+_SPARE = 10
+_PASSES = 7
+
+
+class Components(NamedTuple):
+    """Principal components: `mean` (…, width), and `vectors` (…, components, width), orthonormal, strongest first."""
+
+    mean: Tensor
+    vectors: Tensor
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """What the components hold of samples x (…, n, width)."""
+        mean = self.mean.unsqueeze(-2)
+        return (x - mean) @ self.vectors.mT @ self.vectors + mean
+
+    def to(self, dtype: torch.dtype) -> Components:
+        """The same in another format of numbers."""
+        return Components(self.mean.to(dtype), self.vectors.to(dtype))
+
+
+class Moments:
+    """Mean and covariance of rows, added up in float64, however far from zero they lie.
+
+    Each batch is centered on its own mean and merged as Chan, Golub and LeVeque (1979) do, so that no digits are lost
+    as they are in Σxxᵀ − n·x̄x̄ᵀ.
+
+    Args:
+        shape: Leading dimensions and width of the rows: (…, width). What leads is kept apart.
+        device: Where sums are kept.
+        covariance: Whether to add up the covariance too, (…, width, width), and not the mean alone.
+    """
+
+    def __init__(self, shape: tuple[int, ...], device: torch.device | str = "cpu", covariance: bool = True) -> None:
+        self.count = 0
+        self.mean = torch.zeros(shape, dtype=torch.float64, device=device)
+        self._scatter = torch.zeros(*shape, shape[-1], dtype=torch.float64, device=device) if covariance else None
+
+    def add(self, rows: Tensor) -> None:
+        """Add rows (…, n, width) of any format of numbers."""
+        rows = rows.to(self.mean.device, torch.float64)
+        mean = rows.mean(-2)
+        step = mean - self.mean
+        total = self.count + rows.shape[-2]
+        if self._scatter is not None:
+            centered = rows - mean.unsqueeze(-2)
+            between = self.count * rows.shape[-2] / total
+            self._scatter += centered.mT @ centered
+            self._scatter += between * step.unsqueeze(-1) * step.unsqueeze(-2)
+        self.mean += step * (rows.shape[-2] / total)
+        self.count = total
+
+    def components(self, most: int) -> Components:
+        """The leading principal components, min(most, width) of them.
+
+        Where rows vary in fewer directions, the others are any that are at right angles to these.
+        """
+        assert self._scatter is not None
+        vectors = torch.linalg.eigh(self._scatter).eigenvectors
+        return Components(self.mean, vectors[..., -most:].flip(-1).mT.contiguous())
+
+
+def components_of(rows: Tensor, most: int, generator: torch.Generator) -> Components:
+    """Leading principal components of rows that are wider than a covariance could be, nearly exact.
+
+    Randomized subspace iteration (Halko, Martinsson and Tropp 2011).
+
+    Args:
+        rows: Samples (…, n, width); they are centered in place.
+        most: Number of components, capped at min(n, width).
+        generator: What the first directions are drawn with, on the CPU.
+
+    Returns:
+        The components, in the format of the rows.
+    """
+    mean = rows.mean(-2, dtype=torch.float64).to(rows.dtype)
+    rows -= mean.unsqueeze(-2)
+    *lead, count, width = rows.shape
+    found = min(most + _SPARE, count, width)
+    start = torch.randn(*lead, width, found, generator=generator, dtype=rows.dtype).to(rows.device)
+    basis = torch.linalg.qr(rows @ start).Q
+    for _ in range(_PASSES):
+        basis = torch.linalg.qr(rows @ torch.linalg.qr(rows.mT @ basis).Q).Q
+    vectors = torch.linalg.svd(basis.mT @ rows, full_matrices=False).Vh
+    return Components(mean, vectors[..., : min(most, count), :].contiguous())
