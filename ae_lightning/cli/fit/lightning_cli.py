@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from ae_lightning.callbacks.durable_rows import DurableRows
 from ae_lightning.callbacks.predictions import PredictionWriter
 from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.cli.command_line import CommandLine
@@ -103,7 +104,7 @@ class AutoencoderCLI(ParsedCLI):
         refuse_unfit(named, self.model)
         optional = {name: self._setting(self.config_init, name) for name in CALLBACKS}
         refuse_repeated(named, optional, self.trainer_defaults["callbacks"])
-        own: list[Callback] = []
+        own: list[Callback] = [DurableRows()] if self.subcommand == "fit" else []
         if self.subcommand == "fit" and self._checkpoint is not None:
             own.append(GoesOn(self._checkpoint["global_step"], named))
         if self.subcommand == "predict":

@@ -96,7 +96,8 @@ def test_the_same_callback_twice(name: str, ae: Callable[..., Any], monkeypatch:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("Throughput", "already: leave it out"), ("ModelCheckpoint", "already: set it by --checkpoint.…")]
+    ("name", "hint"),
+    [("Throughput", "already: leave it out"), ("ModelCheckpoint", "already: set it by --checkpoint.…")],
 )
 def test_a_callback_that_every_fit_has(name: str, hint: str, ae: Callable[..., Any]) -> None:
     same = ["--trainer.callbacks.monitor", "val/loss"] if name == "ModelCheckpoint" else []
@@ -165,7 +166,8 @@ def test_a_mistake_about_the_hardware_names_what_was_given(ae: Callable[..., Any
 
 
 @pytest.mark.parametrize(
-    ("name", "lost", "argument"), [("Timer", "interval", "duration"), ("StochasticWeightAveraging", "device", "swa_lrs")]
+    ("name", "lost", "argument"),
+    [("Timer", "interval", "duration"), ("StochasticWeightAveraging", "device", "swa_lrs")],
 )
 def test_a_default_that_yaml_has_no_form_for_is_left_out(
     name: str, lost: str, argument: str, ae: Callable[..., Any]
@@ -242,5 +244,7 @@ def test_a_run_that_a_callback_has_put_back_is_not_written_over(ae: Callable[...
         *("fit", "--ckpt_path", LAST, "--trainer.max_epochs", "3"), "--trainer.callbacks+", f"{__name__}.PutsBack"
     )
     assert outcome.code == 2
-    assert "was to go on at step 6, but starts at step 0: one of the callbacks (PutsBack) has put it back" in outcome.err
+    assert (
+        "was to go on at step 6, but starts at step 0: one of the callbacks (PutsBack) has put it back" in outcome.err
+    )
     assert (RUN / "metrics.csv").read_text() == before
