@@ -20,6 +20,7 @@ class Wording(Enum):
     UNKNOWN_TO_GROUP = r"Group '[^']+' does not accept option '([^']+)'"
     UNKNOWN_COMMAND = r"invalid choice: '([^']*)'"
     NO_COMMAND = r'expected "subcommand"'
+    NO_VALUE = r"argument (--[^\s:/]+): expected (?:one|at least one|\d+) arguments?"
     MISSING = r"the following arguments are required: (.+)"
     # Where, and what stood there.
     KEY = r'Parser key "([^"]+)"'

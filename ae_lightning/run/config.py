@@ -41,3 +41,8 @@ def write_config(folder: Path, text: str) -> None:
         earlier = sum(1 for _ in folder.glob("config.*.yaml"))
         path.rename(path.with_name(f"config.{earlier + 1}.yaml"))
     write_text(path, text)
+
+
+def amend_config(folder: Path, text: str) -> None:
+    """Write the settings, given as YAML, in place of those that the same fit wrote when it began."""
+    write_text(folder / CONFIG_NAME, text)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.cli.fit.trainer_setup import CheckpointFiles
@@ -21,6 +22,7 @@ from ae_lightning.cli.main import main
 from ae_lightning.files import remove_leftovers, replacing
 from ae_lightning.run.loggers import RunTensorBoard
 from ae_lightning.run.run import Run
+from ae_lightning.run.tables import read_rows
 
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir")
 RUN = [
@@ -30,19 +32,20 @@ RUN = [
 ]
 
 
-def fit(folder: Path, checkpoint: Path | None) -> int:
-    """Train in a folder, from the start or from a checkpoint."""
-    more = ["--trainer.default_root_dir", str(folder)] if checkpoint is None else ["--ckpt_path", str(checkpoint)]
-    return main(["fit", *RUN, *more] if checkpoint is None else ["fit", *more])
+def fit(folder: Path, checkpoint: Path | None, *more: str) -> int:
+    """Train in a folder, from the start with more options, or from a checkpoint."""
+    if checkpoint is None:
+        return main(["fit", *RUN, *more, "--trainer.default_root_dir", str(folder)])
+    return main(["fit", "--ckpt_path", str(checkpoint)])
 
 
-def quietly(folder: Path, checkpoint: Path | None) -> None:
+def quietly(folder: Path, checkpoint: Path | None, *more: str) -> None:
     """The same in a process of its own."""
     torch.set_num_threads(1)
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
-    os._exit(fit(folder, checkpoint))
+    os._exit(fit(folder, checkpoint, *more))
 
 
 def killed_at(moment: int, folder: Path, checkpoint: Path | None) -> bool:
@@ -93,6 +96,36 @@ def killed_while_it(calls: tuple[type, str], folder: Path) -> int | None:
     return ended(work)
 
 
+def killed_behind_last(folder: Path, checkpoint: Path | None, *more: str) -> int | None:
+    """Train in a process that is killed as soon as `last.ckpt` is in place; answers the exit code."""
+
+    def work() -> None:
+        save = CheckpointFiles.save_checkpoint
+
+        def dies(files: CheckpointFiles, content: dict[str, Any], path: str | Path, **options: Any) -> None:
+            save(files, content, path, **options)
+            if Path(path).name == "last.ckpt":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        CheckpointFiles.save_checkpoint = dies  # type: ignore[method-assign]
+        quietly(folder, checkpoint, *more)
+
+    return ended(work)
+
+
+def rows_of(run: Path) -> list[dict[str, str]]:
+    """Rows of a run's table, without those of speed."""
+    rows = ({name: cell for name, cell in row.items() if "speed" not in name} for row in read_rows(run / "metrics.csv"))
+    return [row for row in rows if any(cell for name, cell in row.items() if name not in ("step", "epoch"))]
+
+
+def events_of(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """Steps and values of each of a run's curves in TensorBoard, without those of speed."""
+    events = EventAccumulator(str(run)).Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith(("speed/", "hp_metric"))]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
+
+
 def newest(folder: Path) -> Path | None:
     """The last checkpoint of the newest run that has one."""
     found = sorted(
@@ -121,6 +154,23 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(wanted: i
         if torch.load(last, weights_only=True)["global_step"] < max(whole.snapshots):
             assert fit(root, last) == 0
         check_the_same(Run.load(last.parents[1]), whole)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_no_row_is_lost_by_a_kill_right_behind_the_checkpoint_that_claims_it(tmp_path: Path) -> None:
+    fewer = ["--trainer.max_epochs", "3", "--trainer.log_every_n_steps", "2"]
+    assert fit(tmp_path / "whole", None, *fewer) == 0
+    killed = tmp_path / "killed"
+    assert killed_behind_last(killed, None, *fewer) == -signal.SIGKILL
+    last = newest(killed)
+    assert last is not None
+    assert [row["step"] for row in rows_of(last.parents[1]) if row["train/loss_epoch"]] == ["6"]
+    assert killed_behind_last(killed, last) == -signal.SIGKILL
+    assert fit(killed, last) == 0
+    whole = next((tmp_path / "whole").glob("lightning_logs/*/version_*"))
+    assert [row["step"] for row in rows_of(whole) if row["train/loss_epoch"]] == ["6", "12", "18"]
+    assert rows_of(last.parents[1]) == rows_of(whole)
+    assert events_of(last.parents[1]) == events_of(whole)
 
 
 def check_the_same(run: Run, whole: Run) -> None:

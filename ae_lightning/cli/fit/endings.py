@@ -1,13 +1,14 @@
 """What is said when a fit ends, above all before its time: stopped, broken off while it wrote, or refused."""
 
-from collections.abc import Iterator, Sequence
+import errno
 from pathlib import Path
 from shlex import quote
 
-from lightning.pytorch.callbacks import Callback, LearningRateFinder
-
+from ae_lightning.cli.fit.trainer_mistakes import missing_package, refused_by_callback
 from ae_lightning.cli.main import explain, is_out_of_memory
-from ae_lightning.errors import ConfigError, RunFolderError
+from ae_lightning.errors import ConfigError, RunFolderError, UserError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def interrupt_message(step: int, run: Path | None, saved: Path | None) -> str:
@@ -55,8 +56,18 @@ NOT_EVALUATED = "the training is finished and saved, but its final numbers could
 """How the notice on a run begins that is trained and was not measured."""
 
 
-def refused_at_start(error: Exception) -> ConfigError | None:
-    """What others refuse only when training starts, as a sentence; None for all else."""
+def refused_at_start(error: Exception, run: Path | None) -> UserError | None:
+    """What others refuse only when training starts, as a sentence; None for all else.
+
+    Args:
+        error: What ended it before its first step.
+        run: The run's folder, which is gone again.
+    """
+    if isinstance(error, OSError) and error.filename is None and error.errno in _NO_ROOM:
+        return RunFolderError(
+            f"{run or Path.cwd()}: {(error.strerror or str(error)).lower()}; training did not begin: make room, or "
+            "choose another place with --trainer.default_root_dir"
+        )
     if isinstance(error, ValueError) and "val_check_interval" in str(error):
         return ConfigError(f"--trainer.val_check_interval does not fit the data: {error}")
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
@@ -64,7 +75,7 @@ def refused_at_start(error: Exception) -> ConfigError | None:
         return ConfigError(
             f"--compile true does not work here ({reason}): leave it out, or install a C++ compiler (g++)"
         )
-    return None
+    return missing_package(error) or refused_by_callback(error)
 
 
 def last_checkpoint(run: Path | None) -> Path | None:
@@ -84,11 +95,3 @@ def _evaluate(run: Path) -> str:
 
 def _go_on(checkpoint: Path) -> str:
     return f"ae-lightning fit --ckpt_path {quote(str(checkpoint))}"
-
-
-def found_rates(callbacks: Sequence[Callback]) -> Iterator[str]:
-    """What `LearningRateFinder` found, if it was among the callbacks and has searched."""
-    for callback in callbacks:
-        if isinstance(callback, LearningRateFinder) and callback.optimal_lr is not None:
-            rate = callback.optimal_lr.suggestion()
-            yield "learning rate: " + ("none was found, too few steps were tried" if rate is None else f"{rate:g}")

@@ -2,29 +2,30 @@
 
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, LearningRateFinder, ModelCheckpoint, ProgressBar
-from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from ae_lightning.callbacks.durable_rows import DurableRows
 from ae_lightning.callbacks.predictions import PredictionWriter
 from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.evaluate import print_model, print_numbers
+from ae_lightning.cli.fit.callbacks import refuse_repeated, refuse_unfit, usable
 from ae_lightning.cli.fit.class_help import class_list
 from ae_lightning.cli.fit.endings import (
     broken_off,
-    found_rates,
     interrupt_message,
     left_to_evaluate,
     not_evaluated,
     refused_at_start,
 )
-from ae_lightning.cli.fit.parsing import NO_CHECKPOINT, ParsedCLI, prepare
+from ae_lightning.cli.fit.parsing import CALLBACKS, NO_CHECKPOINT, ParsedCLI, prepare
 from ae_lightning.cli.fit.record_config import RecordConfig
 from ae_lightning.cli.fit.resume import (
     refuse_other_shape,
@@ -32,12 +33,14 @@ from ae_lightning.cli.fit.resume import (
     require_readable,
     require_unfinished,
 )
+from ae_lightning.cli.fit.searches import GoesOn
+from ae_lightning.cli.fit.trainer_mistakes import missing_package, refused_by_trainer
 from ae_lightning.cli.fit.trainer_setup import (
     LossProgressBar,
     shorten_steps,
     with_checkpoint_files,
 )
-from ae_lightning.errors import ConfigError, EndedByFirst, Notice, Stopped
+from ae_lightning.errors import ConfigError, EndedByFirst, Notice, Stopped, UserError
 from ae_lightning.evaluation import describe, evaluate_run
 from ae_lightning.run import place
 from ae_lightning.run.loggers import run_loggers
@@ -57,6 +60,17 @@ class AutoencoderCLI(ParsedCLI):
         self._save_on_stop = SaveOnStop()
         super().__init__(line, save_config_callback=RecordConfig, callbacks=[self._save_on_stop])
 
+    def instantiate_classes(self) -> None:
+        """Build all that is named; say which class needs a package that is not installed."""
+        try:
+            super().instantiate_classes()
+        except UserError:
+            raise
+        except Exception as error:  # the parser's own, around what a constructor raised
+            if missing := missing_package(error):
+                raise missing from error
+            raise
+
     @property
     def run(self) -> Path | None:
         """The run's folder; None where nothing is kept, and where other loggers than ours are in use."""
@@ -69,26 +83,16 @@ class AutoencoderCLI(ParsedCLI):
             path = Path(self._setting(self.config, "ckpt_path"))
             refuse_other_shape(self.model.input_shape, self._checkpoint, path, type(self.datamodule).__name__)
             require_loadable(self.model, self._checkpoint, path, resume=self.subcommand == "fit")
-        extra: list[Callback] = []
-        if self.subcommand == "predict":
-            extra = [PredictionWriter(self._predictions_file(), str(self._setting(self.config, "ckpt_path")))]
-        if config.logger in (None, True) and not (self.subcommand == "fit" and config.fast_dev_run):
-            kwargs["logger"] = self._loggers(config)
-        given = [config.callbacks] if isinstance(config.callbacks, Callback) else config.callbacks or []
-        if self._checkpoint is not None:  # it holds the rate, and the search would put the training back to its start
-            given = [callback for callback in given if not isinstance(callback, LearningRateFinder)]
-        if config.enable_progress_bar is None and not sys.stderr.isatty():
-            kwargs["enable_progress_bar"] = False
-        elif config.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in given):
-            extra.append(LossProgressBar())
+        if self._keeps_record() or (self.subcommand != "fit" and config.logger in (None, True)):
+            kwargs["logger"] = False  # a run's own are given to the trainer once nothing can be refused
+        if config.enable_progress_bar is None:
+            kwargs["enable_progress_bar"] = sys.stderr.isatty()
         kwargs["plugins"] = with_checkpoint_files(config.plugins)
         self.save_config_kwargs = {"resolved": self.config_dump}  # made when the model's settings were recorded
         try:
-            trainer = super().instantiate_trainer(callbacks=[*given, *extra], **kwargs)
+            trainer = super().instantiate_trainer(callbacks=self._callbacks(config), **kwargs)
         except (ValueError, TypeError, MisconfigurationException) as error:
-            self._discard_new_folder()
-            accelerator = f"--trainer.accelerator {config.accelerator}, --trainer.devices {config.devices}"
-            raise ConfigError(f"there can be no such trainer ({accelerator}): {error}") from error
+            raise refused_by_trainer(error, config) from error
         if config.fast_dev_run:  # in which Lightning writes no checkpoint but, when the fit ends, the last one
             for callback in trainer.checkpoint_callbacks:
                 if isinstance(callback, ModelCheckpoint):
@@ -96,6 +100,27 @@ class AutoencoderCLI(ParsedCLI):
         if self._setting(self.config_init, "lean"):
             shorten_steps(trainer)
         return trainer
+
+    def _callbacks(self, config: Any) -> list[Callback]:
+        """The callbacks of the config, and those that this run needs besides.
+
+        Raises:
+            ConfigError: One cannot be had.
+        """
+        given = [config.callbacks] if isinstance(config.callbacks, Callback) else config.callbacks or []
+        no_terminal = config.enable_progress_bar is None and not sys.stderr.isatty()
+        named = usable(given, resumes=self._checkpoint is not None, shows_bar=not no_terminal)
+        refuse_unfit(named, self.model)
+        optional = {name: self._setting(self.config_init, name) for name in CALLBACKS}
+        refuse_repeated(named, optional, self.trainer_defaults["callbacks"])
+        own: list[Callback] = [DurableRows()] if self.subcommand == "fit" else []
+        if self.subcommand == "fit" and self._checkpoint is not None:
+            own.append(GoesOn(self._checkpoint["global_step"], named))
+        if self.subcommand == "predict":
+            own.append(PredictionWriter(self._predictions_file(), str(self._setting(self.config, "ckpt_path"))))
+        elif not no_terminal and config.enable_progress_bar is not False and not _has_bar(named):
+            own.append(LossProgressBar())
+        return [*own, *named]
 
     def fit(self, **kwargs: Any) -> None:
         """Train; leave no folder behind when the run fails before its first step; say how to go on if it is stopped."""
@@ -109,27 +134,27 @@ class AutoencoderCLI(ParsedCLI):
             print(interrupt_message(self.trainer.global_step, self.run, self._save_on_stop.saved), file=sys.stderr)
             raise
         except Exception as error:
-            if self.trainer.global_step == (self._checkpoint["global_step"] if self._checkpoint else 0):
+            if self.trainer.global_step <= (self._checkpoint["global_step"] if self._checkpoint else 0):
                 self._discard_new_folder()
-                if refusal := refused_at_start(error):
+                if refusal := refused_at_start(error, self.run):
                     raise refusal from error
             elif isinstance(error, OSError):
                 raise broken_off(error, self.trainer.global_step, self.run) from error
             raise
 
     def before_fit(self) -> None:
-        """Say what is trained, and refuse to go on from a checkpoint of a run that is over."""
+        """Refuse to go on from a checkpoint of a run that is over; make the run's folder, and say what is trained."""
+        if self._checkpoint is not None:
+            trained = place.run_of(Path(self._setting(self.config, "ckpt_path")))
+            require_unfinished(self._checkpoint, self.trainer.max_epochs, self.trainer.max_steps, trained)
+        if self._keeps_record():
+            config = self._setting(self.config_init, "trainer")
+            self._place = self._choose_place(Path(config.default_root_dir or ".") / place.ROOT_NAME)
+            step = self._checkpoint["global_step"] if self._checkpoint else None
+            self.trainer.loggers = run_loggers(self._place.folder, step)
         if self.trainer.is_global_zero:
             print_model(describe(self.model))
             print(f"run: {self.run}" if self.run else f"no run's folder: {self._why_no_folder()}")
-        if self._checkpoint is None:
-            return
-        try:
-            trained = place.run_of(Path(self._setting(self.config, "ckpt_path")))
-            require_unfinished(self._checkpoint, self.trainer.max_epochs, self.trainer.max_steps, trained)
-        except ConfigError:
-            self._discard_new_folder()
-            raise
 
     def before_test(self) -> None:
         """Warn of numbers that mean nothing."""
@@ -147,30 +172,19 @@ class AutoencoderCLI(ParsedCLI):
 
     def after_fit(self) -> None:
         """Measure what came out, and say where it lies."""
-        if not self.trainer.is_global_zero:
-            return
-        for sentence in found_rates(self.trainer.callbacks):  # type: ignore[attr-defined]
-            print(sentence)
-        if self.run is not None and (results := self._evaluated(self.run)):
+        if self.run is not None and self.trainer.is_global_zero and (results := self._evaluated(self.run)):
             print_numbers(results)
             print(f"a page on it: ae-lightning report {quote(str(self.run))}")
-
-    def _why_no_folder(self) -> str:
-        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return "fast_dev_run keeps nothing"
-        return "loggers of your own are in use" if self.trainer.loggers else "--trainer.logger is false"
 
     def after_test(self) -> None:
         """Say where the numbers are not those of unseen data."""
         if self.trainer.is_global_zero and self.datamodule.test_is_validation:
             print(f"{TEST_IS_VALIDATION}: these are not the numbers of unseen data")
 
-    def _loggers(self, config: Any) -> list[Logger]:
-        """Ours in the folder of a run; none for what is no run, where Lightning would have one of its own."""
-        if self.subcommand != "fit":
-            return []
-        self._place = self._choose_place(Path(config.default_root_dir or ".") / place.ROOT_NAME)
-        return run_loggers(self._place.folder, self._checkpoint["global_step"] if self._checkpoint else None)
+    def _why_no_folder(self) -> str:
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return "fast_dev_run keeps nothing"
+        return "loggers of your own are in use" if self.trainer.loggers else "--trainer.logger is false"
 
     def _evaluated(self, run: Path) -> dict[str, Any] | None:
         """The final numbers; None, and a notice, where they could not be had, since what was trained is there."""
@@ -182,6 +196,11 @@ class AutoencoderCLI(ParsedCLI):
         except Exception as error:
             warnings.warn(not_evaluated(error, run), Notice, stacklevel=2)
             return None
+
+    def _keeps_record(self) -> bool:
+        """Whether this is a fit with our loggers, and so a folder of its own."""
+        config = self._setting(self.config_init, "trainer")
+        return self.subcommand == "fit" and config.logger in (None, True) and not config.fast_dev_run
 
     def _setting(self, config: Any, key: str) -> Any:
         return config[self.subcommand].get(key)
@@ -222,6 +241,10 @@ class AutoencoderCLI(ParsedCLI):
             raise
         except SystemExit:  # Lightning's answer to Ctrl-C, with an exit code that says nothing of it
             raise KeyboardInterrupt from None
+
+
+def _has_bar(callbacks: Sequence[Callback]) -> bool:
+    return any(isinstance(callback, ProgressBar) for callback in callbacks)
 
 
 def run(line: CommandLine) -> int:

@@ -5,8 +5,10 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -14,6 +16,7 @@ from ae_lightning.callbacks.schedule import Schedule
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import packaged
 from ae_lightning.cli.fit.known_names import OWNERS, Kind
+from ae_lightning.cli.fit.writable import writable
 from ae_lightning.cli.guesses import guess, no_class, no_command, no_option, one_of
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.models.base import Autoencoder
@@ -26,10 +29,14 @@ _BASES: dict[str, type] = {
     "model": Autoencoder,
     "data": AutoencoderDataModule,
     "callbacks": Callback,
+    "logger": Logger,
     "optimizer": Optimizer,
     "lr_scheduler": LRScheduler,
     "schedule": Schedule,
 }
+
+# Ours are not named: every run has them unless others are.
+_LOGGERS = ("CometLogger", "CSVLogger", "MLFlowLogger", "TensorBoardLogger", "WandbLogger")
 
 _KINDS = {
     "int": "a whole number",
@@ -56,6 +63,10 @@ class HelpfulParser(LightningArgumentParser):
         """Raise `ParseMistake`, which `explain` turns into a sentence."""
         raise ParseMistake(message) from ex
 
+    def dump(self, namespace: Namespace, *args: Any, **kwargs: Any) -> str:
+        """Write settings, without the defaults that there is no form for."""
+        return super().dump(writable(namespace), *args, **kwargs)
+
 
 def refuse_unsafe_options(line: CommandLine) -> None:
     """Check options that name a class by its dotted path; in safe mode the parser may tell of something else.
@@ -71,7 +82,7 @@ def refuse_unsafe_options(line: CommandLine) -> None:
             refuse_unsafe(value, name)
 
 
-def explain(message: str, options: Iterable[str], commands: Iterable[str]) -> str:
+def explain(message: str, options: Iterable[str], commands: Iterable[str], valueless: Iterable[str] = ()) -> str:
     """Put a parser's message into one sentence: the option, what was wrong, and the nearest valid name.
 
     The message of a jsonargparse that was not tested, which may mean something else by these words, is shown as it is.
@@ -80,12 +91,14 @@ def explain(message: str, options: Iterable[str], commands: Iterable[str]) -> st
         message: What the parser said.
         options: Options of the subcommand in use, such as `--trainer.max_epochs`.
         commands: Names of all subcommands.
+        valueless: Options that were typed without a value.
     """
     if not is_tested("jsonargparse"):
         return _in_one_line(message)
     explanations = (
         _of_denied(message),
         _of_unknown_option(message, options),
+        _of_no_value(message, valueless),
         _of_command(message, commands),
         _of_class(message),
         _of_value(message),
@@ -124,6 +137,14 @@ def _of_unknown_option(message: str, options: Iterable[str]) -> str | None:
     return None
 
 
+def _of_no_value(message: str, valueless: Iterable[str]) -> str | None:
+    match = Wording.NO_VALUE.find(message)
+    if match is None:
+        return None
+    typed = (name for name in valueless if name.startswith(f"{match[1]}."))  # the parser names but the class's option
+    return f"{next(typed, match[1])} needs a value"
+
+
 def _of_command(message: str, commands: Iterable[str]) -> str | None:
     if match := Wording.UNKNOWN_COMMAND.find(message):
         return no_command(match[1], commands)
@@ -134,6 +155,8 @@ def _of_command(message: str, commands: Iterable[str]) -> str | None:
             "no model was named: give --config with an experiment (`ae-lightning configs` lists them) or --model with "
             f"one of {', '.join(_class_names('model'))}"
         )
+    if match and match[1].endswith(".data"):
+        return "--data is empty; name a class or a part, or leave it out for the bundled digits"
     return None
 
 
@@ -166,11 +189,12 @@ def _of_value(message: str) -> str | None:
     expected = _expected(message)
     if match := Wording.NO_FILE.find(message):
         return f"{path} {match[1]}: there is no such file{_nearest_part(match[1])}"
-    if expected:
+    if expected and not (path.endswith(".logger") and given.isidentifier()):  # true and false are no guess at a class
         return f"{path} should be {' or '.join(expected)}, but it is {given!r}"
     if match := Wording.NO_DOTTED_PATH.find(message) or Wording.NO_IMPORT_PATH.find(message):
         parts = [part.partition("/")[2] for part in packaged() if part.startswith(f"{path.lstrip('-')}/")]
-        return no_class(path, match[1], _class_names(path), parts, _our_class_names(path))
+        listed = _our_class_names(path) if not path.endswith(".logger") else _LOGGERS
+        return no_class(path, match[1], _class_names(path), parts, listed)
     if match := Wording.NO_CLASS.find(message):
         return f"{path}: {given} is no {match[1]}"
     return None

@@ -109,7 +109,9 @@ class ParsedCLI(LightningCLI):
         try:
             super().parse_arguments(parser, args)
         except ParseMistake as mistake:
-            raise ConfigError(explain(str(mistake), options, [*self.subcommands(), *COMMANDS])) from mistake
+            commands = [*self.subcommands(), *COMMANDS]
+            valueless = [option.name for option in self._line.options if option.value is None]
+            raise ConfigError(explain(str(mistake), options, commands, valueless)) from mistake
         check_settings(self.config[self.config.subcommand], self.config.subcommand)
         self._read_checkpoint()
 

@@ -12,9 +12,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from ae_lightning.callbacks.linear_probe import LinearProbe
 from ae_lightning.callbacks.weight_statistics import WeightStatistics
+from ae_lightning.cli.fit.searches import found_settings, set_found
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.models.shallow import ShallowAutoencoder
-from ae_lightning.run.config import write_config
+from ae_lightning.run.config import amend_config, write_config
 
 CHARTS = {
     "loss": ["train/loss", "val/loss"],
@@ -48,18 +49,37 @@ class RecordConfig(SaveConfigCallback):
         self._folder = trainer.log_dir
         super().setup(trainer, pl_module, stage)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what was searched for before the first step, and write the settings anew with what was found."""
+        found = list(found_settings(trainer, pl_module))
+        if not found or self._folder is None:
+            return
+        for search in found:
+            if trainer.is_global_zero:
+                print(search.sentence)
+            set_found(self.resolved, search)
+            set_found({"model": {"init_args": pl_module.hparams}}, search)  # which the checkpoints hold
+        if trainer.is_global_zero:
+            amend_config(Path(self._folder), self._log_settings(trainer))
+
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write everything; Lightning calls it once, on the first process."""
         if stage != "fit" or self._folder is None:
             return
+        write_config(Path(self._folder), self._log_settings(trainer))
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_custom_scalars(_layout(trainer, pl_module))
+
+    def _log_settings(self, trainer: Trainer) -> str:
+        """Send the settings to the loggers; they are returned as text."""
         config = {**self.resolved, "ckpt_path": None}
         text = yaml.safe_dump(config, sort_keys=False)
-        write_config(Path(self._folder), text)
         for logger in trainer.loggers:
             logger.log_hyperparams(_hyper_parameters(config))
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("config", f"```yaml\n{text}```", trainer.global_step)
-                logger.experiment.add_custom_scalars(_layout(trainer, pl_module))
+        return text
 
 
 def _hyper_parameters(config: dict[str, Any]) -> dict[str, Any]:
