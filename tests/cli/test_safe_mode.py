@@ -208,7 +208,7 @@ def test_the_runs_of_a_sweep_are_safe_too(ae, quick, monkeypatch):
 
     monkeypatch.setattr(sweep_runs.subprocess, "Popen", start)
     assert ae("--safe", "sweep", *quick, "--seeds", "0").code == 1
-    assert [command[:4] for command in started] == [[sys.executable, "-m", "ae_lightning", "--safe"]]
+    assert [command[:3] for command in started] == [[*sweep_runs._program(), "--safe"]]
 
 
 def test_help_tells_of_it(ae):

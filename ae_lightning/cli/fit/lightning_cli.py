@@ -12,6 +12,7 @@ from ae_lightning.callbacks.predictions import PredictionWriter
 from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.evaluate import print_model, print_results
+from ae_lightning.cli.fit.checkpoint_guard import check_all_loading
 from ae_lightning.cli.fit.endings import broken_off, found_rates, interrupt_message, refused_at_start
 from ae_lightning.cli.fit.parsing import NO_CHECKPOINT, ParsedCLI, prepare
 from ae_lightning.cli.fit.record_config import RecordConfig
@@ -57,6 +58,9 @@ class AutoencoderCLI(ParsedCLI):
             path = Path(self._setting(self.config, "ckpt_path"))
             refuse_other_shape(self.model.input_shape, self._checkpoint, path, type(self.datamodule).__name__)
             require_loadable(self.model, self._checkpoint, path, resume=self.subcommand == "fit")
+            # The path in full, since Lightning takes `last` or `best` for a word of its own.
+            self.config_init[self.subcommand]["ckpt_path"] = str(path.absolute())
+            self.config_init[self.subcommand]["weights_only"] = True
         extra: list[Callback] = []
         if self.subcommand == "predict":
             extra = [PredictionWriter(self._predictions_file(), str(self._setting(self.config, "ckpt_path")))]
@@ -82,6 +86,7 @@ class AutoencoderCLI(ParsedCLI):
             self._discard_new_folder()
             accelerator = f"--trainer.accelerator {config.accelerator}, --trainer.devices {config.devices}"
             raise ConfigError(f"there can be no such trainer ({accelerator}): {error}") from error
+        check_all_loading(trainer)
         if config.fast_dev_run:  # in which Lightning writes no checkpoint but, when the fit ends, the last one
             for callback in trainer.checkpoint_callbacks:
                 if isinstance(callback, ModelCheckpoint):
