@@ -17,6 +17,7 @@ LEVELS = [
         "errors",
         "files",
         "parser_errors",
+        "parser_limits",
         "per_feature",
         "safe_mode",
         "safetensors_writer",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 
 import torch
 
 from ae_lightning.analysis.random_encoder import random_encoder_error
 from ae_lightning.data.in_memory import InMemoryDataset
-from ae_lightning.files import write_json
+from ae_lightning.errors import RunFolderError
+from ae_lightning.files import read_json, write_json
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.run.run import Run
@@ -49,9 +49,10 @@ def random_encoder(run: Run, model: Autoencoder, data_hash: str) -> float | None
 
 
 def _read(path: Path) -> dict[str, float]:
-    with contextlib.suppress(OSError, ValueError):  # none yet, or damaged
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return known if isinstance(known, dict) else {}
+    if not path.is_file():
+        return {}
+    with contextlib.suppress(OSError, RunFolderError):  # damaged: it is computed again
+        return {name: value for name, value in read_json(path, dict).items() if isinstance(value, float)}
     return {}
 
 

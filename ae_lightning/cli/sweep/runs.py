@@ -51,7 +51,7 @@ def newest_version(parent: Path) -> Path | None:
 
 
 def _newest(parent: Path, file: str) -> Path | None:
-    versions = [path for path in parent.glob("version_*") if path.name[8:].isdigit() and (path / file).exists()]
+    versions = [path for path in parent.glob("version_*") if path.name[8:].isdecimal() and (path / file).exists()]
     return max(versions, key=lambda path: int(path.name[8:]), default=None)
 
 
