@@ -18,6 +18,7 @@ LEVELS = [
         "files",
         "parser_errors",
         "parser_limits",
+        "printable",
         "per_feature",
         "safe_mode",
         "safetensors_writer",

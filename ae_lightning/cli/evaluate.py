@@ -6,10 +6,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ae_lightning.cli.command_parser import CommandParser
+from ae_lightning.cli.tables import PlainConsole
 
 
 def main(arguments: list[str]) -> int:
@@ -41,7 +42,7 @@ def _evaluate(path: Path) -> dict[str, Any]:
 def print_results(results: dict[str, Any]) -> None:
     """Print the numbers of `ae_lightning.evaluation.evaluate_run` for people to read."""
     print_model(results["model"])
-    console = Console(highlight=False)
+    console = PlainConsole()
     console.print(f"{results['data']['description']}")
     console.print(_error_table(results))
     details = Table.grid(padding=(0, 2))
@@ -59,10 +60,9 @@ def print_model(model: dict[str, Any]) -> None:
     shape = "×".join(map(str, model["input_shape"])) + " → " + "×".join(map(str, model["latent_shape"]))
     width = "undercomplete" if model["is_undercomplete"] else "not undercomplete"
     copies = f", {model['instances']} instances" if model["instances"] else ""
-    Console(highlight=False, soft_wrap=True).print(
-        f"[bold]{model['class']}[/bold] {shape}, {width} (input/latent {model['compression_ratio']:.3g}), "
-        f"{model['parameters']:,} parameters{copies}"
-    )
+    ratio = f"input/latent {model['compression_ratio']:.3g}"
+    rest = f" {shape}, {width} ({ratio}), {model['parameters']:,} parameters{copies}"
+    PlainConsole(soft_wrap=True).print(Text.assemble((model["class"], "bold"), rest))
 
 
 def _count(number: float) -> str:

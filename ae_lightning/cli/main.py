@@ -14,6 +14,7 @@ from typing import Any
 from ae_lightning import safe_mode
 from ae_lightning.errors import EndedByFirst, Stopped, UserError
 from ae_lightning.parser_errors import is_wrapped, reason_of
+from ae_lightning.printable import printable
 from ae_lightning.version import __version__
 
 COMMANDS = {
@@ -89,7 +90,7 @@ def main(args: Sequence[str] | None = None) -> int:
         message = _explain(error)
         if debug or message is None:
             raise
-        print(f"ae-lightning: error: {message}", file=sys.stderr)
+        print(f"ae-lightning: error: {printable(message)}", file=sys.stderr)
         return USER_MISTAKE
 
 

@@ -42,6 +42,8 @@ _FORM: dict[str, Any] = {
         "penalties": _NUMBERS,
     },
     "data": {name: _is_text for name in ("class", "description", "hash")},
+    "test_is_validation": _is_truth,
+    "baseline_samples": {"count": _is_count, "drawn": _is_truth},
     "errors": {_ANY: {_ANY: _NUMBERS}},
     "latents": {"mean_activation": _NUMBERS, _ANY: _is_number},
     **{name: _NUMBERS for name in ("recovery", "weights", "probes")},

@@ -18,6 +18,7 @@ from rich.progress import BarColumn
 
 from ae_lightning.errors import Notice
 from ae_lightning.models.checkpoint import write_checkpoint
+from ae_lightning.printable import printable
 
 _format_warning = warnings.formatwarning  # Lightning's, which names the file that the warning came from
 
@@ -40,7 +41,7 @@ def quiet_lightning() -> None:
 
 def _plain_notice(message: Warning | str, category: type[Warning], *where: Any, **line: Any) -> str:
     if issubclass(category, Notice):
-        return f"ae-lightning: {message}\n"
+        return f"ae-lightning: {printable(str(message))}\n"
     return _format_warning(message, category, *where, **line)
 
 
