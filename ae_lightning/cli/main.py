@@ -13,7 +13,7 @@ from typing import Any
 
 from ae_lightning import safe_mode
 from ae_lightning.errors import EndedByFirst, Stopped, UserError
-from ae_lightning.parser_errors import is_wrapped, reason_of
+from ae_lightning.parser_errors import denied_in, is_wrapped, reason_of
 from ae_lightning.printable import printable
 from ae_lightning.version import __version__
 
@@ -124,6 +124,8 @@ def _explain(error: Exception) -> str | None:
     while cause is not None:  # the parser wraps what a class refuses when it is built
         if isinstance(cause, UserError):
             return str(cause)
+        if safe_mode.is_on() and (denied := denied_in(str(cause))):  # where the parser takes no class at all
+            return safe_mode.refusal(denied, "a setting")
         if _is_out_of_memory(cause):
             return _OUT_OF_MEMORY
         cause = cause.__cause__

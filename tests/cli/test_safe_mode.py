@@ -64,6 +64,13 @@ STRANGERS = {
         "    init_args:\n      on_fit_start: stranger.Watcher\n",
         [],
     ),
+    "schedule": (f"{MODEL}snapshots:\n  schedule:\n    class_path: stranger.Schedule\n", []),
+    "schedule of a callback": (
+        f"{MODEL}trainer:\n  callbacks:\n  - class_path: LinearProbe\n"
+        "    init_args:\n      schedule: {class_path: stranger.Schedule}\n",
+        [],
+    ),
+    "option for a schedule": (MODEL, ["--images.schedule", json.dumps({"class_path": "stranger.Schedule"})]),
     "part": ("model: part.yaml\n", []),
     "option for the model": (MODEL, ["--model", "stranger.Model"]),
     "option for the data": (MODEL, ["--data", "stranger.Data"]),

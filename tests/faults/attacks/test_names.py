@@ -1,4 +1,4 @@
-"""Names of runs, metrics and settings that a terminal, a table, a figure or a spreadsheet would take for something else."""
+"""Names of runs, metrics and settings that a terminal, a table or a figure would take for something else."""
 
 import csv
 import io
