@@ -13,6 +13,10 @@ from typing import Any
 
 from ae_lightning.errors import RunFolderError
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_APOSTROPHE = tuple(f"'{sign}" for sign in _FORMULA)
+_LONGEST_NUMBER = 18  # digits, all of which fit into 64 bits
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -71,26 +75,54 @@ def write_table(path: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]
     Args:
         path: The file.
         columns: The names.
-        rows: Cells in the order of the columns; None is an empty one.
+        rows: Cells in the order of the columns; None is an empty one. No cell becomes a formula, see `as_cell`.
         line_end: CSV's own, as RFC 4180 has it, or "\n".
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator=line_end)
-    writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerow(map(as_cell, columns))
+    writer.writerows(map(as_cell, row) for row in rows)
     write_text(path, text.getvalue())
+
+
+def as_cell(value: Any) -> Any:
+    """A value as a table holds it: a text that a spreadsheet would take for a formula gets an apostrophe before it.
+
+    Such a text may be a name out of somebody's file. Numbers stay as they are, also where they are texts.
+    """
+    if not isinstance(value, str) or not value.startswith(_FORMULA) or _is_number(value):
+        return value
+    return f"'{value}"
+
+
+def from_cell(text: str) -> str:
+    """The text that `as_cell` has made a cell of."""
+    return text[1:] if text.startswith(_APOSTROPHE) and not _is_number(text[1:]) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def read_json(path: Path, kind: type) -> Any:
     """Read a JSON file that holds a list or a mapping, as `kind` says.
 
+    What is no finite number, as earlier versions wrote it and `1e400` is one, is None.
+
     Raises:
-        RunFolderError: It is cut short, or holds something else.
+        RunFolderError: It is cut short, or holds something else, or numbers beyond 64 bits.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, parse_float=_finite, parse_int=_whole, parse_constant=lambda _: None)
     except ValueError as error:
         raise RunFolderError(f"{path} is damaged ({error})") from error
+    except RecursionError as error:
+        raise RunFolderError(f"{path} is damaged (its values lie too deep within each other)") from error
     if not isinstance(content, kind):
         raise RunFolderError(f"{path} is damaged (it holds no {'list' if kind is list else 'names and values'})")
     return content
@@ -122,6 +154,17 @@ def _not_finite(value: Any) -> str:
 def as_json(content: Any, **options: Any) -> str:
     """Content as JSON, in which every number is finite, see `finite`; options are those of `json.dumps`."""
     return json.dumps(finite(content), allow_nan=False, **options)
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _whole(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"a whole number of {len(text):,} digits")
+    return int(text)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -26,7 +26,7 @@ def per_feature(option: str, value: PerFeature, features: int, instances: int | 
     for row in given:
         if isinstance(value, list) and len(row) not in ({1, features} if rows is value else {features}):
             raise ConfigError(f"{option} has {_numbers(len(row))} for {features} features; give one for each")
-    numbers = torch.stack([torch.tensor(row, dtype=torch.float32).expand(features) for row in given])
+    numbers = torch.stack([torch.tensor(row, dtype=torch.float32, device="cpu").expand(features) for row in given])
     if rows is not value:
         return numbers[0]
     if instances is None or len(rows) != instances:

@@ -18,6 +18,8 @@ LEVELS = [
         "files",
         "numerals",
         "parser_errors",
+        "parser_limits",
+        "printable",
         "per_feature",
         "processes",
         "safe_mode",

@@ -12,9 +12,10 @@ from rich.table import Table
 
 from ae_lightning.cli.command_parser import CommandParser
 from ae_lightning.cli.run_command import write_figure
-from ae_lightning.cli.tables import table_console, unbroken
+from ae_lightning.cli.tables import PlainConsole, table_console, unbroken
 from ae_lightning.errors import ConfigError
 from ae_lightning.numerals import numeral, with_error
+from ae_lightning.printable import printable
 from ae_lightning.run.config import CONFIG_NAME, is_run
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
     comparison = Comparison(runs, labels)
     folder = options.output or _default_folder([run.folder for run in runs])
     folder.mkdir(parents=True, exist_ok=True)
-    console = Console(highlight=False)
+    console = PlainConsole()
     print_comparison(table_console(console), comparison)
     _write(folder / TABLE, comparison.write)
     curves, groups = comparison.curves()
@@ -120,7 +121,7 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
     """Write a file and say where it is, and whether there was one."""
     replaced = path.exists()
     write(path)
-    print(f"{path}{' (replaced)' if replaced else ''}")
+    print(printable(f"{path}{' (replaced)' if replaced else ''}"))
 
 
 def _draw(path: Path, curves: Any, groups: Any) -> None:

@@ -5,10 +5,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ae_lightning.cli.command_parser import CommandParser
+from ae_lightning.cli.tables import PlainConsole
 from ae_lightning.files import as_json
 from ae_lightning.numerals import numeral, with_error
 from ae_lightning.run.results import TEST_IS_VALIDATION, known
@@ -58,7 +59,7 @@ def print_numbers(results: dict[str, Any]) -> None:
     """Print the numbers alone, and what is to be said of them."""
     from ae_lightning.evaluation.judgment import shortcoming
 
-    console = Console(highlight=False)
+    console = PlainConsole()
     console.print(f"{results['data']['description']}")
     console.print(_error_table(results))
     details = Table.grid(padding=(0, 2))
@@ -76,10 +77,8 @@ def print_model(model: dict[str, Any]) -> None:
     """Print a line on a model as `ae_lightning.evaluation.describe` describes it."""
     shape = "×".join(map(str, model["input_shape"])) + " → " + "×".join(map(str, model["latent_shape"]))
     copies = f", {model['instances']} instances" if model["instances"] else ""
-    Console(highlight=False, soft_wrap=True).print(
-        f"[bold]{model['class']}[/bold] {shape}, {_width(model['compression_ratio'])}, "
-        f"{model['parameters']:,} parameters{copies}"
-    )
+    rest = f" {shape}, {_width(model['compression_ratio'])}, {model['parameters']:,} parameters{copies}"
+    PlainConsole(soft_wrap=True).print(Text.assemble((model["class"], "bold"), rest))
 
 
 def _width(compression_ratio: float) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ae_lightning.cli.run_command import RunParser, open_readable_run
 from ae_lightning.errors import ConfigError
+from ae_lightning.printable import printable
 
 _MEGABYTE = 1_000_000
 _MUCH = 25
@@ -69,4 +70,4 @@ def _parser() -> RunParser:
 
 
 def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
+    print(printable(sentence), file=sys.stderr)

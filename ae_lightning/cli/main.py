@@ -13,7 +13,8 @@ from typing import Any
 
 from ae_lightning import safe_mode
 from ae_lightning.errors import EndedByFirst, Stopped, UserError
-from ae_lightning.parser_errors import is_wrapped, reason_of
+from ae_lightning.parser_errors import denied_in, is_wrapped, reason_of
+from ae_lightning.printable import printable
 from ae_lightning.processes import process_number
 from ae_lightning.version import __version__
 
@@ -91,7 +92,8 @@ def main(args: Sequence[str] | None = None) -> int:
         if debug or message is None:
             raise
         number = process_number()  # of several, all may have met the same
-        print(f"ae-lightning: error{f' in process {number}' if number else ''}: {message}", file=sys.stderr)
+        whose = f" in process {number}" if number else ""
+        print(f"ae-lightning: error{whose}: {printable(message)}", file=sys.stderr)
         return USER_MISTAKE
 
 
@@ -125,6 +127,8 @@ def explain(error: Exception) -> str | None:
     while cause is not None:  # the parser wraps what a class refuses when it is built
         if isinstance(cause, UserError):
             return str(cause)
+        if safe_mode.is_on() and (denied := denied_in(str(cause))):  # where the parser takes no class at all
+            return safe_mode.refusal(denied, "a setting")
         if is_out_of_memory(cause):
             return _OUT_OF_MEMORY
         cause = cause.__cause__

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ae_lightning.cli.run_command import RunParser, open_readable_run, write_animation
 from ae_lightning.errors import ConfigError, UserError
+from ae_lightning.printable import printable
 
 if TYPE_CHECKING:
     from ae_lightning.report.page import Section
@@ -38,9 +39,9 @@ def main(arguments: list[str]) -> int:
     write_text(folder / "report.html", html_page(run.title, sections))
     for section in others:
         for problem in section.problems:
-            print(f"not drawn: {problem}", file=sys.stderr)
+            print(f"not drawn: {printable(problem)}", file=sys.stderr)
     for warning in summary.problems:
-        print(f"  {warning}")
+        print(f"  {printable(warning)}")
     _animate(report, folder)
     print(f"report: {folder / 'report.html'}\nfigures: {folder / 'figures'}")
     return 0
@@ -113,7 +114,7 @@ def _animate(report: "Report", folder: Path) -> None:
     try:
         frames, captions = report.weights.frames()
     except (ValueError, UserError) as error:
-        print(f"not drawn: animation: {error}", file=sys.stderr)
+        print(f"not drawn: animation: {printable(str(error))}", file=sys.stderr)
         return
     page, gif = folder / "units.html", folder / "figures" / "units.gif"
     write_animation(frames, captions, report.run.title, page, gif)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ae_lightning.cli.run_command import RunParser, open_run, write_animation, write_figure
 from ae_lightning.errors import ConfigError, UserError
+from ae_lightning.printable import printable
 from ae_lightning.report.reading import reading_of
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _make(name: str, make: Callable[[], list[Path]]) -> bool:
     try:
         paths = make()
     except (ValueError, UserError) as error:  # such as weights that are not finite
-        print(f"ae-lightning: error: {name} cannot be drawn: {error}", file=sys.stderr)
+        print(f"ae-lightning: error: {name} cannot be drawn: {printable(str(error))}", file=sys.stderr)
         return False
     print("\n".join(map(str, paths)) + f"\n  {reading_of(name)}")
     return True

@@ -5,6 +5,7 @@ import inspect
 import io
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ import torch
 from ae_lightning.errors import CheckpointError, ConfigError
 from ae_lightning.files import write_bytes
 from ae_lightning.models.base import Autoencoder
-from ae_lightning.models.checkpoint_state import check_form, check_weights
+from ae_lightning.models.checkpoint_archive import fault_of
+from ae_lightning.models.checkpoint_form import check_form
+from ae_lightning.models.checkpoint_state import check_weights
 from ae_lightning.parser_errors import denied_in, reason_of
+from ae_lightning.parser_limits import limit_parser
 from ae_lightning.safe_mode import refusal, refuse_unsafe
+from ae_lightning.yaml_file import require_regular_files
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
@@ -32,6 +37,8 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint file of ours onto the CPU without running any code in it.
 
+    It takes no more memory than the file has bytes.
+
     Raises:
         CheckpointError: There is no such file, it is damaged, it holds code, or it is not an autoencoder of ours.
     """
@@ -40,7 +47,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         found = f"; checkpoints there: {', '.join(near)}" if (near := _checkpoints_near(path)) else ""
         raise CheckpointError(f"there is no checkpoint at {path}{found}")
     try:
+        if fault := _fault_before(path):
+            raise CheckpointError(f"{path} {fault}")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except PermissionError as error:
         raise CheckpointError(f"{path} cannot be read: permission denied") from error
     except Exception as error:  # torch raises nearly anything over a file that is not its own
@@ -49,16 +60,26 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def _fault(path: Path, error: Exception) -> str:
+def _fault_before(path: Path) -> str:
+    """What is wrong with a file that is not even to be opened; empty where `torch.load` may look at it."""
     with path.open("rb") as file:
         start = file.read(2)
-    if isinstance(error, pickle.UnpicklingError) and (start == b"PK" or start[:1] == b"\x80"):
+    if start == b"PK":
+        try:
+            return fault_of(path)
+        except (zipfile.BadZipFile, ValueError, KeyError, EOFError, NotImplementedError):  # torch.load has words for it
+            return ""
+    if start[:1] == b"\x80":
+        return "holds Python objects beside tensors, or is of an old format, and is not opened: they could run code"
+    return "is not a checkpoint: it is no file that torch.save wrote"
+
+
+def _fault(path: Path, error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):
         # Not torch's own message, which advises to allow any code to run.
         found = re.search(r"GLOBAL (\S+)", str(error))
         names = f" ({found[1]})" if found else ""
         return f"holds Python objects beside tensors{names} and is not opened, since they could run code"
-    if start != b"PK":
-        return "is not a checkpoint: it is no file that torch.save wrote"
     reason = "it is cut short" if isinstance(error, OSError) else str(error).partition("\n")[0].partition(". ")[0]
     return f"is not a whole checkpoint ({reason or type(error).__name__}): copy it again, or take another one"
 
@@ -124,8 +145,10 @@ def load_autoencoder(path: str | Path, **overrides: Any) -> Autoencoder:
         path = best_checkpoint(path)
     checkpoint = read_checkpoint(path)
     kind = checkpoint_class(checkpoint)
+    settings = model_settings(checkpoint) | overrides
+    _check_size(kind, settings, checkpoint, path)
     try:
-        model = _build(kind, model_settings(checkpoint) | overrides)
+        model = _build(kind, settings)
     except Exception as error:  # whatever a constructor, or the parser before it, has against these settings
         if denied := denied_in(str(error)):
             raise ConfigError(refusal(denied, str(path))) from error
@@ -138,11 +161,27 @@ def load_autoencoder(path: str | Path, **overrides: Any) -> Autoencoder:
     return model.eval()
 
 
+def _check_size(kind: type[Autoencoder], settings: dict[str, Any], checkpoint: dict[str, Any], path: Path) -> None:
+    """Check the weights against a model that takes no memory: a small file can ask for one of any size.
+
+    Raises:
+        CheckpointError: They are not those of such a model.
+    """
+    try:
+        with torch.device("meta"):
+            model = _build(kind, settings)
+    except Exception:  # a constructor that computes with its weights, or will refuse its settings in a moment
+        return
+    check_weights(model, checkpoint, path)
+
+
 def _build(kind: type[Autoencoder], settings: dict[str, Any]) -> Autoencoder:
     # The command line stores optimizers as {class_path, init_args}; its own parser turns them into callables.
     from lightning.pytorch.cli import instantiate_module
 
     if any(isinstance(value, dict) and "class_path" in value for value in settings.values()):
+        limit_parser()
+        require_regular_files(settings, Path())
         class_path = f"{kind.__module__}.{kind.__qualname__}"
         return instantiate_module(kind, {"_class_path": class_path, **settings})
     return kind(**settings)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
+from ae_lightning.plots.figure import Figure
 from ae_lightning.plots.tiles import Array
 
 VALIDATION_LOSS = "validation loss"

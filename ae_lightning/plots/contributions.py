@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ae_lightning.analysis.contributions import Contributions
+from ae_lightning.plots.figure import Figure
 from ae_lightning.plots.scatter import CLASS_COLORS
 from ae_lightning.plots.tiles import (
     SIGNED_COLORMAP,

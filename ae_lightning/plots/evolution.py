@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ae_lightning.plots.checks import finite_array
+from ae_lightning.plots.figure import Figure
 from ae_lightning.plots.tiles import Array, as_images, tile, to_numpy, to_rgb_signed, viewable_shape
 from ae_lightning.plots.weights import cell_size, color_bar, draw_cells, masked
 

@@ -16,11 +16,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
 from ae_lightning.plots import plane
+from ae_lightning.plots.figure import Figure
 from ae_lightning.plots.scatter import CLASS_COLORS
 from ae_lightning.plots.tiles import Array, to_numpy
 

@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import BoundaryNorm, ListedColormap
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ae_lightning.plots.checks import finite_array
+from ae_lightning.plots.figure import Figure
 from ae_lightning.plots.scales import log_if_spanning
 from ae_lightning.plots.scatter import CLASS_COLORS
 from ae_lightning.plots.tiles import Array

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from ae_lightning.plots.figure import Figure
 from ae_lightning.plots.tiles import Array, as_images, tile, to_numpy, to_rgb_gray, viewable_shape
 
 Range = tuple[float, float]

@@ -11,9 +11,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ae_lightning.plots.figure import Figure
 from ae_lightning.plots.tiles import NO_VALUE, SIGNED_COLORMAP, Array, tile, to_numpy, to_rgb_gray, to_rgb_signed
 
 _WIDTH = 10.0

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 
+from ae_lightning.plots.figure import Figure
 from ae_lightning.plots.tiles import (
     SIGNED_COLORMAP,
     Array,

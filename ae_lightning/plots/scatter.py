@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.figure import Figure
 
+from ae_lightning.plots.figure import Figure
 from ae_lightning.plots.tiles import Array, to_numpy
 
 # Paul Tol's muted colors, which color-blind readers can tell apart, and black.

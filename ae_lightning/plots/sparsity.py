@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ae_lightning.plots.checks import finite_array, fractions, fractions_by_instance
+from ae_lightning.plots.figure import Figure
 from ae_lightning.plots.scales import log_above_small, log_if_spanning
 from ae_lightning.plots.scatter import CLASS_COLORS
 from ae_lightning.plots.tiles import Array, to_numpy

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ae_lightning.analysis.spectrum import rank_of_spectrum
 from ae_lightning.plots.checks import finite_array
+from ae_lightning.plots.figure import Figure
 from ae_lightning.plots.scales import log_if_spanning
 from ae_lightning.plots.tiles import Array, to_numpy
 

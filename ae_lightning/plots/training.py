@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator
 
+from ae_lightning.plots.figure import Figure
 from ae_lightning.plots.tiles import Array
 
 Curve = tuple[Any, Any, Any]

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 
+from ae_lightning.plots.figure import Figure
 from ae_lightning.plots.tiles import SIGNED_COLORMAP, Array, as_images, to_numpy, to_rgb_signed
 
 _LABEL_SPACE = 0.28

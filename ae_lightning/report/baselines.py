@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from ae_lightning.analysis.moments import Moments
 from ae_lightning.analysis.pca import as_rows
 from ae_lightning.analysis.random_encoder import RandomActivation, RandomEncoder
 from ae_lightning.data.in_memory import InMemoryDataset
-from ae_lightning.files import write_json
+from ae_lightning.errors import RunFolderError
+from ae_lightning.files import read_json, write_json
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.run.run import Run
@@ -54,9 +54,10 @@ def random_encoder(run: Run, model: Autoencoder, data_hash: str) -> float | None
 
 
 def _read(path: Path) -> dict[str, float | None]:
-    with contextlib.suppress(OSError, ValueError):  # none yet, or damaged
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return known if isinstance(known, dict) else {}
+    if not path.is_file():
+        return {}
+    with contextlib.suppress(OSError, RunFolderError):  # damaged: it is computed again
+        return {name: value for name, value in read_json(path, dict).items() if isinstance(value, float | None)}
     return {}
 
 

@@ -28,6 +28,7 @@ from ae_lightning.report.sparsity import SparsityFigures
 from ae_lightning.report.weights import UNITS, WeightFigures
 from ae_lightning.run.history import loss_formula, loss_history
 from ae_lightning.run.readable import ReadableRun
+from ae_lightning.run.results_form import is_whole
 
 _DPI = 110
 _UNITS = "Units and weights"
@@ -132,7 +133,7 @@ class Report:
     def results(self) -> dict[str, Any]:
         """The final numbers; of a run that has none, or of another checkpoint, they are measured here."""
         stored = self.run.results
-        if stored.get("checkpoint") == self.checkpoint.name and "recovery" in stored:
+        if stored.get("checkpoint") == self.checkpoint.name and is_whole(stored):
             return stored
         return {
             **evaluate(self.model, self.run.data),

@@ -163,7 +163,7 @@ def of_this_process(root: Path, experiment: str) -> Path:
 
 
 def _next_version(parent: Path) -> int:
-    taken = [int(child.name[8:]) for child in parent.glob("version_*") if child.name[8:].isdigit()]
+    taken = [int(child.name[8:]) for child in parent.glob("version_*") if child.name[8:].isdecimal()]
     return max(taken, default=-1) + 1
 
 

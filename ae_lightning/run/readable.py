@@ -32,6 +32,8 @@ class ReadableSnapshots(Snapshots):
 
 def _is_whole(path: Path) -> bool:
     """Whether a file has the length that its head says; the numbers themselves are not read."""
+    if not path.is_file():
+        return False
     try:
         with safe_open(path, framework="pt"):
             return True

@@ -7,6 +7,7 @@ from typing import Any
 
 from ae_lightning.errors import RunFolderError
 from ae_lightning.files import read_json, write_json
+from ae_lightning.run.results_form import misplaced
 
 RESULTS_NAME = "metrics.json"
 
@@ -24,7 +25,10 @@ def read_results(folder: Path) -> dict[str, Any]:
     """
     path = folder / RESULTS_NAME
     try:
-        return read_json(path, dict) if path.is_file() else {}
+        results = read_json(path, dict) if path.is_file() else {}
+        if wrong := misplaced(results):
+            raise RunFolderError(f"{path} is damaged ({wrong[:100]!r} is of another kind than fit writes)")
+        return results
     except RunFolderError as error:
         raise RunFolderError(f"{error}: write it anew with `ae-lightning evaluate`") from error
 
@@ -58,7 +62,7 @@ def as_row(results: Mapping[str, Any]) -> dict[str, Any]:
     ours = test.get("autoencoder", {})
     return {
         "class": model.get("class"),
-        "latent_size": math.prod(model["latent_shape"]) if "latent_shape" in model else None,
+        "latent_size": None if (shape := model.get("latent_shape")) is None else math.prod(shape),
         **{name: model.get(name) for name in ("compression_ratio", "parameters")},
         "is_penalized": bool(model.get("penalties")),
         **{f"test_{name}": ours.get(name) for name in ("mse_per_pixel", "mse_per_image", "mse_per_pixel_std")},

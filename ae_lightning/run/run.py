@@ -15,11 +15,13 @@ from ae_lightning.models.checkpoint import best_checkpoint, load_autoencoder
 from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import like_weights
 from ae_lightning.parser_errors import denied_in, reason_of
+from ae_lightning.parser_limits import limit_parser
 from ae_lightning.run.config import CONFIG_NAME, is_run, read_config
 from ae_lightning.run.results import read_results
 from ae_lightning.run.snapshots import Snapshots, snapshot_folder
 from ae_lightning.run.tables import latents_file, read_latents, read_metrics, read_resampled
 from ae_lightning.safe_mode import refusal
+from ae_lightning.yaml_file import require_regular_files
 
 Kind = TypeVar("Kind", bound="Run")
 
@@ -186,6 +188,8 @@ class Run:
         path = self.folder / CONFIG_NAME
         if "data" not in self.config:
             raise RunFolderError(f"{path} names no data: it is damaged, or that of another program")
+        limit_parser()
+        require_regular_files(self.config["data"], self.folder)
         parser = ArgumentParser(exit_on_error=False)
         parser.add_subclass_arguments(AutoencoderDataModule, "data")
         try:

@@ -1,5 +1,6 @@
 """The weight snapshots of a run: a file for each moment, and the index that lists them."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,11 @@ class Snapshots(Mapping[int, dict[str, Tensor]]):
             taken = ", ".join(map(str, self._files)) or "none"
             raise KeyError(f"no snapshot was taken at step {step} in {self.folder}; there are: {taken}")
         path = self.folder / self._files[step]
+        if not path.is_file():  # none at all, or a pipe, which would be waited for
+            raise RunFolderError(f"the snapshot {path} is missing or damaged (there is no such file)")
         try:
             return {name: _widened(value) for name, value in safetensors.torch.load_file(path).items()}
-        except (OSError, safetensors.SafetensorError) as error:
+        except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:  # of unknown types of numbers
             raise RunFolderError(f"the snapshot {path} is missing or damaged ({error})") from error
 
     def __iter__(self) -> Iterator[int]:
@@ -84,7 +87,8 @@ class SnapshotWriter:
 
     def remove_later(self) -> None:
         """Remove the files of steps that a resumed run walks through again."""
-        later = [path for path in self.folder.glob(_FILES) if int(path.stem[5:]) > self._step]
+        taken = [path for path in self.folder.glob(_FILES) if path.stem[5:].isdecimal()]
+        later = [path for path in taken if int(path.stem[5:]) > self._step]
         for path in later:
             path.unlink()
         if later:
@@ -119,11 +123,20 @@ def read_index(folder: Path) -> list[dict[str, Any]]:
     path = folder / _INDEX_NAME
     entries = read_json(path, list) if path.is_file() else []
     for entry in entries:
-        # A file of another folder is nothing that a run has written, and none that a stranger's index may have read.
-        whole = isinstance(entry, dict) and isinstance(entry.get("step"), int) and isinstance(entry.get("file"), str)
-        if not whole or Path(entry["file"]).name != entry["file"]:
-            raise RunFolderError(f"{path} is damaged (an entry names no step, or no file beside it: {entry})")
+        if not isinstance(entry, dict) or not _is_entry(entry):
+            raise RunFolderError(
+                f"{path} is damaged (an entry names no step, or no file beside it: {str(entry)[:200]})"
+            )
     return entries
+
+
+def _is_entry(entry: Mapping[str, Any]) -> bool:
+    """Whether this is what a run writes; a file of another folder is none that a stranger's index may have read."""
+    counts = (entry.get("step"), entry.get("images_seen", 0))
+    whole = all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts)
+    epoch, file = entry.get("epoch", 0), entry.get("file")
+    dated = isinstance(epoch, (int, float)) and not isinstance(epoch, bool)
+    return whole and dated and isinstance(file, str) and bool(re.fullmatch(r"[\w-]{1,100}\.safetensors", file))
 
 
 def _widened(value: Tensor) -> Tensor:

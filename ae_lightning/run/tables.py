@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import numpy as np
 from torch import Tensor
 
 from ae_lightning.errors import RunFolderError
-from ae_lightning.files import naming, write_table
+from ae_lightning.files import as_cell, from_cell, naming, write_table
+
+_WHOLE = re.compile(r"[0-9]{1,15}")
+_LONGEST_LINE = 200  # signs in a table of four numbers
 
 METRICS_NAME = "metrics.csv"
 
@@ -50,7 +54,9 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     try:
         text = path.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
-        rows = list(csv.DictReader(io.StringIO(whole, newline=""), strict=True))
+        reader = csv.DictReader(io.StringIO(whole, newline=""), strict=True)
+        reader.fieldnames = [from_cell(name) for name in reader.fieldnames or []]
+        rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise RunFolderError(
             f"{path} is damaged: it is not a text file with values between commas ({error})"
@@ -58,8 +64,11 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     if rows and "step" not in rows[0]:
         raise RunFolderError(f"{path} is not a table of metrics: it has no column `step`")
     for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values() or not row["step"]:
-            raise RunFolderError(f"{path}, line {number}: it is damaged, since the line lacks its step or some columns")
+        if None in row or None in row.values() or not _WHOLE.fullmatch(row["step"]):
+            raise RunFolderError(
+                f"{path}, line {number}: it is damaged, since the line lacks some columns, or a step that is a whole "
+                "number"
+            )
     return rows
 
 
@@ -71,7 +80,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, A
 def append_row(path: Path, columns: Sequence[str], row: Mapping[str, Any]) -> None:
     """Add a row to a `metrics.csv` of these columns."""
     with naming(path), path.open("a", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerow([row.get(name) for name in columns])
+        csv.writer(file).writerow([as_cell(row.get(name)) for name in columns])
 
 
 def read_resampled(folder: Path) -> dict[str, np.ndarray]:
@@ -85,8 +94,10 @@ def read_resampled(folder: Path) -> dict[str, np.ndarray]:
     path = folder / _RESAMPLED_NAME
     try:
         rows = read_rows(path)
+        if wrong := [row for row in rows if not all(_WHOLE.fullmatch(row[name]) for name in _RESAMPLED_COLUMNS)]:
+            raise ValueError(f"a line holds something else than whole numbers: {str(list(wrong[0].values()))[:100]}")
         return {name: np.array([int(row[name]) for row in rows], dtype=np.int64) for name in _RESAMPLED_COLUMNS}
-    except (KeyError, ValueError, OverflowError) as error:
+    except (KeyError, ValueError) as error:
         raise RunFolderError(f"{path} is damaged ({error})") from error
 
 
@@ -136,7 +147,9 @@ def read_latents(path: Path) -> dict[str, np.ndarray]:
         first, *lines, end = text.split("\n")
         if first != head or end:
             raise ValueError("it is cut short, or has other columns")
+        if any(len(line) > _LONGEST_LINE for line in lines):  # each cell would get as much room as the longest one
+            raise ValueError("a line is too long")
         rows = np.array([line.split(",") for line in lines], dtype=str).reshape(len(lines), len(_LATENT_COLUMNS))
         return {name: rows[:, i].astype(kind) for i, (name, kind) in enumerate(_LATENT_COLUMNS.items())}
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise RunFolderError(f"{path} is damaged ({error}): write it anew with `ae-lightning evaluate`") from error

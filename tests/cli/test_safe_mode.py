@@ -64,6 +64,13 @@ STRANGERS = {
         "    init_args:\n      on_fit_start: stranger.Watcher\n",
         [],
     ),
+    "schedule": (f"{MODEL}snapshots:\n  schedule:\n    class_path: stranger.Schedule\n", []),
+    "schedule of a callback": (
+        f"{MODEL}trainer:\n  callbacks:\n  - class_path: LinearProbe\n"
+        "    init_args:\n      schedule: {class_path: stranger.Schedule}\n",
+        [],
+    ),
+    "option for a schedule": (MODEL, ["--images.schedule", json.dumps({"class_path": "stranger.Schedule"})]),
     "part": ("model: part.yaml\n", []),
     "option for the model": (MODEL, ["--model", "stranger.Model"]),
     "option for the data": (MODEL, ["--data", "stranger.Data"]),
@@ -208,7 +215,7 @@ def test_the_runs_of_a_sweep_are_safe_too(ae, quick, monkeypatch):
 
     monkeypatch.setattr(sweep_runs.subprocess, "Popen", start)
     assert ae("--safe", "sweep", *quick, "--seeds", "0").code == 1
-    assert [command[:4] for command in started] == [[sys.executable, "-m", "ae_lightning", "--safe"]]
+    assert [command[:3] for command in started] == [[*sweep_runs._program(), "--safe"]]
 
 
 def test_help_tells_of_it(ae):

@@ -6,7 +6,9 @@ from typing import Any
 
 from ae_lightning.cli.command_line import CommandLine, is_file
 from ae_lightning.errors import ConfigError
-from ae_lightning.yaml_file import read_settings, read_yaml
+from ae_lightning.yaml_file import BeyondMeasure, read_settings, read_yaml, require_regular_files, texts_in
+
+_LARGEST_UNNAMED = 100_000  # bytes of a part whose name does not say that it is one
 
 
 def check_files(line: CommandLine) -> None:
@@ -18,14 +20,14 @@ def check_files(line: CommandLine) -> None:
     checked: set[Path] = set()
 
     def check(content: Any, path: Path) -> None:
-        for part in _parts_in(content, path.parent):
-            if part.resolve() not in checked:
-                checked.add(part.resolve())
-                inner = read_yaml(part)
-                if inner is None:
-                    raise ConfigError(f"{part}: it is empty, though it is named as a part of a config")
-                _check_classes(inner, part, "")
-                check(inner, part)
+        require_regular_files(content, path.parent)
+        for part in _files_in(content, path.parent):
+            if part.resolve() in checked:
+                continue
+            checked.add(part.resolve())
+            inner = _read_part(part) if _is_yaml(part.name) else _read_if_settings(part)
+            _check_classes(inner, part, "")
+            check(inner, part)
 
     for path in line.config_files:
         settings = read_settings(path)
@@ -35,22 +37,39 @@ def check_files(line: CommandLine) -> None:
     check([option.value for option in line.options], Path("arguments"))
 
 
-def _parts_in(content: Any, folder: Path) -> Iterator[Path]:
-    """YAML files that are named anywhere in what was read from a config in this folder."""
-    if isinstance(content, dict):
-        content = list(content.values())
-    if isinstance(content, list):
-        for inner in content:
-            yield from _parts_in(inner, folder)
-    elif isinstance(content, str) and content.endswith((".yaml", ".yml")) and is_file(folder / content):
-        yield folder / content
+def _files_in(content: Any, folder: Path) -> Iterator[Path]:
+    """Files that are named anywhere in what was read from a config in this folder."""
+    return (folder / name for name in texts_in(content) if is_file(folder / name))
+
+
+def _is_yaml(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
+
+
+def _read_part(part: Path) -> Any:
+    inner = read_yaml(part)
+    if inner is None:
+        raise ConfigError(f"{part}: it is empty, though it is named as a part of a config")
+    return inner
+
+
+def _read_if_settings(path: Path) -> Any:
+    """What a file of another ending holds, which the parser takes for a part where a class is named; None for data."""
+    if path.stat().st_size > _LARGEST_UNNAMED:
+        return None
+    try:
+        return read_yaml(path)
+    except BeyondMeasure:
+        raise
+    except ConfigError:
+        return None
 
 
 def _check_sections(settings: dict[str, Any], path: Path) -> None:
     if unnamed := [name for name in settings if not isinstance(name, str)]:
         raise ConfigError(f"{path}: options are named by words, such as `model: …`, and not by {unnamed[0]}")
     trainer = settings.get("trainer", {})
-    if not isinstance(trainer, dict) and not (isinstance(trainer, str) and trainer.endswith((".yaml", ".yml"))):
+    if not isinstance(trainer, dict) and not (isinstance(trainer, str) and _is_yaml(trainer)):
         raise ConfigError(
             f"{path}: trainer is {trainer!r}; it holds options by name, such as `max_epochs: 5`, or names a part such "
             "as trainer/cpu.yaml"

@@ -17,6 +17,7 @@ from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.evaluate import print_model, print_numbers
 from ae_lightning.cli.fit.callbacks import refuse_repeated, refuse_unfit, usable
+from ae_lightning.cli.fit.checkpoint_guard import check_all_loading
 from ae_lightning.cli.fit.class_help import class_list
 from ae_lightning.cli.fit.endings import (
     broken_off,
@@ -83,6 +84,9 @@ class AutoencoderCLI(ParsedCLI):
             path = Path(self._setting(self.config, "ckpt_path"))
             refuse_other_shape(self.model.input_shape, self._checkpoint, path, type(self.datamodule).__name__)
             require_loadable(self.model, self._checkpoint, path, resume=self.subcommand == "fit")
+            # The path in full, since Lightning takes `last` or `best` for a word of its own.
+            self.config_init[self.subcommand]["ckpt_path"] = str(path.absolute())
+            self.config_init[self.subcommand]["weights_only"] = True
         if self._keeps_record() or (self.subcommand != "fit" and config.logger in (None, True)):
             kwargs["logger"] = False  # a run's own are given to the trainer once nothing can be refused
         if config.enable_progress_bar is None:
@@ -93,6 +97,7 @@ class AutoencoderCLI(ParsedCLI):
             trainer = super().instantiate_trainer(callbacks=self._callbacks(config), **kwargs)
         except (ValueError, TypeError, MisconfigurationException) as error:
             raise refused_by_trainer(error, config) from error
+        check_all_loading(trainer)
         if config.fast_dev_run:  # in which Lightning writes no checkpoint but, when the fit ends, the last one
             for callback in trainer.checkpoint_callbacks:
                 if isinstance(callback, ModelCheckpoint):

@@ -40,6 +40,7 @@ from ae_lightning.errors import ConfigError
 from ae_lightning.models import variants
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import read_checkpoint
+from ae_lightning.parser_limits import limit_parser
 from ae_lightning.upstream import option_names, private
 from ae_lightning.version import __version__
 
@@ -207,6 +208,7 @@ def prepare(line: CommandLine) -> CommandLine:
     if line.command == "predict" and not line.has("--ckpt_path", "--help"):
         raise ConfigError(NO_CHECKPOINT)
     _import_what_has_a_short_name()
+    limit_parser()
     quiet_lightning()
     shorten_device_check()
     line = with_run_config(resolve_names(line))

@@ -19,6 +19,10 @@ def check_settings(settings: Namespace, command: str) -> None:
         ConfigError: One is out of range, or lacks a value that it needs.
     """
     _check_seed(settings.get("seed_everything"))
+    if settings.get("weights_only") is False:
+        raise ConfigError(
+            "--weights_only is false, which would run code that a checkpoint holds: leave it out, since ours hold none"
+        )
     for part in ("model", "data"):
         _check_null(part, settings.get(part))
     if trainer := settings.get("trainer"):

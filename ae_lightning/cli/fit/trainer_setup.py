@@ -19,6 +19,7 @@ from rich.progress import BarColumn
 from ae_lightning.errors import Notice
 from ae_lightning.models.checkpoint import write_checkpoint
 from ae_lightning.numerals import numeral
+from ae_lightning.printable import printable
 
 _format_warning = warnings.formatwarning  # Lightning's, which names the file that the warning came from
 
@@ -44,7 +45,7 @@ def quiet_lightning() -> None:
 def _plain_notice(message: Warning | str, category: type[Warning], *where: Any, **line: Any) -> str:
     if issubclass(category, Notice):
         is_first = getattr(rank_zero_only, "rank", 0) == 0  # of several, all have met it
-        return f"ae-lightning: {message}\n" if is_first else ""
+        return f"ae-lightning: {printable(str(message))}\n" if is_first else ""
     return _format_warning(message, category, *where, **line)
 
 

@@ -11,11 +11,12 @@ from rich.table import Table
 
 from ae_lightning.cli.sweep.grid import text_of
 from ae_lightning.cli.tables import unbroken
+from ae_lightning.errors import RunFolderError
 from ae_lightning.evaluation.judgment import LITTLE, how_little_better
-from ae_lightning.files import write_table
+from ae_lightning.files import from_cell, write_table
 from ae_lightning.numerals import numeral, with_error
 from ae_lightning.plots.sweep import SweepPoint, mean_and_spread
-from ae_lightning.run.results import TEST_IS_VALIDATION, as_row, known, read_results
+from ae_lightning.run.results import RESULTS_NAME, TEST_IS_VALIDATION, as_row, known, read_results
 
 TABLE = "sweep.csv"
 
@@ -35,8 +36,16 @@ Row = dict[str, Any]
 
 
 def measured(version: Path) -> Row:
-    """The numbers of a finished run, from its `metrics.json`."""
+    """The numbers of a finished run, from its `metrics.json`.
+
+    Raises:
+        RunFolderError: The file is damaged, or lacks what the runs of a sweep are compared by.
+    """
     known = as_row(read_results(version))
+    if lacking := [name for name in ("parameters", "latent_size", "compression_ratio") if known[name] is None]:
+        raise RunFolderError(
+            f"{version / RESULTS_NAME} is damaged (it has no {lacking[0]}): write it anew with `ae-lightning evaluate`"
+        )
     return {name: known[name] for name in (*MEASURED, "is_penalized", "data_hash")}
 
 
@@ -50,11 +59,18 @@ def write_rows(path: Path, rows: Sequence[Row], keys: Sequence[str]) -> None:
 
 
 def read_statuses(path: Path) -> dict[tuple[str, ...], str]:
-    """Status of each run in an earlier `sweep.csv`, by the texts of its keys and seed."""
+    """Status of each run in an earlier `sweep.csv`, by the texts of its keys and seed.
+
+    Raises:
+        RunFolderError: The file is damaged.
+    """
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [list(map(from_cell, row)) for row in csv.reader(file)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RunFolderError(f"{path} is damaged ({error}): remove it, and it is written anew") from error
     if not rows or "status" not in rows[0]:
         return {}
     place = rows[0].index("status")

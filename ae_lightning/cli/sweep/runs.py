@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ae_lightning import safe_mode
+from ae_lightning.cli.configs import PACKAGE
 from ae_lightning.cli.main import SAFE
 from ae_lightning.cli.sweep.settings import PlannedRun
 from ae_lightning.errors import ConfigError, Stopped
@@ -53,7 +54,7 @@ def newest_version(parent: Path) -> Path | None:
 
 
 def _newest(parent: Path, file: str) -> Path | None:
-    versions = [path for path in parent.glob("version_*") if path.name[8:].isdigit() and (path / file).exists()]
+    versions = [path for path in parent.glob("version_*") if path.name[8:].isdecimal() and (path / file).exists()]
     return max(versions, key=lambda path: int(path.name[8:]), default=None)
 
 
@@ -133,7 +134,7 @@ class _Process:
             log.write(f"$ ae-lightning {shlex.join(command)}\n".encode())
             log.flush()
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "ae_lightning", *([SAFE] if safe_mode.is_on() else []), *command],
+                [*_program(), *([SAFE] if safe_mode.is_on() else []), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -185,6 +186,18 @@ class _Process:
             return "stopped by SIGTERM"
         told = [found[1] for line in lines if (found := _OURS.fullmatch(line))]
         return (told or lines or [f"it ended with code {code} and wrote nothing"])[-1]
+
+
+def _program() -> list[str]:
+    """How a run is started: as a file, since `python -m` looks for modules in the current folder first.
+
+    That folder may hold anything, such as a `yaml.py`. Where this process was itself started by `python -m`, it has
+    looked there already, and a model in it can be meant.
+    """
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is not None and spec.name == "ae_lightning.__main__":
+        return [sys.executable, "-m", "ae_lightning"]
+    return [sys.executable, str(PACKAGE / "__main__.py")]
 
 
 def _environment(parent: Path, jobs: int) -> dict[str, str]:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ae_lightning.cli.main import INTERRUPTED as CODE_INTERRUPTED
@@ -34,7 +33,7 @@ from ae_lightning.cli.sweep.runs import (
     run_all,
 )
 from ae_lightning.cli.sweep.settings import PlannedRun
-from ae_lightning.cli.tables import table_console
+from ae_lightning.cli.tables import PlainConsole, table_console
 from ae_lightning.files import replacing
 from ae_lightning.numerals import numeral
 from ae_lightning.plots.sweep import sweep_figure
@@ -58,7 +57,7 @@ class Session:
         self.folder = folder
         self.keys = keys
         self.known = known
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = PlainConsole(soft_wrap=True)
         earlier = read_statuses(folder / TABLE)
         texts = {name: self._texts(run) for name, run in known.items()}
         self._status = {name: earlier[text] for name, text in texts.items() if text in earlier}
@@ -128,7 +127,7 @@ class Session:
 
     def _conclude(self, rows: list[Row]) -> None:
         if points := points_of(rows, self.keys):
-            print_points(table_console(Console(highlight=False)), rows, self.keys)
+            print_points(table_console(PlainConsole()), rows, self.keys)
             self._say(verdict(points, self.keys))
             with replacing(self.folder / FIGURE) as temporary:
                 sweep_figure(points, self.keys).savefig(temporary, format="png", dpi=150)
@@ -148,12 +147,17 @@ class Session:
         self._say("stopping: the runs at work save and end; Ctrl-C again ends them at once")
 
     def _say(self, text: str) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(text)
 
     @contextlib.contextmanager
     def _bar(self) -> Iterator[Progress]:
         """A bar with the names of the runs at work, on a terminal."""
-        columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+        columns = (
+            BarColumn(20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False),
+        )
         with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as bar:
             yield bar
 

@@ -13,6 +13,7 @@ import yaml
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.guesses import no_option
 from ae_lightning.cli.sweep.grid import Choice, Grid, fit_options, refuse_repetition, run_name, text_of
+from ae_lightning.cli.sweep.record_form import PARTS, is_record
 from ae_lightning.errors import ConfigError, RunFolderError
 from ae_lightning.files import write_text
 from ae_lightning.yaml_file import read_settings
@@ -136,9 +137,13 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         record = read_settings(path)
-        return {name: dict(record[name]) for name in ("keys", "settings", "parts", "runs")}
-    except (ConfigError, KeyError, TypeError, ValueError) as error:
+    except ConfigError as error:
         raise RunFolderError(f"{path} is damaged: name another folder with -o, or remove this one") from error
+    if not is_record(record):
+        raise RunFolderError(
+            f"{path} is damaged, or of another program: name another folder with -o, or remove this one"
+        )
+    return {name: record[name] for name in PARTS}
 
 
 def _completed(earlier: dict[str, Any], record: dict[str, Any], point: Mapping[str, str]) -> dict[str, Any]:

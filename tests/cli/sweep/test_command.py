@@ -248,13 +248,13 @@ def wait_for(done: Callable[[], bool], seconds: float = 120) -> None:
 
 # --- a stand-in for fit ------------------------------------------------------------------------------------------
 
-# It is called as `python -m ae_lightning fit …` is, and does what the file named as its run says.
+# It is called as `python ae_lightning/__main__.py fit …` is, and does what the file named as its run says.
 FAKE = """#!{python} -IS
 import json, os, pathlib, signal, sys, time
 parent = pathlib.Path(os.environ["AE_LIGHTNING_RUN_PARENT"])
 behavior = pathlib.Path("behavior", parent.name)
 does = behavior.read_text().split() if behavior.is_file() else ["finish"]
-command = sys.argv[3:]
+command = sys.argv[2:]
 if "--ckpt_path" in command or command[0] == "evaluate":
     run = pathlib.Path(command[-1])
     run = run.parent.parent if command[0] == "fit" else run

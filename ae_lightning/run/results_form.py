@@ -1,0 +1,95 @@
+"""What `metrics.json` may hold where commands read it; a file in a run's folder can be anybody's."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+_ANY = "*"  # the name of all that are not named themselves
+_LARGEST = 1 << 53
+_MOST_DIMENSIONS = 16
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= _MOST_DIMENSIONS and all(map(_is_count, value))
+
+
+_NUMBERS = {_ANY: _is_number}
+_FORM: dict[str, Any] = {
+    **{name: _is_text for name in ("run", "checkpoint")},
+    **{name: _is_count for name in ("seed", "pca_components")},
+    "seconds": _is_number,
+    "model": {
+        "class": _is_text,
+        **{name: _is_count for name in ("parameters", "instances", "images_seen")},
+        **{name: _is_shape for name in ("input_shape", "latent_shape")},
+        "compression_ratio": _is_number,
+        "is_undercomplete": _is_truth,
+        "penalties": _NUMBERS,
+    },
+    "data": {name: _is_text for name in ("class", "description", "hash")},
+    "test_is_validation": _is_truth,
+    "baseline_samples": {"count": _is_count, "drawn": _is_truth},
+    "errors": {_ANY: {_ANY: _NUMBERS}},
+    "latents": {"mean_activation": _NUMBERS, _ANY: _is_number},
+    **{name: _NUMBERS for name in ("recovery", "weights", "probes")},
+    "versions": {_ANY: _is_text},
+}
+"""What stands by which name: a check, or the same for what a mapping holds. What is not named here may be anything."""
+
+
+def misplaced(results: Mapping[str, Any]) -> str:
+    """The first name in the final numbers of a run under which something of another kind stands; empty if none does.
+
+    A value may be null, but a section may not. A text that ends in `_reason` may stand beside a number.
+    """
+    return _misplaced(results, _FORM, "")
+
+
+def _misplaced(content: Mapping[str, Any], form: Mapping[str, Any], above: str) -> str:
+    for name, value in content.items():
+        expected: Mapping[str, Any] | Callable[[Any], bool] | None = form.get(name, form.get(_ANY))
+        where = f"{above}{name}"
+        if isinstance(expected, Mapping):
+            found = _misplaced(value, expected, f"{where}.") if isinstance(value, dict) else where
+        elif expected is None or value is None or expected(value) or (name.endswith("_reason") and _is_text(value)):
+            found = ""
+        else:
+            found = where
+        if found:
+            return found
+    return ""
+
+
+_NEEDED = {
+    "model": ("class", "parameters", "input_shape", "latent_shape", "compression_ratio", "is_undercomplete"),
+    "data": ("description", "hash"),
+    "latents": ("active", "dead"),
+    "recovery": (),
+    "weights": (),
+    "versions": ("ae_lightning", "torch"),
+}
+
+
+def is_whole(results: Mapping[str, Any]) -> bool:
+    """Whether all is there that a report is made of; an earlier version, or somebody's hand, may have left it out."""
+    errors = results.get("errors", {})
+    baselines = [errors.get(split, {}).get(of) for split in ("test", "validation") for of in ("autoencoder", "pca")]
+    baselines += [errors.get(split, {}).get("mean_image") for split in ("test", "validation")]
+    measured = all(numbers and "mse_per_pixel" in numbers and "mse_per_image" in numbers for numbers in baselines)
+    named = all(results.get(part, {}).get(name) is not None for part, names in _NEEDED.items() for name in names)
+    return measured and named and _NEEDED.keys() <= results.keys()
