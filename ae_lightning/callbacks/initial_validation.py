@@ -7,12 +7,10 @@ import warnings
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ae_lightning.callbacks.first_process import on_first_process
-from ae_lightning.callbacks.observing import log_now, observing
+from ae_lightning.callbacks.observing import log_now, validation_losses
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.models.base import Autoencoder
-from ae_lightning.nn.precision import like_weights
-from ae_lightning.training.epoch_means import EpochMeans
 
 # Beyond this it is no passing hill: a learning rate is too high.
 _FAR_WORSE = 10.0
@@ -57,12 +55,7 @@ class InitialValidation(Callback):
 
 def _validate(trainer: Trainer, module: Autoencoder, data: AutoencoderDataModule) -> float:
     """Log the errors on the validation set; the total is returned."""
-    means = EpochMeans()
-    with observing(trainer, module):
-        for x, _ in data.val_set.batches(data.eval_batch_size):
-            losses, _ = module.loss(like_weights(module, x))
-            means.add(module.per_instance(losses), len(x))
-    found = {f"val/{name}": float(value) for name, value in means.compute().items()}
+    found = validation_losses(trainer, module, data)
     _refuse_unknown_monitors(trainer, list(found))
     log_now(trainer, found)
     return found["val/loss"]

@@ -1,13 +1,20 @@
 """Looking at a model in the middle of training without leaving a trace."""
 
 import contextlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities.seed import isolate_rng
 
+from ae_lightning.data.base import AutoencoderDataModule
+from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.modes import evaluation_mode
+from ae_lightning.nn.precision import like_weights
+from ae_lightning.training.batch import Batch
+from ae_lightning.training.epoch_means import EpochMeans
 
 
 @contextlib.contextmanager
@@ -35,3 +42,28 @@ def log_now(trainer: Trainer, metrics: dict[str, float]) -> None:
     if trainer.is_global_zero and metrics:
         for logger in trainer.loggers:
             logger.log_metrics({**metrics, "epoch": trainer.current_epoch}, step=trainer.global_step)
+
+
+def validation_losses(trainer: Trainer, module: Autoencoder, data: AutoencoderDataModule) -> dict[str, float]:
+    """What Lightning's validation would log now: `val/loss` and its terms, means over the validation set.
+
+    Nothing is logged, and nothing in the trainer knows of it. It takes as many batches as `limit_val_batches` lets
+    Lightning take, the first ones, on this process.
+    """
+    means, stage = EpochMeans(), trainer.state.stage
+    trainer.state.stage = RunningStage.VALIDATING  # in which a model uses whole coefficients
+    try:
+        with observing(trainer, module):
+            for x, _ in _validation_batches(trainer, data):
+                losses, _ = module.loss(like_weights(module, x))
+                means.add(module.per_instance(losses), len(x))
+    finally:
+        trainer.state.stage = stage
+    return {f"val/{name}": float(value) for name, value in means.compute().items()}
+
+
+def _validation_batches(trainer: Trainer, data: AutoencoderDataModule) -> Iterable[Batch]:
+    size, limit = data.eval_batch_size, trainer.limit_val_batches
+    count = -(-len(data.val_set) // size)
+    allowed = limit * trainer.world_size if isinstance(limit, int) else max(1, int(count * limit))
+    return itertools.islice(data.val_set.batches(size), allowed)

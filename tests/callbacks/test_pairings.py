@@ -28,6 +28,7 @@ from ae_lightning.callbacks.linear_probe import LinearProbe
 from ae_lightning.callbacks.resampling import ResampleDeadLatents
 from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.callbacks.schedule import Schedule
+from ae_lightning.callbacks.scheduled_validation import ScheduledValidation
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.callbacks.throughput import Throughput
 from ae_lightning.callbacks.weight_statistics import WeightStatistics
@@ -147,6 +148,7 @@ def watchers() -> list[Callback]:
     every_two = Schedule(every=2, unit="steps")
     return [
         InitialValidation(),
+        ScheduledValidation(),
         LatentStatistics(),
         FeatureRecovery(),
         Throughput(),
@@ -207,6 +209,13 @@ def steps_of(way: Way) -> list[list[Tensor]]:
             batches = [data.train_set.take(24)[0][:12], data.train_set.take(24)[0][12:]]
         steps += [batches[first : first + way.each] for first in range(0, len(batches), way.each)]
     return steps[: way.steps]
+
+
+def held_out() -> Tensor:
+    """The validation set, whole."""
+    data = Labelled()
+    data.setup()
+    return data.val_set.take(100)[0]
 
 
 def plain_loop(way: Way, rate: float, norm: bool = False, project: bool = False) -> list[list[Tensor]]:
@@ -286,7 +295,7 @@ def test_what_looks_acts_at_its_steps(fit, way):
     steps = list(range(1, plan.steps + 1))
     for name in ("sparsity/dead_fraction", "recovery/mcc"):
         assert done.logged_at(name) == list(plan.validated)
-    assert done.logged_at("val/loss") == [0, *plan.validated]
+    assert done.logged_at("val/loss") == sorted({*plan.validated, *every(2, way)})
     assert done.logged_at("weights/decoder_norm") == every(2, way)
     assert done.logged_at("probe/latent") == every(plan.steps_per_epoch, way)
     assert done.logged_at("speed/images_per_s") == steps
@@ -302,13 +311,18 @@ def test_what_looks_acts_at_its_steps(fit, way):
 def test_logged_values_are_those_of_the_weights_at_that_step(fit, way):
     done, batches = fit(way, "watched"), steps_of(WAYS[way])
     rows = read_rows(done.folder / "metrics.csv")
+    start = [getattr(small_model().dictionary, name).detach() for name in PARAMETERS]
     norms = {int(row["step"]): float(row["weights/decoder_norm"]) for row in rows if row.get("weights/decoder_norm")}
     for step in list(norms)[1:]:
         assert norms[step] == pytest.approx(float(done.watch.weights[step][2].norm()), rel=1e-5)
+    x = held_out()
+    for step, error in ((int(row["step"]), float(row["val/loss"])) for row in rows if row.get("val/loss")):
+        w_enc, b_enc, w_dec, b_dec = done.watch.weights[step] if step else start
+        x_hat = F.relu(x @ w_enc + b_enc) @ w_dec + b_dec
+        assert error == pytest.approx(float((x_hat - x).square().mean()), rel=1e-4), step
     means = {int(row["step"]): float(row["train/loss_epoch"]) for row in rows if row.get("train/loss_epoch")}
     whole = [step for step in range(1, WAYS[way].steps + 1) if step % WAYS[way].steps_per_epoch == 0]
     assert list(means)[: len(whole)] == whole
-    start = [getattr(small_model().dictionary, name).detach() for name in PARAMETERS]
     for step in whole:
         losses = []
         for number in range(step - WAYS[way].steps_per_epoch, step):

@@ -23,6 +23,7 @@ TOY = [
     *("--data.num_test", "64", "--trainer.max_epochs", "2", "--data.instances", "2", "--model.instances", "2"),
 ]
 PROBE = "{class_path: LinearProbe, init_args: {full: false}}"
+AT_SNAPSHOTS = "{class_path: ScheduledValidation}"
 
 
 def resampling(method: str) -> str:
@@ -47,11 +48,11 @@ WHOLE_BATCHES = (*SAE, *SHORT, "--data.drop_last", "true", "--data.batch_size")
 @pytest.fixture(scope="module")
 def halves(fit: Callable[..., Any]) -> Any:
     """Two processes that torchrun starts, at half the batch."""
-    return fit(*WHOLE_BATCHES, "64", callbacks=(PROBE,), launcher="torchrun")
+    return fit(*WHOLE_BATCHES, "64", callbacks=(PROBE, AT_SNAPSHOTS), launcher="torchrun")
 
 
 def test_two_processes_at_half_the_batch_are_one_at_the_whole(fit: Callable[..., Any], halves: Any) -> None:
-    whole = fit(*WHOLE_BATCHES, "128", processes=1)
+    whole = fit(*WHOLE_BATCHES, "128", processes=1, callbacks=(AT_SNAPSHOTS,))
     assert same(*halves.weights)
     for name, weight in whole.weights[0].items():
         torch.testing.assert_close(halves.weights[0][name], weight, atol=2e-4, rtol=0, msg=name)
@@ -59,6 +60,7 @@ def test_two_processes_at_half_the_batch_are_one_at_the_whole(fit: Callable[...,
         together = rows_of([halves.seen[0][step], halves.seen[1][step]])
         assert together == rows_of([whole.seen[0][step]])
     steps, loss = whole.run.series("val/loss")
+    assert {*whole.run.snapshots} <= {*steps.tolist()}  # 20 of 40 steps is amid an epoch of 10
     steps_of_two, loss_of_two = halves.run.series("val/loss")
     np.testing.assert_array_equal(steps, steps_of_two)
     np.testing.assert_allclose(loss_of_two, loss, rtol=1e-4)
