@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         print(f"nearest snapshots: {', '.join(map(str, report.weights.steps))}", file=sys.stderr)
     folder = options.output or run.folder / "report"
     moving = {_ANIMATION: [_UNITS]} if report.weights.has_animation else {}
-    with _telling({**report.parts, **moving}) as tell:
+    with telling({**report.parts, **moving}) as tell:
         summary, *others = sections = _sections(report, folder, tell)
         write_text(folder / "report.html", html_page(run.title, sections))
         for problem in (problem for section in others for problem in section.problems):
@@ -86,7 +86,7 @@ def _steps(text: str, taken: Sequence[int], folder: Path) -> list[int]:
 
 
 @contextlib.contextmanager
-def _telling(parts: Mapping[str, Sequence[str]]) -> Iterator[Tell]:
+def telling(parts: Mapping[str, Sequence[str]]) -> Iterator[Tell]:
     """Show how far it is: a bar on a terminal, else a line when a section begins.
 
     Args:

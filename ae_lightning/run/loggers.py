@@ -194,11 +194,12 @@ def _with_palette(picture: np.ndarray) -> Image.Image | None:
     """
     red, green, blue = np.moveaxis(picture >> _LOST_BITS, -1, 0).astype(np.int32)
     codes = (red << 2 * _KEPT_BITS) | (green << _KEPT_BITS) | blue
-    places = np.zeros(1 << 3 * _KEPT_BITS, dtype=np.uint8)
-    places[codes] = 1
-    colors = np.flatnonzero(places)
+    seen = np.zeros(1 << 3 * _KEPT_BITS, dtype=bool)
+    seen[codes] = True
+    colors = np.flatnonzero(seen)
     if len(colors) > 256:
         return None
+    places = np.empty(len(seen), dtype=np.uint8)
     places[colors] = np.arange(len(colors))
     image = Image.fromarray(places[codes])
     channels = np.stack([colors >> 2 * _KEPT_BITS, colors >> _KEPT_BITS, colors], axis=1) << _LOST_BITS

@@ -18,6 +18,7 @@ import yaml
 from PIL import Image
 
 from ae_lightning.cli.configs import packaged
+from ae_lightning.cli.report import telling
 from ae_lightning.report.reading import TITLES_AND_READINGS
 from ae_lightning.run.run import Run
 
@@ -225,6 +226,18 @@ def test_it_tells_what_it_is_doing(ae: Callable[..., Any], run: Path) -> None:
     }
     assert made == figures_in(page_of(run / "report"))
     assert "Training" not in out
+
+
+def test_on_a_terminal_a_bar_tells_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if standard error were a terminal
+    with telling({"Summary": ["numbers"], "[b]": ["one", "two"]}) as tell:
+        for section, part in (("Summary", "numbers"), ("[b]", "one"), ("[b]", "two")):
+            tell(section, part)
+    out, err = capsys.readouterr()
+    shown = re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]", "", err)
+    assert out == ""
+    assert "2/3" in shown
+    assert "[b]: two" in shown
 
 
 @pytest.mark.usefixtures("few_figures")
