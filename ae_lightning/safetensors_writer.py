@@ -1,4 +1,4 @@
-"""A safetensors file written a few rows at a time, for arrays larger than memory.
+"""Safetensors files written a few rows at a time, for arrays larger than memory, or from tensors without copies.
 
 The format is an 8-byte length, a JSON header that names each tensor's type, shape and place, and the data. All
 places follow from the first rows and the number of rows, so that rows can be written where they belong as they come.
@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ae_lightning.files import as_json, naming, replacing
 
@@ -20,6 +22,12 @@ Array = np.ndarray[Any, Any]
 _DTYPES = {
     **{"f8": "F64", "f4": "F32", "f2": "F16", "i8": "I64", "i4": "I32", "i2": "I16", "i1": "I8"},
     **{"u1": "U8", "b1": "BOOL"},
+}
+_TORCH_DTYPES = {
+    **{torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"},
+    **{torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.bool: "BOOL"},
+    **{torch.uint64: "U64", torch.uint32: "U32", torch.uint16: "U16", torch.uint8: "U8"},
+    **{torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2", torch.complex64: "C64"},
 }
 _ALIGNMENT = 8
 
@@ -31,6 +39,39 @@ class _Place(NamedTuple):
     shape: tuple[int, ...]
     axis: int
     start: int
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a file in one piece from where the tensors lie in memory, creating its folder if needed.
+
+    The file is that of `safetensors.torch.save`, which copies all tensors twice before it answers.
+
+    Args:
+        path: The file.
+        tensors: Tensors by name; those on another device or not contiguous are copied one by one.
+
+    Raises:
+        OSError: The disk is full, with the name of the file.
+    """
+    # The widest types first, so that each tensor begins at a multiple of its own type's width.
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
+    header: dict[str, Any] = {}
+    end = 0
+    for name, tensor in ordered:
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": _TORCH_DTYPES[tensor.dtype], "shape": [*tensor.shape], "data_offsets": [start, end]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(_head(header))
+        for _, tensor in ordered:
+            file.write(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+
+
+def _head(header: Mapping[str, Any]) -> bytes:
+    """The first bytes of a file: the length of what follows, and the places of all tensors."""
+    text = as_json(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return len(text).to_bytes(8, "little") + text
 
 
 class SafetensorsWriter:
@@ -99,11 +140,10 @@ class SafetensorsWriter:
             start, end = end, end + math.prod(shape) * dtype.itemsize
             header[name] = {"dtype": _DTYPES[dtype.str[1:]], "shape": shape, "data_offsets": [start, end]}
             places[name] = _Place(dtype, shape, axis, start)
-        text = as_json(header).encode()
-        text += b" " * (-len(text) % _ALIGNMENT)
-        self._file.write(len(text).to_bytes(8, "little") + text)
-        self._file.truncate(8 + len(text) + end)
-        self._places = {name: place._replace(start=8 + len(text) + place.start) for name, place in places.items()}
+        head = _head(header)
+        self._file.write(head)
+        self._file.truncate(len(head) + end)
+        self._places = {name: place._replace(start=len(head) + place.start) for name, place in places.items()}
 
     def _write_rows(self, place: _Place, part: Array) -> None:
         expected = (*place.shape[: place.axis], part.shape[place.axis], *place.shape[place.axis + 1 :])

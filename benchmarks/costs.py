@@ -30,6 +30,10 @@ NO_IMAGES = ["--images.schedule.count", "1", "--images.schedule.first", "false",
 CALLBACKS = {
     "pictures in TensorBoard, ten moments": [],
     "snapshots, 51 of 6.4 MB": [*NO_IMAGES, "--snapshots.schedule.count", "51"],
+    "ScheduledValidation, 51 of 6,000 images": [
+        *(*NO_IMAGES, "--trainer.callbacks", "ScheduledValidation", "--trainer.callbacks.schedule.count", "51"),
+        *("--trainer.limit_val_batches", "1.0"),
+    ],
     "DecoderNorm": [*NO_IMAGES, "--trainer.callbacks", "DecoderNorm"],
     "ResampleDeadLatents, always counting": [
         *(*NO_IMAGES, "--trainer.callbacks", "ResampleDeadLatents"),

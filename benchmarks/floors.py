@@ -38,6 +38,12 @@ def products(shape: tuple[int, ...], widths: list[int], batch: int, dtype: torch
     return seconds_of(lambda: [a @ b for a, b in pairs])
 
 
+def forward(widths: list[int], samples: int, batch: int = 1024) -> float:
+    """Seconds of the products of one pass forward of so many samples, a batch at a time."""
+    pairs = [(torch.randn(batch, a), torch.randn(a, b)) for a, b in itertools.pairwise(widths)]
+    return samples / batch * seconds_of(lambda: [a @ b for a, b in pairs])
+
+
 def convolutions(batch: int) -> float:
     """Seconds of a step's convolutions in the deep convolutional autoencoder, forward and backward."""
     x = torch.randn(batch, 1, 28, 28)

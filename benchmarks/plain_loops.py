@@ -77,6 +77,37 @@ def train_on_images(model: nn.Module, images: Images, batch_size: int, autocast:
     return time.perf_counter() - start
 
 
+def train_at_moments(model: nn.Module, images: Images, batch_size: int, moments: int) -> float:
+    """One epoch over the images as the overcomplete experiment has it.
+
+    Before the first step, after the last one, and at equal distances between them it copies all weights and computes
+    the error on the validation images.
+    """
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    losses: list[float] = []
+    history: list[tuple[int, float]] = []
+    copies: list[dict[str, Tensor]] = []
+    start = time.perf_counter()
+    batches = torch.randperm(len(images.train)).split(batch_size)
+    at = set(torch.linspace(0, len(batches), moments).round().int().tolist())
+    for step in range(len(batches) + 1):
+        if step in at:
+            model.eval()
+            with torch.no_grad():
+                errors = [F.mse_loss(model(x), x).item() * len(x) for x in images.val.split(1024)]
+            model.train()
+            history.append((step, sum(errors) / len(images.val)))
+            copies.append({name: value.detach().clone() for name, value in model.state_dict().items()})
+        if step < len(batches):
+            x = images.train[batches[step]]
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), x)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    return time.perf_counter() - start
+
+
 def train_wide_sae(x: Tensor, latents: int, batch_size: int, epochs: int) -> float:
     """A sparse autoencoder on vectors x (n, input), ReLU code, L1 penalty on it."""
     encoder, decoder = nn.Linear(x.shape[1], latents), nn.Linear(latents, x.shape[1])

@@ -2,10 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file
+from safetensors.torch import load_file as load_torch_file
+from safetensors.torch import save
 
-from ae_lightning.safetensors_writer import SafetensorsWriter
+from ae_lightning.safetensors_writer import SafetensorsWriter, write_tensors
 
 DTYPES = [np.float64, np.float32, np.float16, np.int64, np.int32, np.int16, np.int8, np.uint8, np.bool_]
 
@@ -31,6 +34,32 @@ def test_what_is_written_by_parts_is_read_back_whole(batch: int, tmp_path: Path)
     with safe_open(path, "numpy") as file:
         assert file.metadata() == {"title": "größer „1“"}
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_tensors_are_written_as_the_library_writes_them(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tensors = {
+        **{"turned": torch.randn(5, 7).mT, "part": torch.randn(9, 4)[::2, 1:3], "bias": torch.randn(7)},
+        **{"name „1“": torch.randn(3, 2, 2), "scalar": torch.tensor(2.5), "empty": torch.empty(0, 4)},
+        "parameter": torch.nn.Parameter(torch.randn(4)),
+    }
+    path = tmp_path / "new" / "a.safetensors"
+    write_tensors(path, tensors)
+    assert path.read_bytes() == save({name: value.detach().contiguous() for name, value in tensors.items()})
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_tensors_of_every_type_are_written(tmp_path: Path) -> None:
+    kinds = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
+    kinds += [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool]
+    kinds += [torch.uint16, torch.uint32, torch.uint64]
+    tensors = {str(kind): torch.tensor([0.0, 1.0, 3.0]).to(kind) for kind in kinds}
+    write_tensors(tmp_path / "a.safetensors", tensors)
+    found = load_torch_file(tmp_path / "a.safetensors")
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name].view(torch.uint8), tensor.view(torch.uint8))
 
 
 @pytest.mark.parametrize(

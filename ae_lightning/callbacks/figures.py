@@ -12,9 +12,6 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -24,9 +21,10 @@ from ae_lightning.callbacks.observing import observing
 from ae_lightning.callbacks.schedule import Clock, Schedule
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError, Notice, UserError
-from ae_lightning.files import replacing
+from ae_lightning.files import write_bytes
 from ae_lightning.gallery import Gallery
 from ae_lightning.models.base import Autoencoder
+from ae_lightning.plots.raster import as_png, render
 from ae_lightning.run.loggers import write_pictures
 
 _DPI = 110
@@ -115,26 +113,16 @@ class Figures(Callback):
                 if self.names is not None and name not in self.names:
                     continue
                 try:
-                    self._show(name, render(make()), trainer.global_step)
+                    self._show(name, render(make(), _DPI), trainer.global_step)
                 except (ValueError, UserError) as error:
                     said = f"the figure {name} was not drawn at step {trainer.global_step}: {error}"
                     warnings.warn(said, Notice, stacklevel=2)
 
     def _show(self, name: str, picture: np.ndarray, step: int) -> None:
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with replacing(self._folder / f"{name}_step_{step:08d}.png") as temporary:
-                Image.fromarray(picture).save(temporary, format="PNG")
+            write_bytes(self._folder / f"{name}_step_{step:08d}.png", as_png(picture))
         for writer in self._writers:
             write_pictures(writer, {f"figures/{name}": picture}, step)
-
-
-def render(figure: Figure) -> np.ndarray:
-    """Draw a figure into an RGB array (height, width, 3), uint8."""
-    figure.set_dpi(_DPI)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def _gallery(trainer: Trainer, module: LightningModule) -> Gallery | None:

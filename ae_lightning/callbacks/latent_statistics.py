@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torchmetrics import MetricCollection
 
 from ae_lightning.callbacks.observing import log_now
 from ae_lightning.callbacks.resampling import ResampleDeadLatents
@@ -25,20 +26,19 @@ class LatentStatistics(Callback):
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to count."""
-        self._metrics = {"sparsity/l0": L0(), "sparsity/dead_fraction": DeadFraction()}
-        for metric in self._metrics.values():
-            metric.to(pl_module.device)
+        metrics = {"sparsity/l0": L0(), "sparsity/dead_fraction": DeadFraction()}
+        # Both are made of the same counts, which are taken once.
+        self._metrics = MetricCollection(dict(metrics), compute_groups=[list(metrics)]).to(pl_module.device)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
         """Count one batch."""
         if _applies(pl_module):
-            for metric in self._metrics.values():
-                metric.update(outputs["z"])
+            self._metrics.update(outputs["z"])
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the counts over the whole set, all processes together."""
         if _applies(pl_module) and not trainer.sanity_checking:
-            found = {name: float(metric.compute()) for name, metric in self._metrics.items()}
+            found = {name: float(value) for name, value in self._metrics.compute().items()}
             log_now(trainer, found)
             if found["sparsity/dead_fraction"] == 1 and trainer.state.fn == "fit":
                 self._tell(trainer)

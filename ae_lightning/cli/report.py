@@ -1,7 +1,9 @@
 """`ae-lightning report`: a run's folder turned into figures and one page that is read from top to bottom."""
 
+import contextlib
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from ae_lightning.report.page import Section
     from ae_lightning.report.report import Report
 
+Tell = Callable[[str, str], None]
+
+_ANIMATION, _UNITS = "Animation", "units in the course of training"
 _EXAMPLE = """example:
   ae-lightning report lightning_logs/overcomplete_mnist/version_0 --snapshots 0,50,last --units 100
 
@@ -34,16 +39,16 @@ def main(arguments: list[str]) -> int:
     if steps and report.weights.steps != steps:
         print(f"nearest snapshots: {', '.join(map(str, report.weights.steps))}", file=sys.stderr)
     folder = options.output or run.folder / "report"
-    sections = list(_with_progress(report, folder))
-    summary, *others = sections
-    write_text(folder / "report.html", html_page(run.title, sections))
-    for section in others:
-        for problem in section.problems:
+    moving = {_ANIMATION: [_UNITS]} if report.weights.has_animation else {}
+    with telling({**report.parts, **moving}) as tell:
+        summary, *others = sections = _sections(report, folder, tell)
+        write_text(folder / "report.html", html_page(run.title, sections))
+        for problem in (problem for section in others for problem in section.problems):
             print(f"not drawn: {printable(problem)}", file=sys.stderr)
+        animated = _animate(report, folder, tell) if moving else []
     for warning in summary.problems:
         print(f"  {printable(warning)}")
-    _animate(report, folder)
-    print(f"report: {folder / 'report.html'}\nfigures: {folder / 'figures'}")
+    print(*animated, f"report: {folder / 'report.html'}\nfigures: {folder / 'figures'}", sep="\n")
     return 0
 
 
@@ -88,34 +93,54 @@ def _steps(text: str, taken: Sequence[int], folder: Path) -> list[int]:
     return sorted({int(step) for step in steps if step is not None})
 
 
-def _with_progress(report: "Report", folder: Path) -> "list[Section]":
-    """The sections, with each figure written as it is made."""
-    from rich.console import Console
-    from rich.progress import Progress
+@contextlib.contextmanager
+def telling(parts: Mapping[str, Sequence[str]]) -> Iterator[Tell]:
+    """Show how far it is: a bar on a terminal, else a line when a section begins.
 
+    Args:
+        parts: What will be told of, by section.
+
+    Yields:
+        What is to be called with a section and a part of it before that is made.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        begun: set[str] = set()
+
+        def line(section: str, part: str) -> None:
+            if section not in begun:
+                begun.add(section)
+                print(f"{section}: {', '.join(parts[section])}", file=sys.stderr)
+
+        yield line
+        return
+    columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task, done = bar.add_task("", total=sum(map(len, parts.values()))), itertools.count()
+        yield lambda section, part: bar.update(task, completed=next(done), description=f"{section}: {part}")
+
+
+def _sections(report: "Report", folder: Path, tell: Tell) -> "list[Section]":
+    """The sections, with each figure written as it is made."""
     from ae_lightning.files import write_bytes
 
     def keep(name: str, png: bytes) -> None:
         write_bytes(folder / "figures" / f"{name}.png", png)
 
-    total = sum(map(len, report.makers.values()))
-    console = Console(stderr=True)
-    if not console.is_terminal:  # a disabled bar ends with an empty line before rich 14.3
-        return list(report.sections(folder, keep, lambda name: None))
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("figures", total=total)
-        return list(report.sections(folder, keep, lambda name: progress.update(task, advance=1, description=name)))
+    return list(report.sections(folder, keep, tell))
 
 
-def _animate(report: "Report", folder: Path) -> None:
-    """Write the units in the course of training as a page and as a GIF, where there are images and snapshots."""
-    if not report.weights.has_animation:
-        return
+def _animate(report: "Report", folder: Path, tell: Tell) -> list[str]:
+    """Write the units in the course of training as a page and as a GIF; the line that says where they are."""
+    tell(_ANIMATION, _UNITS)
     try:
         frames, captions = report.weights.frames()
     except (ValueError, UserError) as error:
         print(f"not drawn: animation: {printable(str(error))}", file=sys.stderr)
-        return
+        return []
     page, gif = folder / "units.html", folder / "figures" / "units.gif"
     write_animation(frames, captions, report.run.title, page, gif)
-    print(f"animation: {page}, {gif}")
+    return [f"animation: {page}, {gif}"]

@@ -100,10 +100,10 @@ def _opened(kind: type[Kind], path: Path, otherwise: str) -> tuple[Kind, Path]:
 
 def write_figure(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG, beside its place and renamed."""
-    from ae_lightning.files import replacing
+    from ae_lightning.files import write_bytes
+    from ae_lightning.plots.raster import as_png, render
 
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI, format="png")
+    write_bytes(path, as_png(render(figure, _DPI)))
 
 
 def write_animation(frames: "Sequence[np.ndarray]", captions: Sequence[str], title: str, page: Path, gif: Path) -> None:

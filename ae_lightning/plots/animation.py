@@ -20,6 +20,8 @@ _TEMPLATE = Path(__file__).with_name("animation.html")
 _LAST_SECONDS = 1.5
 # Of a drawing with a handful of colors and their shades; twice as many make a page a tenth larger.
 _PALETTE_SIZE, _KEPT = 128, 16
+# The highest level takes several times as long for a page that is 3 % smaller.
+_COMPRESSION = 6
 # GIF counts in hundredths of a second, and browsers slow down what is faster than two of them.
 _GIF_TICK, _SHORTEST_TICKS = 10, 2
 
@@ -139,5 +141,5 @@ def _colors(codes: Array) -> Array:
 
 def _png(image: Image.Image) -> bytes:
     file = io.BytesIO()
-    image.save(file, format="PNG", optimize=True)
+    image.save(file, format="PNG", compress_level=_COMPRESSION)
     return file.getvalue()

@@ -17,6 +17,8 @@ from PIL import Image
 # Drawings have few colors; with a palette they take a third of the room, and nobody sees it.
 _COLORS = 256
 _CODE = re.compile(r"`([^`]+)`")
+# The highest level takes four times as long for a page that is 3 % smaller.
+_COMPRESSION = 6
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,9 @@ def _shrunk(png: bytes) -> str:
     """A picture in base64, with a palette where that is smaller."""
     smaller = io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
-        image.convert("RGB").quantize(_COLORS, dither=Image.Dither.NONE).save(smaller, "PNG", optimize=True)
+        image.convert("RGB").quantize(_COLORS, dither=Image.Dither.NONE).save(
+            smaller, "PNG", compress_level=_COMPRESSION
+        )
     return base64.b64encode(min(smaller.getvalue(), png, key=len)).decode("ascii")
 
 

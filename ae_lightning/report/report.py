@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from ae_lightning.errors import UserError
 from ae_lightning.evaluation import evaluate
 from ae_lightning.gallery import Gallery
 from ae_lightning.models.checkpoint import load_autoencoder
+from ae_lightning.plots.raster import as_png, render
 from ae_lightning.plots.training import Curve, training_summary
 from ae_lightning.report.baselines import random_encoder
 from ae_lightning.report.explorer_link import explorer_section
@@ -31,6 +31,7 @@ from ae_lightning.run.readable import ReadableRun
 from ae_lightning.run.results_form import is_whole
 
 _DPI = 110
+_SUMMARY, _NUMBERS = "Summary", "numbers and baselines"
 _UNITS = "Units and weights"
 _PROBES = ("latent", "raw", "pca", "untrained")
 
@@ -79,33 +80,39 @@ class Report:
             "The latent space": gallery,
         }
 
+    @property
+    def parts(self) -> dict[str, list[str]]:
+        """What is made, by section, in the order in which it is made."""
+        return {_SUMMARY: [_NUMBERS], **{title: list(makers) for title, makers in self.makers.items()}}
+
     def sections(
-        self, folder: Path, keep: Callable[[str, bytes], None], done: Callable[[str], None]
+        self, folder: Path, keep: Callable[[str, bytes], None], tell: Callable[[str, str], None]
     ) -> Iterator[Section]:
         """The sections one by one, in the order of the page: the summary, the way to the explorer, and the figures.
 
         Args:
             folder: Where the page will lie.
             keep: Called with the name and the PNG of each figure.
-            done: Called with the name of a figure when it is made, or could not be.
+            tell: Called with a section and a part of it, as `parts` has them, before the part is made.
         """
+        tell(_SUMMARY, _NUMBERS)
         yield self.summary()
         yield explorer_section(self.run, self.model, folder)
         for title, makers in self.makers.items():
             section = Section(title)
-            if title == _UNITS:
-                # Where a snapshot does not fit the model, the figures below say so.
-                with contextlib.suppress(ValueError, UserError):
-                    section.sentences += filter(None, [self.weights.births_and_deaths()])
             for name, make in makers.items():
+                tell(title, name)
                 try:
-                    png = _png(make())
+                    png = as_png(render(make(), _DPI))
                 except (ValueError, UserError) as error:
                     section.problems.append(f"{TITLES_AND_READINGS[name][0]}: {error}")
                 else:
                     keep(name, png)
                     section.pictures.append(Picture(name, *TITLES_AND_READINGS[name], png))
-                done(name)
+            if title == _UNITS:
+                # Where a snapshot does not fit the model, the figures say so.
+                with contextlib.suppress(ValueError, UserError):
+                    section.sentences += filter(None, [self.weights.births_and_deaths()])
             yield section
 
     def summary(self) -> Section:
@@ -123,7 +130,7 @@ class Report:
                 f"Snapshots that are missing or damaged were left out: {', '.join(self.run.snapshots.damaged)}."
             )
         return Section(
-            "Summary",
+            _SUMMARY,
             sentences=[] if warnings else ["Nothing in these numbers calls for a warning."],
             problems=warnings,
             tables=[table for table in tables if table is not None],
@@ -158,9 +165,3 @@ class Report:
     @cached_property
     def _random_error(self) -> float | None:
         return random_encoder(self.run, self.model, self.results["data"]["hash"])
-
-
-def _png(figure: Figure) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, dpi=_DPI, format="png")
-    return file.getvalue()

@@ -26,7 +26,6 @@ from ae_lightning.report.animation import TrainingAnimation
 from ae_lightning.report.contributions import can_be_taken_apart, contribution_figure
 from ae_lightning.run.codes import (
     MOST_SAMPLES,
-    at_snapshots,
     chosen_moments,
     encode,
     first_batches,
@@ -177,6 +176,8 @@ class SparsityFigures:
     def fraction_active(self, instances: int = INSTANCES) -> Figure:
         """On which fraction of up to 10,000 test samples each latent fires, at up to 121 of the snapshots.
 
+        Of a wide code it is a fraction of fewer samples, see `fractions_active`.
+
         Beside it the true probability of features, where it is known, and when latents of these instances were
         resampled.
 
@@ -189,12 +190,7 @@ class SparsityFigures:
             raise ConfigError("how often latents fire in the course of training needs a rectified code and snapshots")
         model = cast(ShallowAutoencoder, self.model)
         steps = chosen_moments(list(snapshots))
-        fired = torch.stack(
-            [
-                fractions_active(then, self.data.test_set, self.data.eval_batch_size)
-                for _, then in at_snapshots(model, snapshots, steps)
-            ]
-        )
+        fired = fractions_active(model, snapshots, steps, self.data.test_set, self.data.eval_batch_size)
         probability, moments = self._probability(instances), self._moments(instances)
         return sparsity_plots.fraction_active(
             steps, fired[:, :instances], probability, self._titles(instances), moments

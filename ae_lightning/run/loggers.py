@@ -18,6 +18,9 @@ from torch.utils.tensorboard import SummaryWriter
 from ae_lightning.run.tables import METRICS_NAME, append_row, read_rows, write_rows
 from ae_lightning.upstream import private
 
+# Of a color's channel in a picture with a palette.
+_KEPT_BITS, _LOST_BITS = 6, 2
+
 HPARAM_METRICS = ("val/loss", "val/reconstruction", "probe/latent")
 """Metrics shown beside the hyper-parameters; TensorBoard wants their names before the first step."""
 
@@ -155,7 +158,7 @@ class RunTensorBoard(TensorBoardLogger):
 
 
 def write_pictures(writer: SummaryWriter, pictures: Mapping[str, np.ndarray], step: int) -> None:
-    """Write RGB pictures (height, width, 3), uint8, to TensorBoard by their tags; their last two bits may be lost.
+    """Write RGB pictures (height, width, 3), uint8, to TensorBoard by their tags; their last two bits are lost.
 
     TensorBoard computes a checksum of every byte in Python, 8 ms for 64 KiB, so a picture costs by its size: one byte
     a pixel where a palette holds its colors. `SummaryWriter.add_image` writes three. All are one event, and drawn
@@ -177,8 +180,7 @@ def _write(writer: SummaryWriter, summary: Summary, step: int | None = None) -> 
 
 
 def _as_png(picture: np.ndarray) -> Summary.Image:
-    fewer_bits = (_with_palette(picture | lost) for lost in (0b00, 0b01, 0b11))
-    image = next(filter(None, fewer_bits), None) or Image.fromarray(picture)
+    image = _with_palette(picture) or Image.fromarray(picture)
     png = io.BytesIO()
     image.save(png, format="PNG", compress_level=1)
     height, width, _ = picture.shape
@@ -186,13 +188,22 @@ def _as_png(picture: np.ndarray) -> Summary.Image:
 
 
 def _with_palette(picture: np.ndarray) -> Image.Image | None:
-    """The picture with a byte a pixel, or None if it has more colors than a palette."""
-    if Image.fromarray(picture).getcolors(256) is None:
+    """The picture with a byte a pixel and its colors' last bits set, or None if it has more colors than a palette.
+
+    Colors are looked up in a table of all that six bits a channel can say; to sort them takes five times as long.
+    """
+    red, green, blue = np.moveaxis(picture >> _LOST_BITS, -1, 0).astype(np.int32)
+    codes = (red << 2 * _KEPT_BITS) | (green << _KEPT_BITS) | blue
+    seen = np.zeros(1 << 3 * _KEPT_BITS, dtype=bool)
+    seen[codes] = True
+    colors = np.flatnonzero(seen)
+    if len(colors) > 256:
         return None
-    packed = picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
-    colors, indices = np.unique(packed, return_inverse=True)
-    image = Image.fromarray(indices.reshape(packed.shape).astype(np.uint8), mode="P")
-    image.putpalette(np.stack([colors >> 16, colors >> 8 & 255, colors & 255], axis=1).astype(np.uint8).tobytes())
+    places = np.empty(len(seen), dtype=np.uint8)
+    places[colors] = np.arange(len(colors))
+    image = Image.fromarray(places[codes])
+    channels = np.stack([colors >> 2 * _KEPT_BITS, colors >> _KEPT_BITS, colors], axis=1) << _LOST_BITS
+    image.putpalette((channels | (1 << _LOST_BITS) - 1).astype(np.uint8).tobytes())
     return image
 
 

@@ -9,8 +9,9 @@ import safetensors.torch
 from torch import Tensor
 
 from ae_lightning.errors import RunFolderError
-from ae_lightning.files import read_json, write_bytes, write_json
+from ae_lightning.files import read_json, write_json
 from ae_lightning.nn.precision import at_least_float32
+from ae_lightning.safetensors_writer import write_tensors
 
 _INDEX_NAME = "index.json"
 _FILES = "step_*.safetensors"
@@ -102,9 +103,7 @@ class SnapshotWriter:
             tensors: The weights.
         """
         name = _FILES.replace("*", f"{moment['step']:08d}")
-        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        # Not `save_file`, which writes to a name of its own choosing: a killed run would leave that behind.
-        write_bytes(self.folder / name, safetensors.torch.save(plain))
+        write_tensors(self.folder / name, tensors)
         # A fit into the folder of an earlier one finds that one's first entry.
         self._index = [entry for entry in self._index if entry["step"] != moment["step"]]
         self._index.append({**moment, "file": name})

@@ -51,7 +51,7 @@ def log_training_row(module: LearningRate, values: Mapping[str, Tensor], images_
     """Log the losses of the step that is about to be completed, with the learning rate and the images seen.
 
     Lightning takes 1 ms for each value it logs. What is only to be written goes to the loggers without it; the total
-    goes through it for the progress bar.
+    goes through it where there is a progress bar to show it.
 
     Args:
         module: The model in training.
@@ -59,7 +59,8 @@ def log_training_row(module: LearningRate, values: Mapping[str, Tensor], images_
         images_seen: Training samples up to and with this step, all processes together.
     """
     trainer = module.trainer
-    module.log("train/loss", values["loss"], prog_bar=True, logger=False)
+    if trainer.progress_bar_callback is not None:
+        module.log("train/loss", values["loss"], prog_bar=True, logger=False)
     named = {f"train/{name}": value for name, value in values.items()}
     trainer.callback_metrics.update(named)
     row = {name: float(value) for name, value in named.items()}

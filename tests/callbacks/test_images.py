@@ -95,8 +95,8 @@ def test_the_reconstructions_are_those_of_the_first_validation_images(make_train
     assert picture.shape == (2 + 1 + side + 1 + 2, 2 + 3 * (side + 1) + 1 + 2, 3)
     views = [picture[3 : 3 + side, 3 + i * (side + 1) : 3 + i * (side + 1) + side][::4, ::4] for i in range(3)]
     truth = digits.val_set.take(1)[0][0, 0].numpy()
-    assert np.abs(views[0][..., 0] - 255 * truth).max() <= 1
-    assert np.abs(views[1] - 127.5).max() <= 1
+    assert np.abs(views[0][..., 0] - 255 * truth).max() <= 3.5  # the last two bits of a color are set
+    assert np.abs(views[1] - 127.5).max() <= 3.5
     too_dark, too_bright = truth > 0.9, truth < 0.1
     red, blue = views[2][..., 0], views[2][..., 2]
     assert (blue[too_dark] > red[too_dark]).all()

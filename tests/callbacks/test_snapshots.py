@@ -1,3 +1,5 @@
+import errno
+import io
 import json
 from pathlib import Path
 
@@ -110,16 +112,18 @@ def test_a_run_that_ends_early_has_its_last_state(make_trainer, digits, folder):
 
 
 def test_a_save_that_fails_leaves_nothing_behind(make_trainer, digits, folder, monkeypatch):
-    write = Path.write_bytes
+    opened = Path.open
 
-    def fails_at_the_third(path, content) -> None:
-        if len(steps_in(folder)) < 2:
-            write(path, content)
-        else:
-            write(path, b"half of a fi")
-            raise OSError(28, "No space left on device")
+    class FullDisk(io.FileIO):
+        def write(self, content) -> int:
+            super().write(bytes(content)[:12])
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", fails_at_the_third)
+    def full_at_the_third(path, mode="r", *args, **kwargs):
+        is_third = mode == "wb" and len(steps_in(folder)) == 2
+        return FullDisk(path, "w") if is_third else opened(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", full_at_the_third)
     with pytest.raises(OSError, match="No space left"):
         make_trainer(WeightSnapshots(EVERY_STEP), logger=run_loggers(folder)).fit(
             OvercompleteAutoencoder((1, 8, 8), 3), digits

@@ -18,6 +18,7 @@ import yaml
 from PIL import Image
 
 from ae_lightning.cli.configs import packaged
+from ae_lightning.cli.report import telling
 from ae_lightning.report.reading import TITLES_AND_READINGS
 from ae_lightning.run.run import Run
 
@@ -70,6 +71,20 @@ def problems(page: str) -> list[str]:
     return [html.unescape(text) for text in re.findall(r'<p class="problem">(.*?)</p>', page)]
 
 
+def complaints(err: str) -> list[str]:
+    """Lines that tell of something else than the section that is being made."""
+    titles = (
+        "Summary",
+        "Training",
+        "Reconstructions",
+        "Units and weights",
+        "The code",
+        "The latent space",
+        "Animation",
+    )
+    return [line for line in err.splitlines() if not line.startswith(tuple(f"{title}: " for title in titles))]
+
+
 def figures_in(page: str) -> set[str]:
     """Names of the figures that the page shows, by their titles."""
     names = {title: name for name, (title, _) in TITLES_AND_READINGS.items()}
@@ -110,7 +125,7 @@ def test_every_variant_has_a_report(name: str, ae: Callable[..., Any], tmp_path:
     assert ae("fit", "--model", name, *narrower, *SHORT, "--experiment", name).code == 0
     folder = tmp_path / "lightning_logs" / name / "version_0"
     code, out, err = ae("report", folder, "--units", "4")
-    assert (code, err) == (0, "")
+    assert (code, complaints(err)) == (0, [])
     page = check_report(folder / "report", out)
     run = Run.load(folder)
     is_vector = len(run.model.latent_shape) == 1
@@ -134,7 +149,7 @@ def test_a_sparse_autoencoder_on_a_toy_model_has_a_report(ae: Callable[..., Any]
     assert ae("fit", "--config", "toy_sae", *SHORT[:6], *toy, "--trainer.callbacks", "null").code == 0
     folder = tmp_path / "lightning_logs" / "toy_sae" / "version_0"
     code, out, err = ae("report", folder)
-    assert (code, err) == (0, "")
+    assert (code, complaints(err)) == (0, [])
     page = check_report(folder / "report", out)
     assert figures_in(page) >= {
         "features",
@@ -152,7 +167,7 @@ def test_a_sparse_autoencoder_on_a_toy_model_has_a_report(ae: Callable[..., Any]
 
 def test_the_page_shows_the_figures_that_lie_beside_it(ae: Callable[..., Any], run: Path) -> None:
     code, out, err = ae("report", run)
-    assert (code, err) == (0, "")
+    assert (code, complaints(err)) == (0, [])
     folder = run / "report"
     page = check_report(folder, out)
     assert str(folder / "figures") in out
@@ -192,10 +207,37 @@ def test_a_folder_snapshots_and_a_checkpoint_can_be_named(ae: Callable[..., Any]
         "report", run / "checkpoints" / "last.ckpt", "-o", where, "--snapshots", "1,last", "--units", "3"
     )
     assert code == 0
-    assert err == "nearest snapshots: 0, 2\n"
+    assert err.startswith("nearest snapshots: 0, 2\nSummary: ")
     assert list(Run.load(run).snapshots) == [0, 2]
     check_report(where, out)
     assert not (run / "report").exists()
+
+
+@pytest.mark.usefixtures("few_figures")
+def test_it_tells_what_it_is_doing(ae: Callable[..., Any], run: Path) -> None:
+    """A line for each section, as it begins, where there is no terminal for a bar."""
+    code, out, err = ae("report", run, "--units", "2")
+    assert code == 0
+    told = dict(line.split(": ") for line in err.splitlines())
+    shown = [title for title in sections(page_of(run / "report")) if title != "Explorer"]
+    assert list(told) == [*shown, "Animation"]
+    made = {
+        name for title, parts in told.items() if title not in ("Summary", "Animation") for name in parts.split(", ")
+    }
+    assert made == figures_in(page_of(run / "report"))
+    assert "Training" not in out
+
+
+def test_on_a_terminal_a_bar_tells_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if standard error were a terminal
+    with telling({"Summary": ["numbers"], "[b]": ["one", "two"]}) as tell:
+        for section, part in (("Summary", "numbers"), ("[b]", "one"), ("[b]", "two")):
+            tell(section, part)
+    out, err = capsys.readouterr()
+    shown = re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]", "", err)
+    assert out == ""
+    assert "2/3" in shown
+    assert "[b]: two" in shown
 
 
 @pytest.mark.usefixtures("few_figures")
@@ -203,7 +245,7 @@ def test_a_run_that_is_still_training_has_a_report(ae: Callable[..., Any], run: 
     (run / "metrics.json").unlink()
     (run / "latents.csv").unlink()
     code, out, err = ae("report", run)
-    assert (code, err) == (0, "")
+    assert (code, complaints(err)) == (0, [])
     page = check_report(run / "report", out)
     assert problems(page)[0] == "The run has not come to its end: these are the numbers of a checkpoint."
     assert "this autoencoder" in sections(page)["Summary"]
@@ -217,7 +259,7 @@ def test_a_snapshot_cut_short_is_left_out_and_named_once(ae: Callable[..., Any],
     path = run / "snapshots" / "step_00000000.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     code, out, err = ae("report", run)
-    assert (code, err) == (0, "")
+    assert (code, complaints(err)) == (0, [])
     page = check_report(run / "report", out)
     named = [text for text in problems(page) if path.name in text]
     assert named == [f"Snapshots that are missing or damaged were left out: {path.name}."]
@@ -236,7 +278,7 @@ def test_what_cannot_be_drawn_is_told_and_all_else_is_drawn(ae: Callable[..., An
     page = check_report(run / "report", out)
     drawn_in_vain = [text for title, body in sections(page).items() if title != "Summary" for text in problems(body)]
     assert drawn_in_vain
-    lines = err.splitlines()
+    lines = complaints(err)
     assert lines[: len(drawn_in_vain)] == [f"not drawn: {text}" for text in drawn_in_vain]
     assert all(line.startswith("not drawn: ") for line in lines)
     assert figures_in(page) >= EVERYWHERE | OF_UNITS - {"spectrum"}
@@ -276,7 +318,7 @@ def test_snapshots_that_there_are_not(ae: Callable[..., Any], run: Path) -> None
 def test_without_snapshots_the_others_are_drawn(ae: Callable[..., Any], run: Path) -> None:
     shutil.rmtree(run / "snapshots")
     code, out, err = ae("report", run)
-    assert (code, err) == (0, "")
+    assert (code, complaints(err)) == (0, [])
     page = check_report(run / "report", out)
     assert figures_in(page) == {"training", "reconstructions", "removal"} | OF_UNITS
     assert not (run / "report" / "units.html").exists()

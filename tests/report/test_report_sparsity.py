@@ -20,6 +20,7 @@ from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.standard_sae import StandardSAE
 from ae_lightning.report.contributions import take_apart
 from ae_lightning.report.sparsity import SparsityFigures
+from ae_lightning.run.codes import fractions_active, samples_per_moment
 from ae_lightning.run.run import Run
 
 
@@ -284,6 +285,19 @@ def test_the_fraction_active_is_counted_at_each_snapshot(toy_sae):
         assert dashed == pytest.approx([0.025])
         vertical = [line.get_xdata()[0] for line in ax.lines if line.get_color() == "#999999"]
         assert vertical == [40, 80]
+
+
+def test_of_a_wide_code_or_many_moments_fewer_samples_are_encoded(toy_sae, monkeypatch):
+    assert samples_per_moment(41, 16 * 5) == 10_000
+    assert samples_per_moment(50, 1024) == 1953
+    assert samples_per_moment(121, 65_536) == 1000
+    figures = figures_of(toy_sae)
+    monkeypatch.setattr("ae_lightning.run.codes._FEWEST_SAMPLES", 70)
+    monkeypatch.setattr("ae_lightning.run.codes.MOST_ENCODED", 0)
+    found = fractions_active(figures.model, figures.run.snapshots, [0, 100], figures.data.test_set, 32)
+    x = figures.data.test_set.take(70)[0].movedim(1, 0)
+    counted = [(codes_by_hand(figures.run.snapshots[step], x) > 0).float().mean(1) for step in (0, 100)]
+    torch.testing.assert_close(found, torch.stack(counted))
 
 
 def test_looking_back_leaves_the_model_as_it_was(toy_sae):

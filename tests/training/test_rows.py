@@ -3,6 +3,7 @@
 import ast
 from pathlib import Path
 
+import pytest
 from lightning.pytorch import Callback
 
 import ae_lightning
@@ -36,6 +37,24 @@ def test_lightning_hands_out_the_metrics_that_it_goes_on_with(make_trainer, digi
     before, after = meddler.known
     assert "val/loss" in before
     assert after == before - {"val/loss"} | {"mine"}
+
+
+@pytest.mark.parametrize("bar", [True, False])
+def test_the_losses_of_a_row_can_be_monitored_with_a_progress_bar_and_without(bar, make_trainer, digits, capsys):
+    class Witness(Callback):
+        def __init__(self) -> None:
+            self.rows: list[tuple[float, float]] = []
+
+        def on_train_batch_end(self, trainer, pl_module, outputs, *args) -> None:
+            known = trainer.callback_metrics
+            self.rows.append((float(known["train/loss"]), float(outputs["loss"])))
+
+    witness = Witness()
+    trainer = make_trainer(witness, enable_progress_bar=bar, log_every_n_steps=1)
+    assert (trainer.progress_bar_callback is not None) == bar
+    trainer.fit(OvercompleteAutoencoder((1, 8, 8), 3), digits)
+    assert len(witness.rows) == 6
+    assert all(known == loss for known, loss in witness.rows)
 
 
 def test_a_row_s_number_does_not_outlive_its_row(make_trainer, digits):
