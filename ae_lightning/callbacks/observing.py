@@ -51,7 +51,7 @@ def validation_losses(trainer: Trainer, module: Autoencoder, data: AutoencoderDa
     Lightning take, the first ones, on this process.
     """
     means, stage = EpochMeans(), trainer.state.stage
-    trainer.state.stage = RunningStage.VALIDATING  # in which a model uses whole coefficients
+    trainer.state.stage = RunningStage.VALIDATING  # where a variant's own logging belongs
     try:
         with observing(trainer, module):
             for x, _ in _validation_batches(trainer, data):
