@@ -308,12 +308,14 @@ def test_models_and_callbacks_see_no_difference(fit, tmp_path, options):
 
 
 @pytest.mark.parametrize("resumes", [True, False], ids=["lean goes on", "Lightning goes on"])
-@pytest.mark.parametrize("steps", [13, STEPS + 9])
-def test_each_loop_goes_on_where_the_other_stopped(fit, tmp_path, steps, resumes):
-    whole = fit(False)
-    fit(not resumes, callbacks=[SaveOnStop], enable_checkpointing=True, max_steps=steps, max_epochs=-1)
+@pytest.mark.parametrize(("steps", "schedule"), [(13, None), (STEPS + 9, None), (STEPS + 9, "OneCycleLR")])
+def test_each_loop_goes_on_where_the_other_stopped(fit, tmp_path, steps, schedule, resumes):
+    options = {} if schedule is None else {"model": scheduled_by_step(SCHEDULES[schedule])}
+    whole = fit(False, **options)
+    options |= {"callbacks": [SaveOnStop], "enable_checkpointing": True}
+    fit(not resumes, max_steps=steps, max_epochs=-1, **options)
     (saved,) = (tmp_path / "runs").rglob("last.ckpt")
-    rest = fit(resumes, callbacks=[SaveOnStop], enable_checkpointing=True, ckpt_path=saved)
+    rest = fit(resumes, ckpt_path=saved, **options)
     assert (rest.short > 0) == resumes
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, rest.model.state_dict()[name]), name

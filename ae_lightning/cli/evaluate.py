@@ -70,7 +70,7 @@ def print_numbers(results: dict[str, Any]) -> None:
     if results["probes"]:
         console.print(_probe_table(results["probes"]))
     if sentence := shortcoming(results):
-        console.print(sentence, markup=False, soft_wrap=True)
+        console.print(sentence, markup=False)
 
 
 def print_model(model: dict[str, Any]) -> None:

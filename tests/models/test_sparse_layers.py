@@ -3,8 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from torch import nn
 
+from ae_lightning.cli.configs import packaged
 from ae_lightning.data.digits import DigitsDataModule
 from ae_lightning.models.sparse import SparseAutoencoder, TiedSparseAutoencoder
 
@@ -123,6 +125,36 @@ def test_with_unit_norm_a_decoder_cannot_make_up_for_small_codes_by_growing(kind
         for basis in model.basis_vectors():
             basis.mul_(torch.linspace(0.5, 20, len(basis))[:, None])
     torch.testing.assert_close(model.decode(z), before)
+
+
+def test_the_packaged_recipe_is_a_plain_loop_of_it():
+    """The module's steps, written out: 200-125-125-50 and back, the last matrix divided by its columns' norms."""
+    settings = yaml.safe_load(packaged()["sparse_module"].read_text())["model"]["init_args"]
+    torch.manual_seed(0)
+    model = SparseAutoencoder((200,), **settings)
+    layers = linears(SparseAutoencoder((200,), **settings | {"unit_norm": "none"}))
+    last = model.decoder[-1][0]
+    for ours, theirs in zip([*linears(model), last], layers, strict=True):
+        theirs.weight.data, theirs.bias.data = ours.weight.detach().clone(), ours.bias.detach().clone()
+    plain = torch.optim.Adam([parameter for layer in layers for parameter in layer.parameters()], lr=1e-3)
+    optimizer = model.configure_optimizers()
+    for x in torch.randn(10, 32, 200, generator=torch.Generator().manual_seed(1)):
+        h = x
+        for number, layer in enumerate(layers[:-1]):
+            h = layer(h)
+            if number == 2:
+                z = h
+            else:
+                h = h.relu()
+        x_hat = h @ (layers[-1].weight / layers[-1].weight.norm(dim=0)).T + layers[-1].bias
+        expected = ((x_hat - x) ** 2).mean() + 0.1 * z.abs().mean()
+        loss = model.loss(x)[0]["loss"]
+        torch.testing.assert_close(loss, expected)
+        for value, by in ((loss, optimizer), (expected, plain)):
+            by.zero_grad()
+            value.backward()
+            by.step()
+    torch.testing.assert_close(last.weight, layers[-1].weight, rtol=1e-4, atol=1e-6)
 
 
 # --- tied ------------------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ def test_help_without_a_class_lists_the_variants_with_what_they_are(ae: Callable
     assert (code, err) == (0, "")
     first, *rows, parts = out.splitlines()
     assert "`--model.help CLASS`" in first
-    listed = dict(row.split(maxsplit=1) for row in rows)
-    assert variants().keys() <= listed.keys()  # beside those of other tests
+    listed = {name: what.strip() for name, _, what in (row.strip().partition(" ") for row in rows)}
+    assert variants().keys() <= listed.keys()  # those of other tests may be there too
     assert listed["StandardSAE"].startswith("z = ReLU(W_enc (x − b_dec) + b_enc)")
     assert set(parts.split(": ")[1].split(", ")) == {
         name.removeprefix("model/") for name in packaged() if name.startswith("model/")
