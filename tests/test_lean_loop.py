@@ -27,6 +27,7 @@ from ae_lightning.callbacks.linear_probe import LinearProbe
 from ae_lightning.callbacks.resampling import ResampleDeadLatents
 from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.callbacks.schedule import Schedule
+from ae_lightning.callbacks.scheduled_validation import ScheduledValidation
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.callbacks.throughput import Throughput
 from ae_lightning.data.digits import DigitsDataModule
@@ -254,6 +255,7 @@ class ByEpoch(OvercompleteAutoencoder):
                     lambda: DecoderNorm(project_gradient=True),
                     lambda: ResampleDeadLatents(every=11, window=6, stop_after=40),
                     lambda: WeightSnapshots(Schedule(every=3, unit="steps")),
+                    ScheduledValidation,
                     lambda: LinearProbe(Schedule(every=9, unit="steps")),
                     Throughput,
                     SaveOnStop,

@@ -1,8 +1,8 @@
 """How much each unit of a shallow autoencoder matters: by its weights, and by what is lost without it.
 
-Two measures. The *importance* of a unit is read off its weights and its mean activation, as in the seed
-experiment; it says how loud a unit is. The *causal importance* is measured: by how much the squared error grows
-when the unit alone is switched off. A loud unit whose work others do as well has little of the second.
+Two measures. The *importance* of a unit is read off its weights and its mean activation, as in the
+overcomplete experiment; it says how loud a unit is. The *causal importance* is measured: by how much the squared
+error grows when the unit alone is switched off. A loud unit whose work others do as well has little of the second.
 
 All is of one model: of a model with instances, choose one. Errors are squared errors *per pixel*, the mean over
 samples and pixels. Answers have no gradients and are float64 where they are measured errors.
@@ -26,7 +26,7 @@ _PAIRED_SAMPLES = 256
 def unit_importance(encoder_vectors: Tensor, decoder_vectors: Tensor, mean_activation: Tensor) -> Tensor:
     """‖W_enc[i]‖ · mean|zᵢ| · ‖W_dec[i]‖: how much a unit reads, times how active it is, times how much it writes.
 
-    After the seed experiment "Gradient descent bias in overcomplete autoencoders". A rectified unit that reads c
+    After the experiment "Gradient descent bias in overcomplete autoencoders". A rectified unit that reads c
     times as much and writes 1/c of it computes the same, but has c times this importance, where its causal
     importance stays. Leading dimensions are instances.
 

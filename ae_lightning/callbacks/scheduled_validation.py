@@ -24,7 +24,7 @@ class ScheduledValidation(Callback):
 
     A moment costs a forward pass over the validation set, or over as many of its batches as
     `--trainer.limit_val_batches` says; of several processes the first computes it. On 6,000 images of MNIST it costs
-    as much as seven training steps of 256.
+    as much as five to seven training steps of 256.
 
     Args:
         schedule: When to validate; by default whenever `WeightSnapshots` takes a snapshot.

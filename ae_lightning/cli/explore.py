@@ -9,6 +9,7 @@ from ae_lightning.printable import printable
 
 _MEGABYTE = 1_000_000
 _MUCH = 25
+_IN_RUN = Path("RUN/explorer.json")
 _EXAMPLE = """example:
   ae-lightning explore lightning_logs/overcomplete_mnist/version_0 --snapshots 20
 
@@ -32,10 +33,15 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(f"-o {path} is a folder; name the file to write, such as {path / 'explorer.html'}")
     if damaged := run.snapshots.damaged:
         _say(f"snapshots that are missing or damaged are left out: {', '.join(damaged)}")
-    page = export(run, checkpoint, options.snapshots, options.samples, options.instance, _say)
+    data = run.folder / "explorer.json" if options.json is _IN_RUN else options.json
+    if data is not None and (data.is_dir() or data.absolute() == path.absolute()):
+        raise ConfigError(f"--json {data} is {'a folder' if data.is_dir() else 'the page'}; name a file of its own")
+    page = export(run, checkpoint, options.snapshots, options.samples, options.instance, _say, data)
     write_text(path, page)
     size = len(page.encode()) / _MEGABYTE
     print(f"explorer: {path} ({size:.1f} MB)")
+    if data is not None:
+        print(f"data: {data} ({data.stat().st_size / _MEGABYTE:.1f} MB)")
     if size > _MUCH:
         _say(f"warning: {size:.1f} MB is much for a page: fewer --snapshots or --samples make it smaller")
     return 0
@@ -65,6 +71,15 @@ def _parser() -> RunParser:
     )
     parser.add_number(
         "--instance", least=0, default=0, metavar="K", help="which one of a population, counted from 0 (default: 0)"
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        nargs="?",
+        const=_IN_RUN,
+        metavar="FILE",
+        help="write what the page knows as JSON too, for pages of others (default: RUN/explorer.json); on MNIST with "
+        "1,024 units some 17 MB for each snapshot",
     )
     return parser
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,13 @@ def encode_block(array: Array) -> str:
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     planes = little.reshape(-1).view(np.uint8).reshape(-1, array.dtype.itemsize).T
     return base64.b64encode(gzip.compress(planes.tobytes(), _LEVEL, mtime=0)).decode("ascii")
+
+
+def decode_block(text: str, dtype: str, shape: Sequence[int]) -> Array:
+    """The array of a block, from its text and from what is said of it."""
+    kind = np.dtype(dtype).newbyteorder("<")
+    planes = np.frombuffer(gzip.decompress(base64.b64decode(text)), np.uint8).reshape(kind.itemsize, -1)
+    return np.ascontiguousarray(planes.T).view(kind).reshape(shape).astype(dtype)
 
 
 class Blocks:
@@ -54,3 +62,8 @@ class Blocks:
         self.described[name] = description
         self.texts[name] = encode_block(array)
         return name
+
+    def array(self, name: str) -> Array:
+        """The array that is to be found under a name."""
+        described = self.described[name]
+        return decode_block(self.texts[name], described["type"], described["shape"])

@@ -54,6 +54,25 @@ def test_a_checkpoint_a_file_and_numbers_can_be_named(ae: Callable[..., Any], ru
     assert not (run / "explorer.html").exists()
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_the_data_can_be_had_as_json(named: bool, ae: Callable[..., Any], run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.json" if named else run / "explorer.json"
+    code, out, err = ae("explore", run, "--samples", "9", "--json", *([path] if named else []))
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1] == f"data: {path} ({path.stat().st_size / 1e6:.1f} MB)"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    assert data["title"] == "mine/version_0"
+    assert len(data["samples"]["values"]) == 9
+    assert (run / "explorer.html").is_file()
+
+
+@pytest.mark.parametrize(("name", "reason"), [("explorer.html", "the page"), ("", "a folder")])
+def test_the_data_need_a_file_of_their_own(name: str, reason: str, ae: Callable[..., Any], run: Path) -> None:
+    code, out, err = ae("explore", run, "--json", run / name)
+    assert (code, out) == (2, "")
+    assert err == f"ae-lightning: error: --json {run / name} is {reason}; name a file of its own\n"
+
+
 def test_the_same_run_gives_the_same_bytes(ae: Callable[..., Any], run: Path, tmp_path: Path) -> None:
     pages = []
     for name in ("a.html", "b.html"):
