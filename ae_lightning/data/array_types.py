@@ -8,8 +8,8 @@
 | longdouble | rounded to float64, which is told; then as float64 |
 | complex, quantized, of less than 8 bits, dates, text, bytes, structured, Python objects | refused |
 
-What is rounded away is told where it is more than a thousandth of an entry's standard deviation, or where whole numbers
-are beyond 2⁵³. Labels and true features are taken from the same types.
+What is rounded away is told where it is more than a thousandth of what samples differ by, or where whole numbers are
+beyond 2⁵³. Labels and true features are taken from the same types.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from ae_lightning.errors import DataError, Notice
 _LARGEST = float(np.finfo(np.float32).max)
 # What a number is rounded by at most, beside the number itself.
 _PRECISION = 2.0**-24
-# The part of an entry's standard deviation that may be rounded away untold.
+# The part of what samples differ by that may be rounded away untold.
 _UNTOLD = 1e-3
 # Whole numbers up to it are exact in float64, in which all arithmetic before the model is done.
 _WHOLE = 2**53
@@ -68,7 +68,7 @@ def tell_rounding(dataset: InMemoryDataset, found: Statistics, how: Normalizatio
     advice = "subtract the mean of each entry before you save them" if own else "set --data.normalize standard"
     _say(
         f"the values of {path} lie far from zero (--data.normalize {option}): float32, in which models are trained, "
-        f"rounds them to {min(hidden, 1):.1g} of the standard deviation of an entry; {advice}"
+        f"rounds away {min(hidden, 1):.1g} of what samples differ by; {advice}"
     )
 
 

@@ -28,7 +28,7 @@ class Statistics(NamedTuple):
         mean: Over all numbers.
         std: Standard deviation over all numbers.
         entry_means: Mean of each entry of a sample over the samples, (entries,).
-        entry_stds: Standard deviation of each.
+        spread: Standard deviation about these means, over all numbers: what samples differ by.
     """
 
     minimum: float
@@ -36,16 +36,13 @@ class Statistics(NamedTuple):
     mean: float
     std: float
     entry_means: Tensor
-    entry_stds: Tensor
+    spread: float
 
     def furthest(self, center: float) -> float:
-        """Distance of an entry's mean from the center, in standard deviations of the entry, where that is largest.
-
-        Entries that do not vary are left out.
-        """
-        varies = self.entry_stds > _ROUNDING * self.entry_means.abs()
-        distances = (self.entry_means - center).abs()[varies] / self.entry_stds[varies]
-        return float(distances.max()) if len(distances) else 0.0
+        """Distance of an entry's mean from the center, in spreads, where that is largest; 0 for samples all alike."""
+        if self.spread <= _ROUNDING * float(self.entry_means.abs().max()):
+            return 0.0
+        return float((self.entry_means - center).abs().max()) / self.spread
 
 
 def scan(dataset: InMemoryDataset, path: str) -> Statistics:
@@ -80,8 +77,9 @@ def scan(dataset: InMemoryDataset, path: str) -> Statistics:
         means = means + step * (new / total)
         count = total
     mean = float(means.mean())
-    variance = float(squares.mean()) / count + float((means - mean).square().mean())
-    return Statistics(low, high, mean, math.sqrt(variance), means, (squares / count).sqrt())
+    within = float(squares.mean()) / count
+    std = math.sqrt(within + float((means - mean).square().mean()))
+    return Statistics(low, high, mean, std, means, math.sqrt(within))
 
 
 def find(dataset: InMemoryDataset, is_bad: Callable[[Tensor], Tensor]) -> tuple[int, int]:
