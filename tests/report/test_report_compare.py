@@ -62,6 +62,7 @@ def test_numbers_of_a_run_are_those_of_its_metrics(runs: list[Path]) -> None:
         "test_mse_per_pixel_se": test["autoencoder"]["mse_per_pixel_std"] / math.sqrt(360),
         "pca_test_mse_per_pixel": test["pca"]["mse_per_pixel"],
         "mean_image_test_mse_per_pixel": test["mean_image"]["mse_per_pixel"],
+        "test_is_validation": None,
         "explained_variance": test["autoencoder"]["explained_variance"],
         "val_loss": float(logged[-1]["val/loss"]),
         "val_loss_step": int(logged[-1]["step"]),
