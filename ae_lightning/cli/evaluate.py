@@ -12,7 +12,7 @@ from ae_lightning.cli.command_parser import CommandParser
 from ae_lightning.cli.tables import PlainConsole
 from ae_lightning.files import as_json
 from ae_lightning.numerals import numeral, with_error
-from ae_lightning.run.results import TEST_IS_VALIDATION, known
+from ae_lightning.run.results import TEST_IS_VALIDATION, known, with_nan
 
 
 def main(arguments: list[str]) -> int:
@@ -63,7 +63,8 @@ def print_numbers(results: dict[str, Any]) -> None:
     console.print(f"{results['data']['description']}")
     console.print(_error_table(results))
     details = Table.grid(padding=(0, 2))
-    of_code = (_latent_lines(results), _recovery_lines(results["recovery"]), _weight_lines(results["weights"]))
+    recovered, weights = (with_nan(results[part]) for part in ("recovery", "weights"))
+    of_code = (_latent_lines(results), _recovery_lines(recovered), _weight_lines(weights))
     for name, words in chain(_error_lines(results), *of_code):
         details.add_row(name, words)
     console.print(details)
@@ -125,7 +126,7 @@ def _number(numbers: dict[str, Any], name: str, form: str) -> str:
 
 
 def _latent_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    latents, sample = results["latents"], _sample(results)
+    latents, sample = with_nan(results["latents"]), _sample(results)
     alive = f"{_count(latents['active'])} active, {_count(latents['dead'])} dead"
     copies = results["model"]["instances"]
     mean = f" (means of {copies} instances)" if copies else ""

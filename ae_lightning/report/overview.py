@@ -8,7 +8,7 @@ from typing import Any
 
 from ae_lightning.numerals import numeral, with_error
 from ae_lightning.report.page import Numbers
-from ae_lightning.run.results import known
+from ae_lightning.run.results import known, with_nan
 
 _NAMES = {
     "autoencoder": "this autoencoder",
@@ -97,7 +97,7 @@ def latent_table(results: Mapping[str, Any]) -> Numbers:
 
 
 def _latent_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    latents = results["latents"]
+    latents, weights = (with_nan(results.get(part) or {}) for part in ("latents", "weights"))
     yield "latents that are active, dead", f"{latents['active']:.4g}, {latents['dead']:.4g}"
     yield "active per sample (L0)", f"{latents['l0']:.4g}"
     for name, title in (("hoyer", "Hoyer's measure"), ("near_zero", "fraction of values within 0.001 of zero")):
@@ -107,9 +107,9 @@ def _latent_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         median = latents["mean_activation"]["median"]
         yield "mean activation of the median latent, and its target", f"{median:.4g}, {latents['target']:g}"
     for side in ("encoder", "decoder"):
-        if f"weights/{side}_effective_rank" in results.get("weights", {}):
-            yield f"effective rank of the {side}", numeral(results["weights"][f"weights/{side}_effective_rank"], ".1f")
-    scores = results.get("recovery")
+        if f"weights/{side}_effective_rank" in weights:
+            yield f"effective rank of the {side}", numeral(weights[f"weights/{side}_effective_rank"], ".1f")
+    scores = with_nan(results.get("recovery") or {})
     if scores:
         yield "true features recovered", f"{scores['fraction_recovered']:.1%}"
         instances = f"{scores['fully_recovered_instances']:.0f} of {scores['instances']:.0f}"

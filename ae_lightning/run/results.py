@@ -44,6 +44,14 @@ def known(numbers: Mapping[str, Any], name: str) -> float:
     return math.nan if value is None else value
 
 
+def with_nan(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A section to print: NaN in place of each null, in mappings within it too."""
+    return {
+        name: with_nan(value) if isinstance(value, Mapping) else math.nan if value is None else value
+        for name, value in section.items()
+    }
+
+
 def as_row(results: Mapping[str, Any]) -> dict[str, Any]:
     """The final numbers side by side, None where there is no such number.
 

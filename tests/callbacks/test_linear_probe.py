@@ -6,6 +6,7 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
+from ae_lightning.callbacks import linear_probe
 from ae_lightning.callbacks.linear_probe import LinearProbe
 from ae_lightning.callbacks.schedule import Schedule
 from ae_lightning.data.digits import DigitsDataModule
@@ -209,3 +210,14 @@ def test_data_without_labels_are_refused_before_anything_is_trained(make_trainer
     with pytest.raises(ConfigError, match=r"LinearProbe needs class labels, but GaussianDataModule has none"):
         make_trainer(probe(), logger=recorder).fit(model, GaussianDataModule(dim=20, rank=3))
     assert recorder.rows == []
+
+
+def test_of_many_images_the_full_protocol_draws_some_and_says_how_many(make_trainer, recorder, digits, monkeypatch):
+    monkeypatch.setattr(linear_probe, "_MOST_PROBED", 200)
+    model = OvercompleteAutoencoder((1, 8, 8), 10)
+    make_trainer(probe(), logger=recorder, max_epochs=1).fit(model, digits)
+    assert recorder.series("probe_full/fitted_on") == {0: 200.0, 6: 200.0}
+    assert 0.7 < recorder.series("probe_full/raw")[0] < 1
+    n = recorder.series("probe_full/raw_se")[0]
+    accuracy = recorder.series("probe_full/raw")[0]
+    assert n == pytest.approx(math.sqrt(accuracy * (1 - accuracy) / 200))

@@ -167,3 +167,17 @@ def test_probes_are_shown_with_their_errors(ae: Callable[..., Any], quick: list[
     for name in ("latent", "untrained", "raw", "pca"):
         for group in ("probe", "probe_full"):
             assert f"{probes[f'{group}/{name}']:.4f} ± {probes[f'{group}/{name}_se']:.4f}" in out
+
+
+def test_numbers_that_are_not_finite_are_printed_as_such(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = evaluate(Run.load(trained).model, Run.load(trained).data)
+    for part in ("latents", "weights"):
+        results[part] = {
+            name: {"median": None, "min": None, "max": None} if isinstance(value, dict) else None
+            for name, value in results[part].items()
+        }
+    results["latents"] |= {"active": 16.0, "dead": 0.0}
+    print_results({**results, "probes": {}, "run": "here"})
+    out = capsys.readouterr().out
+    assert "Hoyer nan" in out
+    assert "effective rank nan" in out

@@ -306,3 +306,16 @@ def test_unknown_normalization():
 def test_one_sample_cannot_be_split(tmp_path):
     with pytest.raises(DataError, match=r"a\.npy .* a single sample, .* with --data\.val"):
         made(write(tmp_path / "a.npy", X[:1]))
+
+
+def test_it_is_known_where_the_test_set_is_the_validation_set(tmp_path):
+    for seed, name in enumerate(("train", "other")):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(seed).random((20, 3), dtype=np.float32))
+    train, other = (str(tmp_path / f"{name}.npy") for name in ("train", "other"))
+    without = ArraysDataModule(train)
+    named_twice = ArraysDataModule(train, val=other, test=other)
+    apart = ArraysDataModule(train, test=other)
+    for data, same in ((without, True), (named_twice, True), (apart, False)):
+        data.setup()
+        assert data.test_is_validation is same
+        assert ("the test set being the validation set" in data.description) is same

@@ -161,3 +161,24 @@ def test_fingerprint_of_a_large_set_samples_rows(monkeypatch):
     seen[99] = -1
     assert InMemoryDataset(unseen).fingerprint() == before
     assert InMemoryDataset(seen).fingerprint() != before
+
+
+@pytest.mark.parametrize("indices", [None, torch.tensor([9, 7, 5, 3, 1])])
+def test_samples_are_drawn_without_replacement_and_in_order(indices):
+    whole = InMemoryDataset(torch.arange(10).view(10, 1), torch.arange(10), indices=indices, scale=2.0)
+    part = whole.drawn(3, torch.Generator().manual_seed(0))
+    x, y = part.take(99)
+    places = whole.take(99)[1].tolist()
+    assert len(set(y.tolist())) == 3
+    assert [places.index(label) for label in y.tolist()] == sorted(places.index(label) for label in y.tolist())
+    assert x.flatten().tolist() == [2.0 * label for label in y.tolist()]
+    assert part.x is whole.x
+    assert torch.equal(whole.drawn(3, torch.Generator().manual_seed(0)).take(9)[1], y)
+    assert whole.drawn(10, torch.Generator()) is whole
+
+
+def test_an_instance_is_seen_and_not_copied():
+    x = torch.arange(24.0).view(4, 3, 2)
+    one = InMemoryDataset(x, indices=torch.tensor([3, 1])).instance(2)
+    assert one.take(9)[0].tolist() == [[22.0, 23.0], [10.0, 11.0]]
+    assert one.x.data_ptr() == x[:, 2].data_ptr()

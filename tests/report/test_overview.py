@@ -232,3 +232,22 @@ def test_an_older_run_has_fewer_rows(results):
     assert len(latent_table(results).rows) == 2
     told = [cell for table in (latent_table(results), error_table(results, 1)) for row in table.rows for cell in row]
     assert not any("nan" in cell or cell == str(math.nan) for cell in told)
+
+
+def test_it_is_said_at_the_numbers_that_they_are_not_of_unseen_data(results):
+    assert error_table(results, 360).columns[0] == "squared error on the test set"
+    results["test_is_validation"] = True
+    assert error_table(results, 360).columns[0] == "squared error on the test set, which is the validation set"
+
+
+def test_what_baselines_were_fitted_to_is_said_where_it_is_a_part(results):
+    results["baseline_samples"] = {"count": 60000, "drawn": False}
+    assert "drawn" not in error_table(results, 360).note
+    results["baseline_samples"] = {"count": 20000, "drawn": True}
+    assert "20,000 training samples drawn at random" in error_table(results, 360).note
+
+
+def test_null_stands_for_what_is_not_finite(results):
+    for name in ("mse_per_pixel", "mse_per_image", "mse_per_pixel_std", "explained_variance"):
+        results["errors"]["test"]["autoencoder"][name] = None
+    assert rows(error_table(results, 360))["this autoencoder"] == ["nan", "nan", ""]

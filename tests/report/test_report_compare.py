@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from ae_lightning.cli.compare import _columns
 from ae_lightning.errors import ConfigError, RunFolderError
 from ae_lightning.report.compare import MEASURED, Comparison, measured, names_of
 from ae_lightning.run.run import Run
@@ -61,6 +62,7 @@ def test_numbers_of_a_run_are_those_of_its_metrics(runs: list[Path]) -> None:
         "test_mse_per_pixel_se": test["autoencoder"]["mse_per_pixel_std"] / math.sqrt(360),
         "pca_test_mse_per_pixel": test["pca"]["mse_per_pixel"],
         "mean_image_test_mse_per_pixel": test["mean_image"]["mse_per_pixel"],
+        "test_is_validation": None,
         "explained_variance": test["autoencoder"]["explained_variance"],
         "val_loss": float(logged[-1]["val/loss"]),
         "val_loss_step": int(logged[-1]["step"]),
@@ -255,3 +257,26 @@ def test_damaged_files_are_named(file: str, text: str, copy: Callable[..., Path]
     (folder / file).write_text(text)
     with pytest.raises(RunFolderError, match=rf"{file} is damaged|are damaged: \S+{file}"):
         measured(Run.load(folder))
+
+
+def test_a_test_set_that_is_the_validation_set_is_remarked_on(runs: list[Path], copy: Callable[..., Path]) -> None:
+    other = copy(2, "other")
+    change(other, "test_is_validation", value=True)
+    comparison = Comparison([Run.load(runs[0]), Run.load(other)])
+    assert [row["test_is_validation"] for row in comparison.rows] == [None, True]
+    assert "test_is_validation" in comparison.columns
+    assert any("the test set is the validation set" in remark for remark in comparison.remarks())
+    (cell,) = [column.cells for column in _columns(comparison.groups, several=False) if column.heading == "test error"]
+    assert [entry.endswith(" *") for entry in cell] == [False, True]
+
+
+def test_null_in_place_of_a_number_is_an_empty_cell(runs: list[Path], copy: Callable[..., Path]) -> None:
+    other = copy(2, "other")
+    for name in ("mse_per_pixel", "mse_per_pixel_std", "explained_variance"):
+        change(other, "errors", "test", "autoencoder", name, value=None)
+    comparison = Comparison([Run.load(runs[0]), Run.load(other)])
+    (cell,) = [
+        column.cells for column in _columns(comparison.groups, several=False) if column.heading == "variance\nexplained"
+    ]
+    assert cell[0]
+    assert not cell[1]

@@ -218,3 +218,20 @@ def test_the_verdict_where_none_or_all_beat_it() -> None:
         "no better than the mean image: lr=0.1 act=none"
     )
     assert verdict(points_of([row(0.01), row(0.02, seed=1)], []), []) == "beats PCA of the same width: this model"
+
+
+def test_errors_that_are_those_of_the_validation_set_are_marked(tmp_path: Path) -> None:
+    rows = [row(0.1, test_is_validation=True), row(0.2, seed=1, test_is_validation=True)]
+    out = printed(rows, ["latent_dim"])
+    assert "test error per pixel *," in out
+    assert "* the test set is the validation set" in out
+    write_rows(tmp_path / "sweep.csv", rows, ["latent_dim"])
+    with (tmp_path / "sweep.csv").open(newline="") as file:
+        assert [line["test_is_validation"] for line in csv.DictReader(file)] == ["True", "True"]
+    assert "*" not in printed([row(0.1)], ["latent_dim"])
+
+
+def test_a_run_whose_error_is_not_finite_has_a_place_in_the_table() -> None:
+    rows = [row(0.1), row(None, latent_dim=4)]  # type: ignore[arg-type]
+    assert "not finite" in printed(rows, ["latent_dim"])
+    assert "beats" not in verdict(points_of(rows[1:], ["latent_dim"]), ["latent_dim"])
