@@ -164,7 +164,7 @@ def test_a_disk_that_is_really_full(ae: Callable[..., Any], tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount a small disk")
-@pytest.mark.parametrize("room", [0, 4, 16, 28])
+@pytest.mark.parametrize("room", [0, 16])
 def test_a_disk_that_is_full_when_training_starts(room: int, ae: Callable[..., Any], tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

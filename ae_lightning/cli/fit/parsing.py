@@ -151,8 +151,8 @@ class ParsedCLI(LightningCLI):
             "--threads",
             type=int | None,
             default=None,
-            help="Threads of each process on the CPU; by default one for a model whose step is small, else its share of "
-            "all cores. OMP_NUM_THREADS sets it too. A run goes on with the number that it began with.",
+            help="Threads of each process on the CPU; by default one for a model whose step is small, else its share "
+            "of all cores. OMP_NUM_THREADS sets it too. A run goes on with the number that it began with.",
         )
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
