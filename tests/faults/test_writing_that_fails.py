@@ -161,3 +161,24 @@ def test_a_disk_that_is_really_full(ae: Callable[..., Any], tmp_path: Path) -> N
         assert set(opened.series("train/loss")[0]) >= {2, 4}
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount a small disk")
+@pytest.mark.parametrize("room", [0, 16])
+def test_a_disk_that_is_full_when_training_starts(room: int, ae: Callable[..., Any], tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode != 0:
+        pytest.skip("no disk can be mounted here")
+    try:
+        (disk / "other").write_bytes(bytes((128 - room) * 1024))
+        outcome = ae(*FIT, "--trainer.default_root_dir", disk)
+        assert outcome.code == 2, outcome
+        message = outcome.err.strip().splitlines()[-1]
+        assert message.startswith(f"ae-lightning: error: {disk}")
+        assert "no space left on device" in message
+        assert "Traceback" not in outcome.err
+        assert [path.name for path in disk.iterdir()] == ["other"]
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)

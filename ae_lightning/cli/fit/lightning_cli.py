@@ -8,6 +8,7 @@ from shlex import quote
 from typing import Any
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -35,6 +36,7 @@ from ae_lightning.cli.fit.resume import (
     require_unfinished,
 )
 from ae_lightning.cli.fit.searches import GoesOn
+from ae_lightning.cli.fit.threads import chosen_threads, computing_with, threads_for
 from ae_lightning.cli.fit.trainer_mistakes import missing_package, refused_by_trainer
 from ae_lightning.cli.fit.trainer_setup import (
     LossProgressBar,
@@ -202,6 +204,16 @@ class AutoencoderCLI(ParsedCLI):
             warnings.warn(not_evaluated(error, run), Notice, stacklevel=2)
             return None
 
+    def _threads(self) -> int | None:
+        """The number of threads to compute with, which a run keeps among its settings; None for PyTorch's own."""
+        number, typed = self._setting(self.config_init, "threads"), self._line.has("--threads")
+        threads = chosen_threads(number if typed else None, None if typed else number)
+        new = self.subcommand == "fit" and self._checkpoint is None  # an earlier version's run had PyTorch's own number
+        if threads is None and new and isinstance(self.trainer.accelerator, CPUAccelerator):
+            threads = threads_for(self.model, self.datamodule.batch_size, self.trainer.num_devices)
+        self.config_dump["threads"] = threads
+        return threads
+
     def _keeps_record(self) -> bool:
         """Whether this is a fit with our loggers, and so a folder of its own."""
         config = self._setting(self.config_init, "trainer")
@@ -241,7 +253,8 @@ class AutoencoderCLI(ParsedCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         # Private in Lightning: where it goes by another name, Ctrl-C ends with Lightning's own exit code.
         try:
-            super()._run_subcommand(subcommand)
+            with computing_with(self._threads(), self.trainer.num_devices):
+                super()._run_subcommand(subcommand)
         except Stopped:
             raise
         except SystemExit:  # Lightning's answer to Ctrl-C, with an exit code that says nothing of it

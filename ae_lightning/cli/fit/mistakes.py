@@ -16,7 +16,7 @@ from ae_lightning.callbacks.schedule import Schedule
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import packaged
 from ae_lightning.cli.fit.known_names import OWNERS, Kind
-from ae_lightning.cli.fit.writable import writable
+from ae_lightning.cli.fit.writable import with_texts, writable
 from ae_lightning.cli.guesses import guess, no_class, no_command, no_option, one_of
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.models.base import Autoencoder
@@ -64,8 +64,9 @@ class HelpfulParser(LightningArgumentParser):
         raise ParseMistake(message) from ex
 
     def dump(self, namespace: Namespace, *args: Any, **kwargs: Any) -> str:
-        """Write settings, without the defaults that there is no form for."""
-        return super().dump(writable(namespace), *args, **kwargs)
+        """Write settings as YAML, without the defaults that there is no form for."""
+        settings = writable(namespace)
+        return with_texts(super().dump(settings, *args, **kwargs), settings)
 
 
 def refuse_unsafe_options(line: CommandLine) -> None:

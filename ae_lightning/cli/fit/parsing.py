@@ -148,6 +148,13 @@ class ParsedCLI(LightningCLI):
             help="Whether steps take a short way through Lightning's loop where it does the same, bit for bit. It is "
             "used with releases of Lightning and PyTorch that it was tested with.",
         )
+        parser.add_argument(
+            "--threads",
+            type=int | None,
+            default=None,
+            help="Threads of each process on the CPU; by default one for a model whose step is small, else its share "
+            "of all cores. OMP_NUM_THREADS sets it too. A run goes on with the number that it began with.",
+        )
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
         parser.set_defaults(

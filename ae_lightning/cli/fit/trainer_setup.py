@@ -37,6 +37,7 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*The dirpath has changed from.*")
     warnings.filterwarnings("ignore", message=".*Couldn't infer the batch indices.*")
+    warnings.filterwarnings("ignore", message=r"\s*Unable to serialize instance")  # see `with_texts`
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
     warnings.formatwarning = _plain_notice
     threading.excepthook = _quiet_writer

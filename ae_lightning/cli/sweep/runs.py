@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ae_lightning import safe_mode
 from ae_lightning.cli.configs import PACKAGE
+from ae_lightning.cli.fit.threads import SHARE
 from ae_lightning.cli.main import SAFE
 from ae_lightning.cli.sweep.settings import PlannedRun
 from ae_lightning.errors import ConfigError, Stopped
@@ -204,6 +205,8 @@ def _environment(parent: Path, jobs: int) -> dict[str, str]:
     threads = max(1, _cores() // jobs)
     # The same for all runs of a command, so that one which goes on adds up its sums as it would have.
     own = {RUN_PARENT: str(parent), "PYTHONUNBUFFERED": "1"}
+    if "OMP_NUM_THREADS" not in os.environ:
+        own[SHARE] = str(threads)
     return {"OMP_NUM_THREADS": str(threads), **os.environ, **own}
 
 

@@ -97,6 +97,10 @@ MISSPELT = {
     "learning rate of the model": Case([*QUIET, "--model.lr", "3"], ["--model.lr;", "--model.optimizer.lr?"]),
     "another class's option": Case([*QUIET, "--model.dropout", "0.1"], ["--model.dropout"]),
     "option of no class": Case(["fit", "--model.latent_dim=2"], ["--model.latent_dim", "ConvAutoencoder"]),
+    "value forgotten": Case(
+        [*QUIET, "--model.latent_dim", "--trainer.max_epochs", "1"], ["--model.latent_dim needs a"]
+    ),
+    "null for the data": Case([*QUIET, "--data", "null"], ["--data is empty; name a class or a part"]),
     "number left out": Case([*QUIET, "--trainer.max_epochs="], ["--trainer.max_epochs", "whole number", "''"]),
     "vectors for a convolution": Case(
         ["fit", "--model", "conv", "--data", "gaussian"], ["ConvAutoencoder", "200", "FullyConnected"]

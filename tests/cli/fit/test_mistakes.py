@@ -101,6 +101,12 @@ def test_a_message_of_no_known_kind_is_told_in_one_line() -> None:
     assert explain("something\n  quite\n\nnew", [], []) == "something quite new"
 
 
+def test_a_value_that_was_forgotten_is_asked_for_by_the_option_that_was_typed() -> None:
+    typed = ["--model.latent_dim"]
+    assert explain(raw("--n"), [], []) == "--n needs a value"
+    assert explain("argument --model: expected one argument", [], [], typed) == "--model.latent_dim needs a value"
+
+
 def test_an_unknown_option_names_the_nearest_and_only_if_it_is_near() -> None:
     options = ["--trainer.max_epochs", "--model"]
     assert explain("unrecognized arguments: --trainer.max_epoch 3", options, []).endswith("mean --trainer.max_epochs?")
@@ -174,6 +180,7 @@ CANARIES = [
     Canary(Wording.UNKNOWN_TO_GROUP, "nope", config="group: {nope: 3}"),
     Canary(Wording.UNKNOWN_COMMAND, "nope", ("nope",), command=True),
     Canary(Wording.NO_COMMAND, 'expected "subcommand"', command=True),
+    Canary(Wording.NO_VALUE, "--n", ("--n",)),
     Canary(Wording.MISSING, "size", ("--shape", SQUARE)),
     Canary(Wording.KEY, "n", ("--n", "x")),
     Canary(Wording.NESTED_KEY, "size", ("--shape", SQUARE, "--shape.size", "x")),
