@@ -21,7 +21,7 @@ from ae_lightning.callbacks.observing import log_now, observing
 from ae_lightning.callbacks.schedule import RunLength
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.loader import seeded_generator
-from ae_lightning.errors import ConfigError, Notice
+from ae_lightning.errors import CheckpointError, ConfigError, Notice
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.run.tables import append_resampled, drop_resampled_later_than
 
@@ -168,7 +168,10 @@ class ResampleDeadLatents(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the counts of the interrupted run."""
-        self._window_start, self._counts = state_dict["window_start"], state_dict["counts"]
+        start, counts = state_dict["window_start"], state_dict["counts"]
+        if not (start is None or isinstance(start, int)) or not (counts is None or isinstance(counts, Tensor)):
+            raise CheckpointError("the checkpoint is damaged: what ResampleDeadLatents has counted is no tensor")
+        self._window_start, self._counts = start, counts
 
     # --- counting ------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ Where no path is named, Lightning looks for one itself: that of an `OnExceptionC
 SLURM left. Its strategies and plugins open files each in their own way, of which some run the code in them.
 """
 
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ae_lightning.cli.fit.resume import require_loadable
-from ae_lightning.errors import CheckpointError
+from ae_lightning.errors import CheckpointError, UserError
 from ae_lightning.models.checkpoint import read_checkpoint
 
 
@@ -50,6 +51,22 @@ class CheckedLoading:
         if own is Strategy.load_checkpoint:
             return checkpoint
         return own(trainer.strategy, path, weights_only=True)  # it puts weights into shards of its own
+
+
+def not_restored(error: Exception, path: Path) -> CheckpointError | None:
+    """What goes wrong while loops, callbacks or schedules take back their state, as a sentence; None for all else.
+
+    Args:
+        error: What was raised.
+        path: The checkpoint that training was to go on from.
+    """
+    if isinstance(error, UserError):
+        return None
+    names = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
+    if not any(name.startswith(("restore_", "_restore_")) for name in names):
+        return None
+    told = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+    return CheckpointError(f"training cannot go on from {path}: a part of it does not take back its state ({told})")
 
 
 def check_all_loading(trainer: Trainer) -> None:

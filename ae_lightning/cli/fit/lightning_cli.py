@@ -18,7 +18,7 @@ from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.evaluate import print_model, print_numbers
 from ae_lightning.cli.fit.callbacks import refuse_repeated, refuse_unfit, usable
-from ae_lightning.cli.fit.checkpoint_guard import check_all_loading
+from ae_lightning.cli.fit.checkpoint_guard import check_all_loading, not_restored
 from ae_lightning.cli.fit.class_help import class_list
 from ae_lightning.cli.fit.endings import (
     broken_off,
@@ -141,6 +141,10 @@ class AutoencoderCLI(ParsedCLI):
             print(interrupt_message(self.trainer.global_step, self.run, self._save_on_stop.saved), file=sys.stderr)
             raise
         except Exception as error:
+            path = self._setting(self.config, "ckpt_path")
+            if path and (damaged := not_restored(error, Path(path))):
+                self._discard_new_folder()
+                raise damaged from error
             if self.trainer.global_step <= (self._checkpoint["global_step"] if self._checkpoint else 0):
                 self._discard_new_folder()
                 if refusal := refused_at_start(error, self.run):

@@ -9,6 +9,7 @@ import zipfile
 import pytest
 import torch
 
+from ae_lightning.callbacks.resampling import ResampleDeadLatents
 from ae_lightning.cli.fit.resume import require_loadable
 from ae_lightning.errors import CheckpointError
 from ae_lightning.models.checkpoint import _build, checkpoint_class, load_autoencoder, model_settings, read_checkpoint
@@ -235,3 +236,26 @@ def test_the_old_format_is_refused_before_it_is_read(trained, tmp_path):
     (tmp_path / "x.ckpt").write_bytes(saved(checkpoint, _use_new_zipfile_serialization=False))
     with pytest.raises(CheckpointError, match="old format"):
         read_checkpoint(tmp_path / "x.ckpt")
+
+
+PARTS = {
+    "a loop without its progress": (("loops", "fit_loop", "epoch_loop.batch_progress"), {}),
+    "a clock without its seconds": (("callbacks", "Throughput"), {"minutes": 1}),
+    "a text for the seconds": (("callbacks", "Throughput", "seconds"), "long"),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_that_does_not_take_back_its_state_is_told_in_a_sentence(name, run, trained, ae):
+    (*path, last), value = PARTS[name]
+    put(run / "checkpoints" / "last.ckpt", trained, changed(*path, last, value))
+    kept = {file: file.read_bytes() for file in run.rglob("*") if file.suffix in (".ckpt", ".csv", ".safetensors")}
+    outcome = ae("fit", "--ckpt_path", "run/version_0/checkpoints/last.ckpt", "--trainer.max_epochs", "2")
+    assert outcome.code == 2
+    assert outcome.err.startswith("ae-lightning: error: training cannot go on from run/version_0/checkpoints/last.ckpt")
+    assert {file: file.read_bytes() for file in kept} == kept
+
+
+def test_resampling_takes_back_no_counts_that_are_none():
+    with pytest.raises(CheckpointError, match="ResampleDeadLatents"):
+        ResampleDeadLatents(every=4, window=2).load_state_dict({"window_start": 1, "counts": "many"})
