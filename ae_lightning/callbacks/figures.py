@@ -120,7 +120,7 @@ class Figures(Callback):
 
     def _show(self, name: str, picture: np.ndarray, step: int) -> None:
         if self._folder is not None:
-            write_bytes(self._folder / f"{name}_step_{step:08d}.png", as_png(picture))
+            write_bytes(self._folder / f"{name}_step_{step:08d}.png", as_png(picture, _DPI))
         for writer in self._writers:
             write_pictures(writer, {f"figures/{name}": picture}, step)
 

@@ -103,7 +103,7 @@ def write_figure(figure: "Figure", path: Path) -> None:
     from ae_lightning.files import write_bytes
     from ae_lightning.plots.raster import as_png, render
 
-    write_bytes(path, as_png(render(figure, _DPI)))
+    write_bytes(path, as_png(render(figure, _DPI), _DPI))
 
 
 def write_animation(frames: "Sequence[np.ndarray]", captions: Sequence[str], title: str, page: Path, gif: Path) -> None:

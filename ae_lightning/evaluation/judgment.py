@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ae_lightning.numerals import numeral
+from ae_lightning.run.results import known
 
 # Part of a baseline's error down to which a model is hardly better: one that answers the mean may be so by chance.
 _HARDLY = 0.99
@@ -80,11 +81,11 @@ def _emptiness(results: Mapping[str, Any], is_useless: bool) -> str:
     small codes, and samples may hold less than one feature each.
     """
     latents, size = results["latents"], math.prod(results["model"]["latent_shape"])
-    if latents["active"] == 0:
+    if known(latents, "active") == 0:
         return "empty: no latent is active on any test sample"
-    if is_useless and latents["near_zero"] == 1:
+    if is_useless and known(latents, "near_zero") == 1:
         return "empty: all of its values are within 0.001 of zero"
-    if is_useless and latents["l0"] < 1:
+    if is_useless and known(latents, "l0") < 1:
         return f"nearly empty: {latents['l0']:.2g} of {size} latents are active on a test sample"
     return ""
 

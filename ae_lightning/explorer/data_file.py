@@ -32,7 +32,6 @@ Every number is finite; null stands where there is none. Arrays are nested lists
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -43,7 +42,7 @@ import numpy as np
 from ae_lightning.explorer.manifest import Content
 from ae_lightning.explorer.network import DenseLayer, Network, dense_layers
 from ae_lightning.explorer.statistics import NONE
-from ae_lightning.files import replacing
+from ae_lightning.files import as_json, replacing
 
 FORMAT = "ae_lightning.data"
 SCHEMA = 1
@@ -132,7 +131,7 @@ class _Arrays:
 
 def _mapping(parts: Mapping[str, Pieces]) -> Pieces:
     for number, (name, value) in enumerate(parts.items()):
-        yield f"{',' if number else '{'}{json.dumps(name)}:"
+        yield f"{',' if number else '{'}{as_json(name)}:"
         yield from value
     yield "}" if parts else "{}"
 
@@ -146,7 +145,7 @@ def _list(parts: Iterable[Pieces]) -> Pieces:
 
 
 def _plain(value: Any) -> Pieces:
-    yield json.dumps(value, allow_nan=False)
+    yield as_json(value)
 
 
 def _numbers(array: Array) -> Pieces:

@@ -26,8 +26,8 @@ def render(figure: Figure, dpi: float) -> Array:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def as_png(picture: Array) -> bytes:
-    """Encode an RGB array (height, width, 3), uint8, as PNG."""
+def as_png(picture: Array, dpi: float) -> bytes:
+    """Encode an RGB array (height, width, 3), uint8, as PNG of so many dots per inch."""
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="PNG", compress_level=_COMPRESSION)
+    Image.fromarray(picture).save(file, format="PNG", compress_level=_COMPRESSION, dpi=(dpi, dpi))
     return file.getvalue()

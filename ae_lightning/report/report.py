@@ -103,7 +103,7 @@ class Report:
             for name, make in makers.items():
                 tell(title, name)
                 try:
-                    png = as_png(render(make(), _DPI))
+                    png = as_png(render(make(), _DPI), _DPI)
                 except (ValueError, UserError) as error:
                     section.problems.append(f"{TITLES_AND_READINGS[name][0]}: {error}")
                 else:

@@ -66,7 +66,7 @@ def test_figures_of_the_last_step_lie_in_the_folder_and_in_tensorboard(make_trai
         logged = np.asarray(Image.open(io.BytesIO(event.encoded_image_string)).convert("RGB")).astype(int)
         filed = np.asarray(Image.open(folder / "figures" / f"{name}_step_00000006.png").convert("RGB"))
         assert logged.shape == filed.shape
-        assert np.abs(logged - filed).max() <= 1
+        assert np.abs(logged - filed).max() < 4  # what is logged has a palette of colors without their last two bits
         assert min(filed.shape[:2]) > 200 or name in ("arithmetic", "interpolation")
         assert len(np.unique(filed.astype(int) @ [1, 256, 256**2])) > 20  # colors
 

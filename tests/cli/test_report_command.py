@@ -194,7 +194,7 @@ def test_a_report_again_is_the_same_and_measures_no_baseline_again(
     first = page_of(run / "report")
     assert f"<code>ae-lightning explore {run}</code> writes a page" in first
     assert (run.parent.parent / "baselines.json").is_file()
-    monkeypatch.setattr("ae_lightning.report.baselines.random_encoder_error", None)
+    monkeypatch.setattr("ae_lightning.report.baselines.error_of_sets", None)
     assert ae("report", run, "--units", "2").code == 0
     assert page_of(run / "report") == first
     assert "random encoder" in first

@@ -29,4 +29,4 @@ def test_the_pixels_are_those_that_matplotlib_saves(layout):
 
 def test_a_png_holds_every_pixel():
     picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(as_png(picture)))), picture)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(as_png(picture, 100)))), picture)

@@ -141,13 +141,10 @@ class AutoencoderCLI(ParsedCLI):
             print(interrupt_message(self.trainer.global_step, self.run, self._save_on_stop.saved), file=sys.stderr)
             raise
         except Exception as error:
-            path = self._setting(self.config, "ckpt_path")
-            if path and (damaged := not_restored(error, Path(path))):
-                self._discard_new_folder()
-                raise damaged from error
             if self.trainer.global_step <= (self._checkpoint["global_step"] if self._checkpoint else 0):
                 self._discard_new_folder()
-                if refusal := refused_at_start(error, self.run):
+                path = self._setting(self.config, "ckpt_path")
+                if refusal := refused_at_start(error, self.run) or (path and not_restored(error, Path(path))):
                     raise refusal from error
             elif isinstance(error, OSError):
                 raise broken_off(error, self.trainer.global_step, self.run) from error
