@@ -1,6 +1,7 @@
 """What every shallow autoencoder shares: one linear encoder and one linear decoder."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,7 +44,8 @@ def dictionary_for(
 class ShallowAutoencoder(Autoencoder):
     """An autoencoder over a `Dictionary`, seen by callbacks and analysis through two views of its weights.
 
-    It encodes and decodes by the dictionary alone, through an activation of the output if there is one.
+    Abstract: a variant's constructor makes the dictionary. Encoding and decoding are the dictionary's alone, the latter
+    through an activation of the output if there is one.
 
     Args:
         input_shape: Shape of one sample; it is flattened inside and restored in the reconstruction.
@@ -52,6 +54,7 @@ class ShallowAutoencoder(Autoencoder):
         **kwargs: Arguments of `Autoencoder`.
     """
 
+    @abstractmethod  # a variant's own says what its dictionary is
     def __init__(
         self,
         input_shape: tuple[int, ...],
