@@ -12,10 +12,11 @@ from ae_lightning.nn.precision import KeepsPrecision, wide_dtype
 class Gated(KeepsPrecision, CodeActivation):
     """Code z = 1[pre + b_gate > 0] · ReLU(pre · e^r_mag + b_mag) of pre-activations without a bias.
 
-    From "Improving dictionary learning with gated sparse autoencoders" (2404.16014). The weights of the magnitudes are those of the gate times e^r_mag, so that one product serves both. The gate is a
-    step and gets no gradient from the code: b_gate lives from the penalty on ReLU(π) and from the auxiliary
-    reconstruction from ReLU(π), with π = pre + b_gate, which is `scores`. Norms of decoder rows play no part, for a
-    positive factor does not change a sign. The three vectors stay in float32 or wider.
+    From "Improving dictionary learning with gated sparse autoencoders" (2404.16014). The weights of the magnitudes are
+    those of the gate times e^r_mag, so that one product serves both. The gate is a step and gets no gradient from the
+    code: b_gate lives from the penalty on ReLU(π) and from the auxiliary reconstruction from ReLU(π), with
+    π = pre + b_gate, which is `scores`. Norms of decoder rows play no part, for a positive factor does not change a
+    sign. The three vectors stay in float32 or wider.
 
     Args:
         latent_dim: Number of latents.

@@ -18,30 +18,31 @@ class SilentSamples(nn.Module):
         instances: Number of independent copies, or None for a single one without the extra dimension.
 
     Shapes:
-        silent (…, latent), int64; it alone is in `state_dict`.
+        silent (…, latent), int64; it alone is in `state_dict`. What was gathered is fired (…, latent), bool, and
+        samples (1,), int64.
     """
 
     silent: Tensor
-    _fired: Tensor
-    _samples: Tensor
+    fired: Tensor
+    samples: Tensor
 
     def __init__(self, latent_dim: int, instances: int | None = None) -> None:
         super().__init__()
         shape = (latent_dim,) if instances is None else (instances, latent_dim)
         self.register_buffer("silent", torch.zeros(shape, dtype=torch.int64))
-        self.register_buffer("_fired", torch.zeros(shape, dtype=torch.bool), persistent=False)
-        self.register_buffer("_samples", torch.zeros(1, dtype=torch.int64), persistent=False)
+        self.register_buffer("fired", torch.zeros(shape, dtype=torch.bool), persistent=False)
+        self.register_buffer("samples", torch.zeros(1, dtype=torch.int64), persistent=False)
 
     @torch.no_grad()
     def observe(self, z: Tensor) -> None:
         """Gather which latents fire, that is, are not zero, in codes z (…, batch, latent)."""
-        self._fired.logical_or_((z != 0).any(dim=-2))
-        self._samples.add_(z.shape[-2])
+        self.fired.logical_or_((z != 0).any(dim=-2))
+        self.samples.add_(z.shape[-2])
 
     @torch.no_grad()
     def advance(self, reduce: Reduce) -> None:
         """Take up what all processes gathered since the last optimizer step, by one sum over them."""
-        gathered = reduce(torch.cat([self._samples, self._fired.flatten().long()]), "sum")
+        gathered = reduce(torch.cat([self.samples, self.fired.flatten().long()]), "sum")
         samples, fired = gathered[:1], gathered[1:].view_as(self.silent) > 0
         self.silent.add_(samples).masked_fill_(fired, 0)
         self.forget()
@@ -49,8 +50,8 @@ class SilentSamples(nn.Module):
     @torch.no_grad()
     def forget(self) -> None:
         """Drop what was gathered since the last optimizer step."""
-        self._fired.zero_()
-        self._samples.zero_()
+        self.fired.zero_()
+        self.samples.zero_()
 
     def dead(self, after: float) -> Tensor:
         """Which latents (…, latent) have not fired in the last `after` samples; none before so many were seen."""
