@@ -1,129 +1,164 @@
-"""JumpReLU: a threshold for each latent, learned through a discontinuity."""
+"""JumpReLU: pre-activations pass where they exceed a threshold that is learned (Rajamanoharan et al. 2024, 2407.14435).
 
-from typing import Any
+Neither the code nor the number of active latents has a slope with respect to the threshold θ. Straight-through
+estimators take its place, with a rectangle K that is 1 within half a bandwidth ε of θ and 0 elsewhere:
+
+    ∂ jump / ∂θ = −(θ / ε) K((pre − θ) / ε)        ∂ step / ∂θ = −(1 / ε) K((pre − θ) / ε)
+"""
+
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from ae_lightning.errors import ConfigError
 from ae_lightning.nn.code_activation import CodeActivation, Reduce
-from ae_lightning.nn.precision import KeepsPrecision, at_least_float32, wide_dtype
+from ae_lightning.nn.precision import KeepsPrecision, wide_dtype
 
 
-class JumpReLU(KeepsPrecision, CodeActivation):
-    """z = pre where pre > θ, else 0, with a threshold θ ≥ 0 of each latent.
+def jump(pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool = False) -> Tensor:
+    """Code pre · 1[pre > θ], in the format of `pre`; θ gets the straight-through gradient of the module's first lines.
 
-    θ has the units of pre-activations, is compared with them as they are, whatever the decoder's norms, and is kept in
-    float32 or wider. It is drawn back to 0 after each optimizer step that took it below. Its gradient is the expected
-    one, estimated from pre-activations within half a `bandwidth` of θ, in the same units.
-
-    Source: Rajamanoharan et al. (2024), "Jumping ahead", arXiv 2407.14435.
-
-    Args:
-        latent_dim: Number of latents.
-        instances: Independent copies, or None for a single one.
-        threshold: Where each θ starts.
-        bandwidth: ε, the width of the window whose pre-activations tell θ its gradient. Where it is far below the
-            spread of pre-activations hardly a sample does.
-    """
-
-    def __init__(
-        self, latent_dim: int, instances: int | None = None, threshold: float = 0.001, bandwidth: float = 0.001
-    ) -> None:
-        super().__init__()
-        shape = (latent_dim,) if instances is None else (instances, latent_dim)
-        self.start = threshold
-        self.bandwidth = bandwidth
-        self.threshold = nn.Parameter(torch.full(shape, threshold, dtype=wide_dtype()))
-
-    def forward(self, pre: Tensor, norms: Tensor | None = None) -> Tensor:
-        """Codes (…, batch, latent); norms do not matter where each latent has a threshold of its own."""
-        return jump(pre, self.threshold, self.bandwidth)
-
-    def steps(self, pre: Tensor, to_input: bool = False) -> Tensor:
-        """1 where a latent fires, else 0, (…, batch, latent), with a gradient for θ; see `step`."""
-        return step(pre, self.threshold, self.bandwidth, to_input)
-
-    @property
-    def latent_axes(self) -> dict[nn.Parameter, int]:
-        """The thresholds."""
-        return {self.threshold: -1}
-
-    @torch.no_grad()
-    def reset_latents(self, which: Tensor) -> None:
-        """Put thresholds back to where they started."""
-        self.threshold[which] = self.start
-
-    @torch.no_grad()
-    def scale_latents(self, factor: Tensor) -> None:
-        """Multiply thresholds as pre-activations are."""
-        self.threshold.mul_(factor)
-
-    @torch.no_grad()
-    def advance(self, reduce: Reduce) -> None:
-        """Draw thresholds back to 0 where a step took them below."""
-        self.threshold.clamp_(min=0)
-
-    def measures(self) -> dict[str, Tensor]:
-        """The mean threshold."""
-        return {"threshold": self.threshold.detach().mean()}
-
-
-def jump(pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
-    """z = pre · 1[pre > θ]; ∂/∂θ = −(θ/ε) · 1[|pre − θ| < ε/2] stands for a derivative that is 0 almost everywhere.
+    For the gradients one byte a pre-activation is kept beside the code, and not the pre-activations.
 
     Args:
         pre: Pre-activations (…, batch, latent).
-        threshold: θ (…, latent), float32 or wider.
-        bandwidth: ε, in the units of both.
+        threshold: θ (…, latent), nowhere negative. Compared, and its gradient summed, in its own format.
+        bandwidth: ε > 0, in the units of pre-activations.
+        to_pre: Whether pre-activations within the window get (θ / ε) K beside the slope 1[pre > θ], so that whatever
+            moves a threshold moves the encoder too (Anthropic, January 2025 update). The paper gives it to θ alone.
+
+    Returns:
+        Codes (…, batch, latent). NaN stays NaN.
     """
-    return _Jump.apply(pre, threshold, bandwidth)
+    z: Tensor = _Jump.apply(pre, threshold, bandwidth, to_pre)
+    return z
 
 
-def step(pre: Tensor, threshold: Tensor, bandwidth: float, to_input: bool = False) -> Tensor:
-    """1[pre > θ], with ∂/∂θ = −(1/ε) · 1[|pre − θ| < ε/2].
+def step(pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool = False) -> Tensor:
+    """Whether a latent fires, 1[pre > θ] as 0 or 1 in the format of `pre`; summed over latents it is L0.
 
     Args:
         pre: Pre-activations (…, batch, latent).
-        threshold: θ (…, latent), float32 or wider.
-        bandwidth: ε, in the units of both.
-        to_input: Whether pre-activations get the same gradient with the other sign, as Anthropic has it (January 2025,
-            "Circuits updates"); else they get none.
+        threshold: θ (…, latent).
+        bandwidth: ε > 0, in the units of pre-activations.
+        to_pre: Whether pre-activations get (1 / ε) K too; in the paper they get nothing.
     """
-    return _Step.apply(pre, threshold, bandwidth, to_input)
+    fires: Tensor = _Step.apply(pre, threshold, bandwidth, to_pre)
+    return fires
 
 
 class _Jump(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
-        ctx.save_for_backward(pre, threshold)
-        ctx.bandwidth = bandwidth
-        return torch.where(pre > threshold.unsqueeze(-2), pre, 0)
+    def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool) -> Tensor:
+        # Asked this way round, a NaN stays one and is seen.
+        z = torch.where(pre <= threshold.unsqueeze(-2), 0, pre)
+        ctx.save_for_backward(z, _window(pre, threshold, bandwidth), threshold)
+        ctx.bandwidth, ctx.to_pre = bandwidth, to_pre
+        return z
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        pre, threshold = ctx.saved_tensors
-        near = _near(grad, pre, threshold, ctx.bandwidth)
-        through = torch.where(pre > threshold.unsqueeze(-2), grad, 0)
-        return through, (-threshold / ctx.bandwidth * near.sum(-2)).to(threshold.dtype), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        z, window, threshold = ctx.saved_tensors
+        slope = threshold / ctx.bandwidth
+        within = torch.where(window, gradient, 0)
+        of_pre = torch.where(z == 0, 0, gradient)  # what passed is above θ, and so above zero
+        if ctx.to_pre:
+            of_pre = (of_pre + within * slope.unsqueeze(-2)).to(gradient.dtype)
+        return of_pre, -slope * within.sum(dim=-2, dtype=threshold.dtype), None, None
 
 
 class _Step(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float, to_input: bool) -> Tensor:
-        ctx.save_for_backward(pre, threshold)
-        ctx.bandwidth, ctx.to_input = bandwidth, to_input
-        return (pre > threshold.unsqueeze(-2)).to(threshold.dtype)
+    def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool) -> Tensor:
+        ctx.save_for_backward(_window(pre, threshold, bandwidth))
+        ctx.dtype, ctx.bandwidth, ctx.to_pre = threshold.dtype, bandwidth, to_pre
+        return (pre > threshold.unsqueeze(-2)).to(pre.dtype)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
-        pre, threshold = ctx.saved_tensors
-        near = _near(grad, pre, threshold, ctx.bandwidth) / ctx.bandwidth
-        return near.to(pre.dtype) if ctx.to_input else None, -near.sum(-2), None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
+        (window,) = ctx.saved_tensors
+        within = torch.where(window, gradient, 0)
+        of_pre = within / ctx.bandwidth if ctx.to_pre else None
+        return of_pre, within.sum(dim=-2, dtype=ctx.dtype) / -ctx.bandwidth, None, None
 
 
-def _near(grad: Tensor, pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
-    """The gradient where a pre-activation lies in the window around its threshold, in float32 or wider."""
-    return torch.where((pre - threshold.unsqueeze(-2)).abs() < bandwidth / 2, at_least_float32(grad), 0)
+def _window(pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
+    return (pre - threshold.unsqueeze(-2)).abs() < bandwidth / 2
+
+
+class JumpReLU(KeepsPrecision, CodeActivation):
+    """Code z = pre · 1[pre > θ], with a threshold θ for each latent, learned by straight-through gradients.
+
+    θ stands in the units of pre-activations and is compared with them as they are; norms of decoder rows play no part
+    in it, as in the work of Anthropic and in SAELens: there the *penalty* weighs by norm, see `losses.jumprelu`. It
+    stays in float32 or wider, for the small steps that it takes vanish in half precision, and `advance` keeps it from
+    falling below zero.
+
+    Start and bandwidth must fit the size of pre-activations: next to no sample gives θ a gradient where the bandwidth
+    is far below their spread. Pre-activations grow with the inputs, so that values go from one scaling of inputs to
+    another by the ratio of the two. Where inputs of d dimensions have mean norm √d, published values are start 0.1
+    and bandwidth 2 (Anthropic, January 2025, with the tanh penalty), or 1 and 1 (SynthSAEBench), or 0.01 and 0.05
+    (SAELens). Where they have unit mean square, ‖x‖² = 1 on average, all numbers are smaller by √d: 0.001 and 0.001
+    (the paper, dictionary_learning), for d of about 2,000.
+
+    Args:
+        latent_dim: Number of latents.
+        instances: Number of independent copies, or None for a single one without the extra dimension.
+        threshold: Start of θ, at least 0. At 0 the code's own gradient does not move it.
+        bandwidth: ε, the width of the window around θ within which pre-activations give it a gradient. Folding scales
+            into thresholds does not change it.
+        to_pre: Whether the window's gradient goes to pre-activations too, see `jump`.
+
+    Raises:
+        ConfigError: `threshold` is negative, or `bandwidth` not positive.
+    """
+
+    kept_wide: ClassVar[tuple[str, ...]] = ("threshold",)
+
+    def __init__(
+        self,
+        latent_dim: int,
+        instances: int | None = None,
+        threshold: float = 0.1,
+        bandwidth: float = 2.0,
+        to_pre: bool = False,
+    ) -> None:
+        super().__init__()
+        if not threshold >= 0:
+            raise ConfigError(f"the threshold of a JumpReLU must start at 0 or above, but it is {threshold}")
+        if not bandwidth > 0:
+            raise ConfigError(f"the bandwidth of a JumpReLU must be above 0, but it is {bandwidth}")
+        self.start = threshold
+        self.bandwidth = bandwidth
+        self.to_pre = to_pre
+        shape = (latent_dim,) if instances is None else (instances, latent_dim)
+        self.threshold = nn.Parameter(torch.full(shape, threshold, dtype=wide_dtype()))
+
+    def forward(self, pre: Tensor, norms: Tensor | None = None) -> Tensor:
+        """Codes (…, batch, latent); norms are not looked at."""
+        return jump(pre, self.threshold, self.bandwidth, self.to_pre)
+
+    @property
+    def latent_axes(self) -> dict[nn.Parameter, int]:
+        """The threshold has one entry for each latent."""
+        return {self.threshold: -1}
+
+    @torch.no_grad()
+    def reset_latents(self, which: Tensor) -> None:
+        """Set the thresholds of the latents (…, latent) that are true to their start."""
+        self.threshold.masked_fill_(which, self.start)
+
+    @torch.no_grad()
+    def scale_latents(self, factor: Tensor) -> None:
+        """Multiply thresholds by a positive factor (…, latent), as their pre-activations are."""
+        self.threshold.mul_(factor)
+
+    @torch.no_grad()
+    def advance(self, reduce: Reduce) -> None:
+        """Raise thresholds that the optimizer has put below zero to zero; all processes hold the same."""
+        self.threshold.clamp_(min=0)
+
+    def measures(self) -> dict[str, Tensor]:
+        """The mean threshold, in the units of pre-activations."""
+        return {"threshold": self.threshold.detach().mean()}
