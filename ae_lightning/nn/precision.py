@@ -1,5 +1,8 @@
 """Number formats: of samples beside a module's weights, and of sums that half precision cannot hold."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +16,31 @@ def like_weights(module: nn.Module, x: Tensor) -> Tensor:
     """Samples or codes on the device and in the format of a module's weights; as they are if it has none."""
     parameter = next(module.parameters(), None)
     return x if parameter is None else x.to(parameter.device, parameter.dtype)
+
+
+def wide_dtype() -> torch.dtype:
+    """The format of new tensors that are to be in float32 or wider."""
+    return torch.promote_types(torch.get_default_dtype(), torch.float32)
+
+
+class KeepsPrecision(nn.Module):
+    """A module whose own parameters and buffers stay in float32 or wider when it is cast to half precision.
+
+    A threshold moves by less in a step than bfloat16 can tell apart.
+    """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        before = {name: part.data for name, part in self._own_numbers()}
+        super()._apply(fn, recurse)
+        for name, part in self._own_numbers():
+            if part.dtype not in (torch.float32, torch.float64):
+                part.data = at_least_float32(before[name]).to(part.device)
+        return self
+
+    def _own_numbers(self) -> Iterator[tuple[str, Tensor]]:
+        for name, part in {**self._parameters, **self._buffers}.items():
+            if part is not None and part.is_floating_point():
+                yield name, part
 
 
 def adding_device(device: torch.device | str) -> torch.device:
