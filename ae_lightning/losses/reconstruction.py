@@ -1,9 +1,9 @@
 """Reconstruction losses.
 
 `mse`, `bce` and `mae` are means over pixels and over the batch ("per pixel"); multiply by the number of pixels for the
-value per image. `mse_sum` is that value of `mse`: the sum over a sample's pixels, mean over the batch. `fvu` is a ratio of
-two sums over the batch. Each is summed over instances where a leading dimension holds independent copies, so that the
-gradient of each instance is what it would be if that instance were trained alone.
+value per image. `mse_sum` is that value of `mse`: the sum over a sample's pixels, mean over the batch. `fvu` is a ratio
+of two sums over the batch. Each is summed over instances where a leading dimension holds independent copies, so that
+the gradient of each instance is what it would be if that instance were trained alone.
 
 A coefficient beside one of them means another beside the next. SAELens and dictionary_learning have `mse_sum`: their
 coefficients are `d` times those beside `mse`, for `d` pixels. sparsify has `fvu`.
@@ -22,8 +22,8 @@ from ae_lightning.nn.centering import centered
 from ae_lightning.nn.precision import at_least_float32
 
 ReconstructionLossName = Literal["mse", "bce", "mae", "mse_sum", "fvu"]
-"""Mean squared error, binary cross-entropy (in nats), mean absolute error: each per pixel. Squared error per sample (sum
-over pixels, mean over the batch). Fraction of the batch's variance that is unexplained."""
+"""Mean squared error, binary cross-entropy (in nats), mean absolute error: each per pixel. Squared error per sample
+(sum over pixels, mean over the batch). Fraction of the batch's variance that is unexplained."""
 
 
 def mse(x_hat: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -46,16 +46,16 @@ def bce(x_hat: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
 
 
 def mse_sum(x_hat: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Squared error of a sample, the sum over its pixels: (batch, …) to the mean over the batch, weighted as in `mse`."""
+    """Squared error of a sample, (batch, …): sum over its pixels, mean over the batch, weighted as in `mse`."""
     return mse(x_hat, x, weight) * x_hat[0].numel()
 
 
 def fvu(x_hat: Tensor, x: Tensor, weight: Tensor | None = None, sample_axis: int = 0) -> Tensor:
     """Fraction of variance unexplained, Σ(x̂ − x)² / Σ(x − x̄)², where x̄ is the batch's mean of each pixel.
 
-    Both sums are over pixels and batch, each pixel's squares multiplied by its weight if there is one: a factor that all
-    weights share cancels. Being a ratio, its mean over the parts of a batch (accumulated, or of several processes) is the
-    mean of the parts' ratios, and not the ratio of the whole: parts that vary little count as much as others.
+    Both sums are over pixels and batch, each pixel's squares multiplied by its weight if there is one: a factor that
+    all weights share cancels. Being a ratio, its mean over the parts of a batch (accumulated, or of several processes)
+    is the mean of the parts' ratios, and not the ratio of the whole: parts that vary little count as much as others.
 
     A batch that does not vary, of one sample or of equal ones, has no such fraction: 0 stands for it, with no gradient.
 
@@ -102,8 +102,8 @@ def reconstruction_loss(
         weight: Factors of the pixels' losses, broadcastable to x_hat; a mean is not divided by their sum.
 
     Returns:
-        A scalar: sum over instances of the mean over batch and pixels (`mse`, `bce`, `mae`), of the mean over the batch of
-        the sum over pixels (`mse_sum`), or of the ratio of two such sums (`fvu`).
+        A scalar: sum over instances of the mean over batch and pixels (`mse`, `bce`, `mae`), of the mean over the batch
+        of the sum over pixels (`mse_sum`), or of the ratio of two such sums (`fvu`).
 
     Raises:
         ValueError: `name` is unknown.
