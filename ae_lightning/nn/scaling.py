@@ -1,12 +1,11 @@
 """What a dictionary reads of the data: samples centered, scaled, whitened or standardized, and put back again.
 
-All but `standardized` are affine maps x_s = (x − μ)A that are fitted once, from a random sample of the data, and kept in
-the checkpoint; `nn.folding` puts them into a dictionary's weights. Without one factor for all data the units of
+All but `standardized` are affine maps x_s = (x − μ)A that are fitted once, from a random sample of the data, and kept
+in the checkpoint; `nn.folding` puts them into a dictionary's weights. Without one factor for all data the units of
 coefficients, thresholds and bandwidths would be the data's own.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.nn.centering import centered, principal_directions
-from ae_lightning.nn.precision import at_least_float32
+from ae_lightning.nn.precision import KeepsPrecision, adding_device, at_least_float32, wide_dtype
 
 InputScalingName = Literal[
     "none",
@@ -31,8 +30,8 @@ InputScalingName = Literal[
 `mean_norm`: one factor that makes the mean norm of a sample √d, for d dimensions (Anthropic, April 2024; SAELens).
 `mean_square`: one factor that makes the mean squared norm 1 (dictionary_learning). `centered`: the mean is subtracted.
 `centered_mean_norm`, `centered_mean_square`: the mean first, then the factor that what is left needs; for data that lie
-far from zero. `whitened`: the mean is subtracted, and each principal direction divided by its deviation. `standardized`:
-each sample by itself, to mean 0 and deviation 1 over its entries.
+far from zero. `whitened`: the mean is subtracted, and each principal direction divided by its deviation.
+`standardized`: each sample by itself, to mean 0 and deviation 1 over its entries.
 """
 
 
@@ -82,7 +81,7 @@ class InputScaling(nn.Module):
         return rows
 
 
-class _Fitted(InputScaling):
+class _Fitted(KeepsPrecision, InputScaling):
     """A scaling that keeps what it was fitted to, in float32 or wider whatever the model is cast to."""
 
     fitted: Tensor
@@ -97,16 +96,8 @@ class _Fitted(InputScaling):
         """Whether `fit` was called, here or before the checkpoint was written."""
         return bool(self.fitted)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        wide = dict(self.named_buffers(recurse=False))
-        super()._apply(fn, recurse)
-        for name, cast in list(self.named_buffers(recurse=False)):
-            if cast.is_floating_point() and cast.dtype not in (torch.float32, torch.float64):
-                setattr(self, name, at_least_float32(wide[name]).to(cast.device))
-        return self
-
     def _checked(self, samples: Tensor) -> Tensor:
-        samples = samples.to("cpu", torch.float64)
+        samples = samples.to(adding_device(samples.device), torch.float64)
         if not bool(samples.isfinite().all()):
             raise ConfigError(f"the input scaling {self.name} needs finite samples, but some are NaN or infinite")
         return samples
@@ -115,7 +106,8 @@ class _Fitted(InputScaling):
         if not bool((scale > 0).all()):
             which = "" if scale.ndim == 0 else f" of instance {int((scale <= 0).nonzero()[0])}"
             raise ConfigError(
-                f"the input scaling {self.name} has no scale to find, for the samples{which} are all {what}: choose none"
+                f"the input scaling {self.name} has no scale to find, for the samples{which} are all {what}: choose "
+                "another, or none"
             )
 
 
@@ -135,8 +127,9 @@ class AffineScaling(_Fitted):
 
     def __init__(self, name: InputScalingName, input_dim: int, lead: tuple[int, ...] = ()) -> None:
         super().__init__(name)
-        self.register_buffer("mean", torch.zeros(*lead, input_dim) if name.startswith("centered") else None)
-        self.register_buffer("factor", None if name == "centered" else torch.ones(lead))
+        mean = torch.zeros(*lead, input_dim, dtype=wide_dtype())
+        self.register_buffer("mean", mean if name.startswith("centered") else None)
+        self.register_buffer("factor", None if name == "centered" else torch.ones(lead, dtype=wide_dtype()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Samples (…, batch, input) less μ, times s."""
@@ -186,10 +179,11 @@ class AffineScaling(_Fitted):
 class Whitening(_Fitted):
     """x_s = (x − μ)A with A = Vᵀ diag(1/√(λ + ε)) of the principal directions V and the variances λ along them.
 
-    Along each direction the variance becomes λ/(λ + ε): 1, but for directions in which the data hardly vary. In the data's
-    units a float32 model loses as many digits as there lie between the largest √(λ + ε) and the smallest.
+    Along each direction the variance becomes λ/(λ + ε): 1, but for directions in which the data hardly vary. In the
+    data's units a float32 model loses as many digits as there lie between the largest √(λ + ε) and the smallest.
 
-    Source: "whitening" of arXiv 2511.13981 and of SAELens (`covariance_whitening`), whose ε is in squared units of the data.
+    Source: "whitening" of arXiv 2511.13981 and of SAELens (`covariance_whitening`), whose ε is in squared units of the
+        data.
 
     Args:
         input_dim: Width of the input.
@@ -208,15 +202,15 @@ class Whitening(_Fitted):
         if not 0 < eps < math.inf:
             raise ConfigError(f"the eps of whitening is {eps}; it must be above 0, in parts of the mean variance")
         self.eps = eps
-        self.register_buffer("mean", torch.zeros(*lead, input_dim))
-        self.register_buffer("directions", torch.eye(input_dim).repeat(*lead, 1, 1))
-        self.register_buffer("deviations", torch.ones(*lead, input_dim))
+        self.register_buffer("mean", torch.zeros(*lead, input_dim, dtype=wide_dtype()))
+        self.register_buffer("directions", torch.eye(input_dim, dtype=wide_dtype()).repeat(*lead, 1, 1))
+        self.register_buffer("deviations", torch.ones(*lead, input_dim, dtype=wide_dtype()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Samples (…, batch, input) less μ, along the principal directions, over their deviations."""
         with torch.autocast(x.device.type, enabled=False):
             rows = at_least_float32(x) - self.mean.unsqueeze(-2)
-            return ((rows @ self.directions.mT) / self.deviations.unsqueeze(-2)).to(x.dtype)
+            return ((rows @ self.directions.to(rows.dtype).mT) / self.deviations.unsqueeze(-2)).to(x.dtype)
 
     def undo(self, x_hat: Tensor, x: Tensor | None = None) -> Tensor:
         """Reconstructions (…, batch, input) times the deviations, in the axes of the data, plus μ; float32 or wider."""
@@ -255,8 +249,9 @@ class Whitening(_Fitted):
 class Standardization(InputScaling):
     """Each sample by itself: its entries' mean subtracted, and divided by their deviation + 1e-5.
 
-    The deviation is the unbiased one (over d − 1), as OpenAI and SAELens (`layer_norm`) have it; 1e-5 is in units of the
-    data. A code alone does not know its sample's mean and deviation: what is decoded from it is in standardized units.
+    The deviation is the unbiased one (over d − 1), as OpenAI and SAELens (`layer_norm`) have it; 1e-5 is in units of
+    the data. A code alone does not know its sample's mean and deviation: what is decoded from it is in standardized
+    units.
 
     Args:
         input_dim: Width of the input.
@@ -291,9 +286,7 @@ class Standardization(InputScaling):
         return mean, deviation + 1e-5, rows
 
 
-def make_scaling(
-    name: InputScalingName, input_dim: int, lead: tuple[int, ...] = (), **options: Any
-) -> InputScaling:
+def make_scaling(name: InputScalingName, input_dim: int, lead: tuple[int, ...] = (), **options: Any) -> InputScaling:
     """The scaling called `name`.
 
     Args:
