@@ -121,7 +121,7 @@ def test_activations_are_those_before_a_batch_norm():
 def test_names_count_the_layers_from_each_side():
     names = [layer.name for layer in dense_layers(drawn(OPTIONS["batch_norm"](SHAPE)))]
     assert names == ["encoder 1", "encoder 2", "code", "decoder 1", "decoder 2", "reconstruction"]
-    thresholds = [layer.threshold for layer in dense_layers(drawn(OPTIONS["hard"](SHAPE)))]
+    thresholds = [layer.activation.threshold for layer in dense_layers(drawn(OPTIONS["hard"](SHAPE)))]
     assert thresholds == [None, None, 0.05, None, None, None]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ae_lightning.explorer.code import Elementwise
 from ae_lightning.explorer.network import DenseLayer, Network
 from ae_lightning.explorer.quantize import (
     EARLIER_ERROR,
@@ -28,7 +29,7 @@ def random_network(activation="relu", output="none", widths=(30, 50, 40, 30), sc
         weight = scale * torch.randn((inputs, outputs), generator=generator) / inputs**0.5
         bias = torch.randn(outputs, generator=generator)
         name = "reconstruction" if is_last else "code" if number == 0 else f"decoder {number}"
-        layers.append(DenseLayer(name, weight, bias, output if is_last else activation))
+        layers.append(DenseLayer(name, weight, bias, Elementwise(output if is_last else activation)))
     return Network(tuple(layers))
 
 
@@ -86,7 +87,7 @@ def test_biases_keep_the_mean_of_every_sum(activation):
         rounded_sums = coarse @ own.weight.double().numpy() + own.bias.double().numpy()
         assert np.abs(sums - rounded_sums).max() > 1e-3
         np.testing.assert_allclose(rounded_sums.mean(axis=0), sums.mean(axis=0), atol=1e-6)
-        apply = {"relu": lambda s: np.maximum(s, 0), "tanh": np.tanh, "none": lambda s: s}[layer.activation]
+        apply = {"relu": lambda s: np.maximum(s, 0), "tanh": np.tanh, "none": lambda s: s}[layer.activation.name]
         true, coarse = apply(sums), apply(rounded_sums)
 
 
