@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ae_lightning.nn.activations import LatentActivationName, latent_activation
+from ae_lightning.nn.code_activation import CodeActivation
 
 Parameter = int | bool | Tensor
 
@@ -128,3 +129,22 @@ Activation = Elementwise | TopK | Threshold | Gated
 """Each says its `name`; its `parameters`, which may differ between moments of the training; whether a unit of it can be
 silent (`is_rectified`); and whether it `selects`: then activations jump where two sums change places or one crosses a
 threshold, so that sums have to be exact."""
+
+
+def code_of(activation: CodeActivation, own: Callable[[Tensor], Tensor]) -> Activation | None:
+    """What an activation of a code does in evaluation; None if it is of no kind that the page computes.
+
+    Its kind is told by what it has, so that an activation of a user's own counts as well: `b_gate`, `b_mag` and `r_mag`
+    (Gated), `threshold` (BatchTopK, JumpReLU), or `groups` beside `k` (TopK). Whether it does what these say is for
+    `check_network` to find out.
+
+    Args:
+        activation: The module.
+        own: Gives the part of a tensor that belongs to the shown instance, detached.
+    """
+    has: Any = activation
+    if hasattr(activation, "r_mag"):
+        return Gated(own(has.b_gate), own(has.r_mag).exp(), own(has.b_mag))
+    if hasattr(activation, "threshold"):
+        return Threshold(own(has.threshold))
+    return TopK(int(has.k), bool(has.groups)) if hasattr(activation, "groups") else None

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError
-from ae_lightning.explorer.code import IDENTITY, Activation, Elementwise
+from ae_lightning.explorer.code import IDENTITY, Activation, Elementwise, code_of
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.activations import LatentActivationName
+from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.dictionary import Dictionary
 from ae_lightning.nn.linear import TiedLinear, UnitNormLinear
 from ae_lightning.nn.modes import evaluation_mode
+from ae_lightning.training.batch import instances_first
 
 CODE = "code"
 RECONSTRUCTION = "reconstruction"
@@ -197,7 +199,7 @@ def folded(model: Autoencoder) -> Autoencoder:
 
 def flat_samples(model: Autoencoder, x: Tensor, instance: int) -> Tensor:
     """Samples (n, input) of one instance, from samples as the data module gives them."""
-    x = model.as_target(x)
+    x = instances_first(x, len(model.input_shape))
     own = x[instance] if x.ndim > len(model.input_shape) + 1 else x
     return own.reshape(len(own), -1)
 
@@ -217,8 +219,18 @@ def _of_dictionary(model: Any, instance: int) -> list[DenseLayer]:
     decoder = own(dictionary.decoder_vectors)
     if decoder.shape != encoder.T.shape:
         raise _not_dense(model, "it gives something else than its input again")
-    code = DenseLayer(CODE, encoder, bias, _elementwise(model, dictionary.activation))
+    code = DenseLayer(CODE, encoder, bias, _code_activation(model, lambda part: own(part).to(encoder)))
     return [code, DenseLayer(RECONSTRUCTION, decoder, decoder_bias, last)]
+
+
+def _code_activation(model: Any, own: Callable[[Tensor], Tensor]) -> Activation:
+    activation = model.dictionary.activation
+    if not isinstance(activation, CodeActivation):
+        return _elementwise(model, activation)
+    found = code_of(activation, own)
+    if found is None:
+        raise _not_dense(model, f"it has a {type(activation).__name__}")
+    return found
 
 
 def _leaves(*modules: Any) -> Iterator[nn.Module]:
