@@ -1,5 +1,7 @@
 """The page's own arithmetic of codes that select, given networks of random numbers, beside plain PyTorch formulas."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,13 @@ import pytest
 import torch
 from playwright.sync_api import Page
 from torch import Tensor
+
+from ae_lightning.explorer import manifest
+from ae_lightning.explorer.export import export
+from ae_lightning.models.checkpoint import load_autoencoder
+from ae_lightning.models.overcomplete import OvercompleteAutoencoder
+from ae_lightning.nn.code_activation import CodeActivation
+from ae_lightning.nn.dictionary import Dictionary
 
 PIXELS, UNITS, SAMPLES = 10, 24, 30
 
@@ -31,6 +40,14 @@ _COMPUTE = """([layers, samples, surgery]) => {
     };
   });
 }"""
+
+_ALL = """(count) => Array.from({ length: count }, (_, i) => {
+  explorer.selectSample(i);
+  return { hidden: Array.from(explorer.result.hidden[0]), output: Array.from(explorer.result.output) };
+})"""
+
+_PARAMETERS = """Object.fromEntries(Object.entries(explorer.network.layers[0].parameters).map(([name, value]) =>
+  [name, value instanceof Float32Array ? Array.from(value) : value]))"""
 
 _LIMITS = """async ([name, parameters, sums]) => {
   const { codes } = await import("explorer/codes.js");
@@ -153,3 +170,102 @@ def test_of_equal_sums_the_first_ones_are_taken(page: Page) -> None:
         }"""
     )
     assert found == [[0, 3, 2, 2, 0, 0], [0, 0, 2, 0], [2, 0, 0, 0]]
+
+
+class Selecting(CodeActivation):
+    """An activation of a code by one of the formulas above, with numbers that follow the weights through training."""
+
+    def __init__(self, kind: str, dictionary: Dictionary) -> None:
+        super().__init__()
+        bias, norms = dictionary.b_enc.detach(), dictionary.encoder_vectors.detach().norm(dim=-1)
+        self.kind = kind
+        if kind == "topk":
+            self.groups, self.chosen = False, 3 + int(1e4 * norms.sum()) % 7
+        elif kind == "threshold":
+            self.threshold = 0.3 + bias.abs()
+        else:
+            self.b_gate, self.b_mag, self.r_mag = bias - 0.4, bias / 2, (norms / 2).log()
+
+    @property
+    def k(self) -> float | None:
+        return self.chosen if self.kind == "topk" else None
+
+    def forward(self, pre: Tensor, norms: Tensor | None = None) -> Tensor:
+        if self.kind == "topk":
+            values, places = pre.topk(self.chosen, dim=-1)
+            return torch.zeros_like(pre).scatter(-1, places, values.relu())
+        if self.kind == "threshold":
+            return pre * (pre > self.threshold)
+        return (pre + self.b_gate > 0) * torch.relu(pre * self.r_mag.exp() + self.b_mag)
+
+
+class Overcomplete(OvercompleteAutoencoder):
+    """A variant with such an activation, at each moment of its training."""
+
+    kind = ""
+
+    def select(self) -> None:
+        self.dictionary.activation = Selecting(self.kind, self.dictionary)
+
+    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        super().restore(snapshot)
+        self.select()
+
+
+@pytest.mark.parametrize("kind", ["topk", "threshold", "gated"])
+def test_a_page_has_the_numbers_of_each_moment(
+    kind: str, explored: Any, tab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(checkpoint: Path) -> Overcomplete:
+        trained = load_autoencoder(checkpoint)
+        model = Overcomplete(trained.input_shape, latent_dim=trained.latent_dim)
+        model.load_state_dict(trained.state_dict())
+        model.kind = kind
+        model.select()
+        return model.eval()
+
+    monkeypatch.setattr(manifest, "load_autoencoder", load)
+    run = explored("digits").run
+    text = export(run, run.checkpoint, snapshots=4, samples=40, note=pytest.fail)
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    page = tab.open(tmp_path / "page.html")
+    moments = page.evaluate("explorer.session.manifest.snapshots.map(({ step }) => step)")
+    final = page.evaluate("explorer.session.manifest.final")
+    model, x = load(run.checkpoint), run.data.test_set.take(40)[0]
+    seen = []
+    for number, step in enumerate(moments):
+        page.evaluate("(number) => explorer.showSnapshot(number)", number)
+        if number != final:
+            model.restore(run.snapshots[step])
+        answers = page.evaluate(_ALL, len(x))
+        with torch.no_grad():
+            x_hat, z = (load(run.checkpoint) if number == final else model)(x)
+        room = 1e-3 if number == final else 2e-2
+        off = np.abs(np.array([answer["output"] for answer in answers]) - x_hat.flatten(1).numpy()).max(axis=1)
+        assert (off > room).sum() <= (0 if number == final else 1)  # of two units that nearly tie the other one
+        if number == final:
+            np.testing.assert_array_equal([np.array(answer["hidden"]) != 0 for answer in answers], z.numpy() != 0)
+        seen.append(page.evaluate(_PARAMETERS))
+    assert len({str(parameters) for parameters in seen}) > 1
+    if kind == "threshold":  # as it is, in float32
+        threshold = load(run.checkpoint).dictionary.activation.threshold
+        np.testing.assert_array_equal(np.float32(seen[final]["threshold"]), threshold)
+
+
+def test_the_panel_says_what_a_unit_is_selected_by(explored: Any, tab: Any) -> None:
+    facts = "document.querySelector('#panel .facts').innerText"
+    page = tab.open(explored("digits").page)
+    page.evaluate("explorer.selectUnit(3)")
+    assert "fires above" not in page.evaluate(facts)
+    page.evaluate(
+        """() => {
+          const { network } = explorer, [code, last] = network.layers;
+          const threshold = code.bias.map(() => 0.125);
+          explorer.set({ network: new network.constructor(
+            [{ ...code, activation: "threshold", parameters: { threshold } }, last]) });
+        }"""
+    )
+    assert "fires above\n0.125" in page.evaluate(facts)
+    assert f"sum\n{page.evaluate('explorer.result.sums[0][3].toPrecision(3)')}".replace("-", "−") in page.evaluate(
+        facts
+    ).replace("-", "−")
