@@ -135,8 +135,8 @@ def code_of(activation: CodeActivation, own: Callable[[Tensor], Tensor]) -> Acti
     """What an activation of a code does in evaluation; None if it is of no kind that the page computes.
 
     Its kind is told by what it has, so that an activation of a user's own counts as well: `b_gate`, `b_mag` and `r_mag`
-    (Gated), `threshold` (BatchTopK, JumpReLU), or `groups` beside `k` (TopK). Whether it does what these say is for
-    `check_network` to find out.
+    (Gated), `inference_threshold` (BatchTopK) or `threshold` (JumpReLU), or `groups` beside `k` (TopK). Whether it does
+    what these say is for `check_network` to find out.
 
     Args:
         activation: The module.
@@ -145,6 +145,7 @@ def code_of(activation: CodeActivation, own: Callable[[Tensor], Tensor]) -> Acti
     has: Any = activation
     if hasattr(activation, "r_mag"):
         return Gated(own(has.b_gate), own(has.r_mag).exp(), own(has.b_mag))
-    if hasattr(activation, "threshold"):
-        return Threshold(own(has.threshold))
+    for name in ("inference_threshold", "threshold"):
+        if hasattr(activation, name):
+            return Threshold(own(getattr(activation, name)))
     return TopK(int(has.k), bool(has.groups)) if hasattr(activation, "groups") else None

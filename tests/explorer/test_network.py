@@ -253,6 +253,17 @@ class JumpCode(CodeActivation):
         return pre * (pre > threshold) * (pre > 0)
 
 
+class CalibratedCode(JumpCode):
+    """One with another threshold outside training."""
+
+    @property
+    def inference_threshold(self):
+        return self.threshold + 0.3
+
+    def forward(self, pre, norms=None):
+        return pre * (pre > self.inference_threshold[..., None, None])
+
+
 class GatedCode(CodeActivation):
     """Gate and magnitude of one product."""
 
@@ -271,6 +282,7 @@ SELECTING = {
     "group max": (TopKCode(10, groups=True), None),
     "topk of each": (TopKCode(9), 3),
     "batch_topk": (JumpCode(per_latent=False), None),
+    "calibrated": (CalibratedCode(per_latent=False), None),
     "batch_topk of each": (JumpCode(3, per_latent=False), 3),
     "jumprelu": (JumpCode(70), None),
     "jumprelu of each": (JumpCode(3, 70), 3),
