@@ -14,6 +14,7 @@ import ae_lightning
 PACKAGE = Path(ae_lightning.__file__).parent
 LEVELS = [
     {
+        "entry_points",
         "errors",
         "files",
         "numerals",
