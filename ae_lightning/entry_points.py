@@ -15,6 +15,11 @@ class Declared(NamedTuple):
     distribution: str  #: name and version of what declares it
 
     @property
+    def module(self) -> str:
+        """Dotted path of the module that is to be imported."""
+        return self.value.partition(":")[0]
+
+    @property
     def class_path(self) -> str:
         """Dotted path of the class, as a config names it."""
         return self.value.replace(":", ".")

@@ -57,6 +57,9 @@ def _variant_or_fault(one: Declared, declared: tuple[Declared, ...], own: frozen
 def _require_free(one: Declared, declared: tuple[Declared, ...], own: frozenset[str]) -> None:
     if one.name in own:
         raise ConfigError("a variant of ae_lightning has this name; give the class another one")
+    # The module is not imported at all: the parser would then know two classes by that name, and take neither.
+    if taken := [each.name for each in declared if each.module == one.module and each.name in own]:
+        raise ConfigError(f"beside it {one.module} declares {taken[0]}, as a variant of ae_lightning is called")
     if others := [each for each in declared if each.name == one.name and each != one]:
         raise ConfigError(f"{others[0].distribution} declares one of this name too; name either by its import path")
 

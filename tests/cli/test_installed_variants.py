@@ -265,7 +265,8 @@ BROKEN = {
     "Alias": ("lender.mine:Renamed", "the class is called Renamed; call its entry point in ae_lightning.variants the"),
     "Nothing": ("lender.mine", "its entry point in ae_lightning.variants must be package.module:Class"),
     "Hidden": ("lender._mine:Hidden", "its entry point in ae_lightning.variants must be package.module:Class"),
-    "StandardSAE": ("lender.mine:StandardSAE", "a variant of ae_lightning has this name"),
+    "StandardSAE": ("taken:StandardSAE", "a variant of ae_lightning has this name"),
+    "Beside": ("taken:Beside", "beside it taken declares StandardSAE, as a variant of ae_lightning is called"),
     "Twice": ("lender.mine:Twice", "other-models 0.3 declares one of this name too"),
 }
 
@@ -275,6 +276,7 @@ def broken(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Install all that can be wrong with an entry point, beside the variant that is right."""
     folder = tmp_path / "broken_site"
     folder.mkdir()
+    (folder / "taken.py").write_text(MODULE.replace("Borrowed", "StandardSAE"))
     (folder / "leaving.py").write_text("raise SystemExit(3)\n")
     declare(folder, "broken-models", **{name: value for name, (value, _) in BROKEN.items()})
     declare(folder, "other-models", Twice="leaving:Twice", Borrowed="lender.mine:Borrowed")
@@ -299,7 +301,7 @@ def test_nothing_else_breaks_by_it(ae: Callable[..., Any]) -> None:
     listed = ae("fit", "--model.help")
     assert listed.code == 0
     assert "StandardSAE" in listed.out
-    assert ae("fit", "--model", "StandardSAE", "--print_config").code == 0
+    assert "ae_lightning.StandardSAE" in ae("fit", "--model", "StandardSAE", "--print_config").out
     outcome = ae("fit", "--model", "Absent")
     assert outcome.code == 2
     error = outcome.err.splitlines()[-1]
