@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from ae_lightning.errors import ConfigError
+from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.models.identity import stamp_identity
 from ae_lightning.training.arguments import refusing_arrays
@@ -156,6 +157,11 @@ class Autoencoder(Sizes, Steps, ABC):
         half precision overflowed.
         """
 
+    @property
+    def untraceable(self) -> str:
+        """Why the loss cannot be compiled; empty where it can."""
+        return ""
+
     def warmed_up(self, weight: float, steps: int) -> float:
         """A coefficient that rises linearly from 0 over so many optimizer steps; where no step is taken it is whole.
 
@@ -238,9 +244,16 @@ class Autoencoder(Sizes, Steps, ABC):
         The names of weights and buffers do not change, so that checkpoints are those of the model as it is, and load
         with or without it. Random numbers, as for dropout, are drawn otherwise.
 
+        A variant whose pass cannot be traced stays as it is, which a notice says.
+
         Args:
             **options: Of `torch.compile`.
         """
+        if self.untraceable:
+            warnings.warn(
+                f"{type(self).__name__} is trained without --compile: {self.untraceable}", Notice, stacklevel=2
+            )
+            return
         self._compiled_terms = torch.compile(self.terms, **options)
 
     def check_data(self, x: Tensor) -> None:

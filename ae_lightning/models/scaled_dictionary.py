@@ -60,7 +60,7 @@ class ScaledDictionary(ShallowAutoencoder):
         instances: int | None = None,
         tied: bool = False,
         init: Start = "transpose",
-        center: Center = "mean",
+        center: Center = "zero",
         input_scaling: InputScalingName = "none",
         norm_weighted: bool = False,
         unit_norm: bool = False,

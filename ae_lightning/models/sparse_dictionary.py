@@ -34,7 +34,12 @@ class Pass(NamedTuple):
     target: Tensor
     pre: Tensor | None  #: None where no term needs pre-activations, and the activation may overwrite them.
     z: Tensor
-    x_hat: Tensor
+    outputs: list[Tensor]  #: What is compared with the target: x̂, last, and what a variant asks of parts of the code.
+
+    @property
+    def x_hat(self) -> Tensor:
+        """The reconstruction."""
+        return self.outputs[-1]
 
 
 class SparseDictionary(ScaledDictionary):
@@ -77,7 +82,7 @@ class SparseDictionary(ScaledDictionary):
         latent_dim: int,
         activation: nn.Module,
         instances: int | None = None,
-        input_scaling: InputScalingName = "mean_square",
+        input_scaling: InputScalingName = "centered_mean_norm",
         norm_weighted: bool = True,
         target_l0: float | None = None,
         auxk_weight: float = 0.0,
@@ -109,7 +114,7 @@ class SparseDictionary(ScaledDictionary):
         self.k_aux = min(latent_dim, k_aux or 1 << max(0, (self.input_size // 2).bit_length() - 1))
         self.dead_after = dead_after
         self.silence = SilentSamples(latent_dim, instances) if auxk_weight > 0 else None
-        self._samples_of_run = math.inf
+        self.total_steps = self._samples_of_run = math.inf
         self._any_dead = True
 
     def coefficient(self, name: str, option: float | Ramp, least: float = 0.0, most: float = math.inf) -> Coefficient:
@@ -133,15 +138,21 @@ class SparseDictionary(ScaledDictionary):
         """Forward pass of x, and the terms of the loss in the units that the dictionary reads."""
         flat = self.flatten(x)
         pre, z = self._code(self.scaling(flat))
-        x_hat = self.dictionary.decode(z)
-        done = Pass(self.scaling(target.flatten(-len(self.output_shape))), pre, z, x_hat)
+        done = Pass(self.scaling(target.flatten(-len(self.output_shape))), pre, z, self.outputs(z))
         losses = self.reconstruction_terms(done) | self.sparsity_terms(done) | self._auxk_term(done)
-        return losses, AutoencoderOutput(self.unflatten(self.scaling.undo(x_hat, flat)), z)
+        return losses, AutoencoderOutput(self.unflatten(self.scaling.undo(done.x_hat, flat)), z)
+
+    def outputs(self, z: Tensor) -> list[Tensor]:
+        """What a code z is decoded to for the loss: x̂ alone, in the units that the dictionary reads."""
+        return [self.dictionary.decode(z)]
 
     def reconstruction_terms(self, done: Pass) -> dict[str, Tensor]:
         """The error of x̂, summed over instances."""
-        error = reconstruction_loss(self.reconstruction_loss, done.x_hat, done.target, self.instances)
-        return {"reconstruction": error}
+        return {"reconstruction": self.error(done.x_hat, done.target)}
+
+    def error(self, x_hat: Tensor, target: Tensor) -> Tensor:
+        """The reconstruction's loss between two of (…, batch, output), summed over instances."""
+        return reconstruction_loss(self.reconstruction_loss, x_hat, target, self.instances)
 
     def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:
         """What makes the code sparse beside its activation, a value for each instance; nothing unless overridden."""
@@ -150,7 +161,7 @@ class SparseDictionary(ScaledDictionary):
     @property
     def loss_weights(self) -> Mapping[str, float | Tensor]:
         """Coefficients of the terms."""
-        return {"auxk": self.auxk_weight}
+        return {"auxk": self.auxk_weight} if self.auxk_weight > 0 else {}
 
     def controlled(self, weight: float) -> float | Tensor:
         """The coefficient of a penalty with the factor that holds the target L0, if there is one."""
@@ -161,7 +172,9 @@ class SparseDictionary(ScaledDictionary):
         """Norms (…, latent) of decoder rows that penalties are weighed by, with their gradient; None for no weights."""
         return self.dictionary.decoder_norms if self.norm_weighted else None
 
-    def _selection_norms(self) -> Tensor | None:
+    @property
+    def selection_norms(self) -> Tensor | None:
+        """The same norms without a gradient."""
         return self.dictionary.decoder_norms.detach() if self.norm_weighted else None
 
     def _code(self, vectors: Tensor) -> tuple[Tensor | None, Tensor]:
@@ -169,7 +182,7 @@ class SparseDictionary(ScaledDictionary):
         activation = self.dictionary.activation
         if isinstance(activation, CodeActivation):
             pre = self.dictionary.pre_activations(vectors)
-            return pre, activation(pre, self._selection_norms())
+            return pre, activation(pre, self.selection_norms)
         if self.silence is None:
             return None, self.dictionary.encode(vectors)
         pre = self.dictionary.pre_activations(vectors)
@@ -217,7 +230,7 @@ class SparseDictionary(ScaledDictionary):
         """Measure the run that dead latents are counted by."""
         super().on_train_start()
         run = RunLength.of(self.trainer)
-        self._samples_of_run = run.total_steps * run.images_per_step
+        self.total_steps, self._samples_of_run = run.total_steps, run.total_steps * run.images_per_step
         if self.silence is None:
             return
         self._any_dead = self._looks_dead()
@@ -233,7 +246,7 @@ class SparseDictionary(ScaledDictionary):
     def observe(self, output: AutoencoderOutput) -> None:
         """Gather which latents fire, and what the activation and the controller move by."""
         if isinstance(activation := self.dictionary.activation, CodeActivation):
-            activation.observe(output.z, self._selection_norms())
+            activation.observe(output.z, self.selection_norms)
         if self.silence is not None:
             self.silence.observe(output.z)
         if self.controller is not None:

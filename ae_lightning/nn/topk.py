@@ -38,8 +38,8 @@ class ActiveLatents(KeepsPrecision, CodeActivation):
 
     @property
     def k(self) -> float:
-        """Active latents of a sample, at present."""
-        return self._k
+        """Active latents of a sample, at present; in evaluation as the state says, which a snapshot may have set."""
+        return type(self._k)(self.present_k) if self.moving and not self.training else self._k
 
     def set_k(self, k: float) -> None:
         """Change the number of active latents, where it was said to be moving.
@@ -127,7 +127,7 @@ class TopK(ActiveLatents):
 
     def places(self, scores: Tensor) -> Tensor:
         """Indices (…, batch, k) of the selected latents, in no order."""
-        k = int(self._k)
+        k = int(self.k)
         if not self.groups:
             return scores.topk(k, sorted=False).indices
         width = self.latent_dim // k
@@ -213,7 +213,7 @@ class BatchTopK(ActiveLatents):
 
     def places(self, scores: Tensor) -> Tensor:
         """Indices (…, int(k·n)) of what is selected in training from all scores of n samples, in no order."""
-        return largest(scores.flatten(-2), int(self._k * scores.shape[-2]))
+        return largest(scores.flatten(-2), int(self.k * scores.shape[-2]))
 
     @torch.no_grad()
     def observe(self, z: Tensor, norms: Tensor | None = None) -> None:

@@ -1,0 +1,107 @@
+"""JumpReLU sparse autoencoders: a learned threshold for each latent, and a penalty on how many are active."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from torch import Tensor
+
+from ae_lightning.errors import ConfigError
+from ae_lightning.losses.jumprelu import l0_step, l0_tanh, l0_target, pre_activation_loss
+from ae_lightning.models.sparse_dictionary import Pass, SparseDictionary
+from ae_lightning.nn.jumprelu import JumpReLU
+from ae_lightning.nn.silence import SilentSamples
+from ae_lightning.training.checks import require_not_negative
+from ae_lightning.training.coefficients import Ramp
+
+SparsityLoss = Literal["step", "tanh", "target"]
+"""What is penalized: `step`, the number of active latents (Rajamanoharan et al. 2024); `tanh`, a smooth one (Anthropic,
+January 2025); `target`, the squared relative distance of a batch's mean L0 from `l0` (dictionary_learning)."""
+
+
+class JumpReLUSAE(SparseDictionary):
+    """z = pre where pre = W_enc (x − b_dec) + b_enc exceeds θ, else 0, x̂ = W_dec z + b_dec, with a penalty on L0.
+
+    Thresholds θ learn from pre-activations within half a `bandwidth` of them. Both have the units of pre-activations of
+    scaled inputs: the defaults, and what Anthropic and SAELens publish, belong to inputs of d dimensions with mean norm
+    √d, and are to be divided by √d where `input_scaling` makes the mean square 1.
+
+    Source: Rajamanoharan et al. (2024), "Jumping ahead", arXiv 2407.14435.
+
+    Args:
+        input_shape: Shape of one sample. The command line takes it from the data.
+        latent_dim: Number of latents.
+        penalty_weight: Coefficient of the penalty, or how it changes over the run. It belongs to the sum of squares
+            over dimensions (mse_sum) of inputs of mean norm √d.
+        penalty: What is penalized: step, tanh, or target.
+        l0: Active latents that `penalty` target asks for.
+        threshold: Where thresholds start.
+        bandwidth: Width of the window whose pre-activations tell a threshold its gradient.
+        gradient_to_encoder: Whether pre-activations in the window get the thresholds' gradient too (Anthropic).
+        preactivation_weight: Coefficient of how far dead latents are below their thresholds; 0 for none.
+        instances: Independent copies trained side by side, or None for a single one.
+        **kwargs: Arguments of `SparseDictionary`.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        latent_dim: int = 4096,
+        penalty_weight: float | Ramp = 1.3,
+        penalty: SparsityLoss = "step",
+        l0: float | None = None,
+        threshold: float = 1.0,
+        bandwidth: float = 1.0,
+        gradient_to_encoder: bool = False,
+        preactivation_weight: float = 0.0,
+        instances: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        require_not_negative(preactivation_weight=preactivation_weight)
+        activation = JumpReLU(latent_dim, instances, threshold, bandwidth, gradient_to_encoder)
+        super().__init__(input_shape, latent_dim, activation, instances, **kwargs)
+        self.penalty_weight = self.coefficient("penalty_weight", penalty_weight)
+        self.penalty: SparsityLoss = penalty
+        self.l0 = _l0(l0, latent_dim, penalty)
+        self.preactivation_weight = preactivation_weight
+        if preactivation_weight > 0 and self.silence is None:
+            self.silence = SilentSamples(latent_dim, instances)
+
+    def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:
+        """`l0`, and for dead latents `pre_activation`."""
+        assert done.pre is not None
+        terms = {"l0": self._penalty(done.pre, done.z)}
+        if self.preactivation_weight > 0 and self.training:
+            assert self.silence is not None
+            dead = self.silence.dead(self.dead_after_samples)
+            threshold = self._jump.threshold
+            terms["pre_activation"] = pre_activation_loss(done.pre, threshold, dead, self.penalty_norms)
+        return terms
+
+    @property
+    def loss_weights(self) -> Mapping[str, float | Tensor]:
+        """Coefficients at the present step."""
+        weight = self.controlled(self.penalty_weight.present(self))
+        return {**super().loss_weights, "l0": weight, "pre_activation": self.preactivation_weight}
+
+    @property
+    def _jump(self) -> JumpReLU:
+        assert isinstance(self.dictionary.activation, JumpReLU)
+        return self.dictionary.activation
+
+    def _penalty(self, pre: Tensor, z: Tensor) -> Tensor:
+        if self.penalty == "tanh":
+            return l0_tanh(z, self.penalty_norms)
+        jump = self._jump
+        l0 = l0_step(pre, jump.threshold, jump.bandwidth, jump.to_pre)
+        return l0 if self.penalty == "step" else l0_target(l0, self.l0)
+
+
+def _l0(l0: float | None, latent_dim: int, penalty: str) -> float:
+    if penalty not in ("step", "tanh", "target"):
+        raise ConfigError(f"--model.penalty is {penalty!r}; it can be step, tanh or target")
+    if penalty == "target" and not (l0 is not None and 0 < l0 <= latent_dim):
+        raise ConfigError(
+            f"--model.l0 is {l0}; where --model.penalty is target it must be above 0 and at most the "
+            f"{latent_dim} latents"
+        )
+    return float("nan") if l0 is None else l0
