@@ -3,10 +3,11 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.nn.code_activation import Reduce
+from ae_lightning.nn.precision import KeepsPrecision, wide_dtype
 
 _MEMORY = 0.9  # of the running mean of L0, for each step: about the last ten steps count
 _RATE = 0.03  # at e times the target the logarithm of the coefficient grows by this much a step
@@ -18,7 +19,7 @@ _STEPS_AT_BOUND = 200
 _TOLERANCE = 0.05
 
 
-class L0Controller(nn.Module):
+class L0Controller(KeepsPrecision):
     """Multiplies a penalty's coefficient so that samples have `target` active latents on average.
 
     It acts on the logarithm of the coefficient, as L0 does not care for its unit, and moves once for each optimizer
@@ -50,8 +51,8 @@ class L0Controller(nn.Module):
             )
         lead = () if instances is None else (instances,)
         self.target = target
-        self.register_buffer("log_multiplier", torch.zeros(lead))
-        self.register_buffer("smoothed_l0", torch.zeros(lead))
+        self.register_buffer("log_multiplier", torch.zeros(lead, dtype=wide_dtype()))
+        self.register_buffer("smoothed_l0", torch.zeros(lead, dtype=wide_dtype()))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("steps_at_bound", torch.zeros(lead, dtype=torch.int64))
         self._seen: list[Tensor] = []
@@ -73,6 +74,7 @@ class L0Controller(nn.Module):
         if not self._seen:
             return
         l0 = reduce(torch.stack(self._seen).mean(0), "mean")
+        self.forget()
         first = self.steps == 0
         before = torch.where(first, l0, self.smoothed_l0)
         self.smoothed_l0.copy_(torch.lerp(l0, before, _MEMORY))

@@ -82,14 +82,19 @@ class Weighted(OvercompleteAutoencoder):
 
 
 class Weights(Callback):
-    """What the coefficient is in each training step, and in each validation."""
+    """What the coefficient is in each training step, in looks between steps, and in validation."""
 
     def __init__(self) -> None:
         self.in_training: list[float] = []
+        self.in_looks: list[float] = []
         self.in_validation: list[float] = []
 
     def on_before_zero_grad(self, trainer: Trainer, pl_module: Any, optimizer: Any) -> None:
         self.in_training.append(pl_module.loss_weights["size"])
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        with torch.no_grad():
+            self.in_looks.append(pl_module.loss_weights["size"])
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         self.in_validation.append(pl_module.loss_weights["size"])
@@ -120,7 +125,7 @@ def test_training_has_the_value_of_its_step_and_evaluation_the_final_one(tmp_pat
     trainer = trainer_for(8, seen)
     trainer.fit(model, data)
     assert seen.in_training == [4, 3.5, 3, 2.5, 2, 2, 2, 2]
-    assert set(seen.in_validation) == {2}
+    assert set(seen.in_looks) == set(seen.in_validation) == {2}
     assert model.loss_weights == {"size": 2}
     assert model.hparams["weight"] == {"start": 4, "end": 2, "until": 0.5}
     trainer.save_checkpoint(tmp_path / "plain.ckpt")
