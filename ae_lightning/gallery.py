@@ -36,7 +36,7 @@ from ae_lightning.plots.layers import feature_maps, layer_activations
 from ae_lightning.plots.reconstructions import reconstruction_strip
 from ae_lightning.plots.scatter import code_scatter
 from ae_lightning.plots.tiles import viewable_shape
-from ae_lightning.training.batch import Batch
+from ae_lightning.training.batch import LabeledBatch
 
 MOST_CODES = 10_000
 """How many samples are encoded at most, of the training and of the test set, to say how codes are distributed."""
@@ -215,7 +215,7 @@ class Gallery:
     def _plane(self) -> Plane:
         return code_plane(self._training_codes)
 
-    def _first(self, dataset: InMemoryDataset) -> Iterator[Batch]:
+    def _first(self, dataset: InMemoryDataset) -> Iterator[LabeledBatch]:
         """The first samples of a set, as many as are encoded to say how codes are distributed."""
         size = self.data.eval_batch_size
         n = max(2, min(MOST_CODES, _MOST_NUMBERS // self.model.latent_size))

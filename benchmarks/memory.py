@@ -48,7 +48,7 @@ def main() -> int:
             "fit": fit(folder / "x.npy", options.latents, options.steps),
             **{command: [command, "run"] for command in COMMANDS},
         }
-        print("| command | private memory above the imports (MiB) | of it touched (MiB) | seconds |")
+        print("| command | private memory above the imports (MiB) | touched, imports included (MiB) | seconds |")
         print("| --- | ---: | ---: | ---: |")
         failed = []
         for command, arguments in [(command, commands[command]) for command in options.commands]:

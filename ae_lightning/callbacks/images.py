@@ -73,17 +73,16 @@ class TensorBoardImages(Callback):
             writer.flush()
 
     def _reconstructions(self, trainer: Trainer, module: Autoencoder, data: AutoencoderDataModule) -> np.ndarray:
-        x, _ = data.val_set.take(self.samples)
+        x, target = module.pair(data.val_set.take(self.samples))
         check_shape(x, module.input_shape, module.instances, type(module).__name__)  # this is the first look at them
         with observing(trainer, module):
             x_hat = module(like_weights(module, x)).x_hat.float().cpu()
-            x = module.as_target(x)
         if module.instances is not None:
-            x, x_hat = x[0] if x.ndim == x_hat.ndim else x, x_hat[0]
-        shape = viewable_shape(module.input_shape)
+            target, x_hat = target[0] if target.ndim == x_hat.ndim else target, x_hat[0]
+        shape = viewable_shape(module.output_shape)
         bounded = all(map(math.isfinite, data.value_range))
         return reconstruction_tile(
-            x.cpu().reshape(-1, *shape), x_hat.reshape(-1, *shape), data.value_range if bounded else None
+            target.cpu().reshape(-1, *shape), x_hat.reshape(-1, *shape), data.value_range if bounded else None
         )
 
     def _weights(self, module: ShallowAutoencoder) -> dict[str, np.ndarray]:
@@ -91,6 +90,7 @@ class TensorBoardImages(Callback):
         pictures = {}
         for side, vectors in sides.items():
             one = vectors if module.instances is None else vectors[0]
-            images = as_images(one[: self.units], viewable_shape(module.input_shape))
+            shape = module.input_shape if side == "encoder" else module.output_shape
+            images = as_images(one[: self.units], viewable_shape(shape))
             pictures[f"images/{side}_weights"] = tile(to_rgb_signed(images, shared=False))
         return pictures

@@ -51,9 +51,9 @@ def weights_by_loss(
     Source: Bricken et al. (2023), "Towards Monosemanticity", appendix "Neuron resampling".
     """
     bias = at_least_float32(module.dictionary.b_dec).cpu()
-    vectors = module.flatten(examples).to(bias)
-    parts = examples.split(_CHUNK)
-    losses = torch.cat([_squared_errors(module, like_weights(module, part)) for part in parts], dim=-1).cpu()
+    parts = [like_weights(module, part) for part in examples.split(_CHUNK)]
+    vectors = torch.cat([at_least_float32(module.inputs(part)).cpu() for part in parts], dim=-2)
+    losses = torch.cat([_squared_errors(module, part) for part in parts], dim=-1).cpu()
     by_instance = dead.reshape(-1, dead.shape[-1])
     losses, bias = (part.reshape(len(by_instance), -1) for part in (losses, bias))
     offsets = []
@@ -113,7 +113,7 @@ def _unit(rows: Tensor) -> Tensor:
 def _squared_errors(module: ShallowAutoencoder, x: Tensor) -> Tensor:
     """Squared error of each sample, mean over its pixels: x as `examples` to (n,), or (instances, n)."""
     differences = at_least_float32(module(x).x_hat) - at_least_float32(module.as_target(x))
-    return differences.square().flatten(-len(module.input_shape)).mean(-1)
+    return differences.square().flatten(-len(module.output_shape)).mean(-1)
 
 
 def _living_norm(module: ShallowAutoencoder, dead: Tensor) -> Tensor:

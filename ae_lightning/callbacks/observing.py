@@ -13,7 +13,7 @@ from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import like_weights
-from ae_lightning.training.batch import Batch
+from ae_lightning.training.batch import LabeledBatch
 from ae_lightning.training.epoch_means import EpochMeans
 
 
@@ -54,15 +54,16 @@ def validation_losses(trainer: Trainer, module: Autoencoder, data: AutoencoderDa
     trainer.state.stage = RunningStage.VALIDATING  # where a variant's own logging belongs
     try:
         with observing(trainer, module):
-            for x, _ in _validation_batches(trainer, data):
-                losses, _ = module.loss(like_weights(module, x))
+            for batch in _validation_batches(trainer, data):
+                x, target = (like_weights(module, part) for part in module.pair(batch))
+                losses, _ = module.loss(x, target)
                 means.add(module.per_instance(losses), len(x))
     finally:
         trainer.state.stage = stage
     return {f"val/{name}": float(value) for name, value in means.compute().items()}
 
 
-def _validation_batches(trainer: Trainer, data: AutoencoderDataModule) -> Iterable[Batch]:
+def _validation_batches(trainer: Trainer, data: AutoencoderDataModule) -> Iterable[LabeledBatch]:
     size, limit = data.eval_batch_size, trainer.limit_val_batches
     count = -(-len(data.val_set) // size)
     allowed = limit * trainer.world_size if isinstance(limit, int) else max(1, int(count * limit))

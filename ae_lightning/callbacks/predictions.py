@@ -5,11 +5,11 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
-from torch import Tensor
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder, AutoencoderOutput
 from ae_lightning.safetensors_writer import SafetensorsWriter
+from ae_lightning.training.batch import Batch
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -47,15 +47,16 @@ class PredictionWriter(BasePredictionWriter):
         pl_module: LightningModule,
         prediction: AutoencoderOutput,
         batch_indices: Any,
-        batch: tuple[Tensor, Tensor],
+        batch: Batch,
         *args: Any,
     ) -> None:
         """Write the rows of one batch."""
         assert isinstance(pl_module, Autoencoder)
-        x, y = batch
+        _, target = pl_module.pair(batch)
+        y = batch[1]
         axis = 0 if pl_module.instances is None else 1
         x_hat = prediction.x_hat.float()
-        errors = (x_hat - pl_module.as_target(x).float()).square().flatten(axis + 1).mean(-1)
+        errors = (x_hat - target.float()).square().flatten(axis + 1).mean(-1)
         parts = {"codes": prediction.z.float(), "reconstructions": x_hat, "errors": errors}
         axes = dict.fromkeys(parts, axis)
         if y.numel():  # data without labels give an empty tensor

@@ -18,12 +18,12 @@ from ae_lightning.callbacks.new_latents import (
     weights_by_loss,
 )
 from ae_lightning.callbacks.observing import log_now, observing
-from ae_lightning.callbacks.schedule import RunLength
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.loader import seeded_generator
 from ae_lightning.errors import CheckpointError, ConfigError, Notice
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.run.tables import append_resampled, drop_resampled_later_than
+from ae_lightning.training.run_length import RunLength
 
 _SCALES = {"simple": 0.5, "anthropic": 0.2}
 

@@ -15,7 +15,7 @@ from ae_lightning.data.base import AutoencoderDataModule, Sets, run_seed
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.data.loader import EpochCount, ResumableLoader, seeded_generator
 from ae_lightning.errors import ConfigError
-from ae_lightning.training.batch import Batch
+from ae_lightning.training.batch import LabeledBatch
 
 # Streams of random numbers for a seed of the data; the sets take the three after this one.
 _TRAINING = 0
@@ -45,7 +45,7 @@ class GeneratedLoader(ResumableLoader):
 
     def __init__(
         self,
-        draw_steps: Callable[[int, int, torch.Generator], Sequence[Batch]],
+        draw_steps: Callable[[int, int, torch.Generator], Sequence[LabeledBatch]],
         batch_size: int,
         steps: int,
         *,
@@ -68,7 +68,7 @@ class GeneratedLoader(ResumableLoader):
     def __len__(self) -> int:
         return self.steps
 
-    def batches(self, first: int) -> Iterator[Batch]:
+    def batches(self, first: int) -> Iterator[LabeledBatch]:
         """The batches of the sampler's epoch from the one numbered ``first`` on."""
         before = 0 if self.fixed else self.sampler.epoch * self.steps
         for block, steps in groupby(range(before + first, before + self.steps), lambda step: step // self.at_once):
@@ -119,10 +119,10 @@ class GeneratedDataModule(AutoencoderDataModule):
         self.sizes = (self.REFERENCE, num_val, num_test)
 
     @abstractmethod
-    def draw(self, n: int, generator: torch.Generator) -> Batch:
+    def draw(self, n: int, generator: torch.Generator) -> LabeledBatch:
         """Draw n samples x (n, *input_shape), or (n, instances, *input_shape), and y, on the generator's device."""
 
-    def draw_steps(self, steps: int, n: int, generator: torch.Generator) -> Sequence[Batch]:
+    def draw_steps(self, steps: int, n: int, generator: torch.Generator) -> Sequence[LabeledBatch]:
         """Draw the batches of several steps, each of n samples as `draw` gives them."""
         return [self.draw(n, generator) for _ in range(steps)]
 

@@ -16,14 +16,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ae_lightning.errors import DataError
-from ae_lightning.training.batch import Batch
+from ae_lightning.training.batch import LabeledBatch
 
 # A larger set is hashed by evenly spaced rows: hashing takes about a second per gigabyte.
 HASH_WHOLE = 256 * 2**20
 HASH_ROWS = 4096
 
 
-class InMemoryDataset(Dataset[Batch]):
+class InMemoryDataset(Dataset[LabeledBatch]):
     """Samples and labels as two arrays, read a batch at a time.
 
     ``x`` keeps its own type (MNIST stays uint8: 55 MB, not 220) and becomes ``x * scale + shift`` in
@@ -85,13 +85,13 @@ class InMemoryDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.x) if self.indices is None else len(self.indices)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> LabeledBatch:
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index} of a set of {len(self)}")
         x, y = self.__getitems__([index % len(self)])
         return x[0], y[0]
 
-    def __getitems__(self, indices: Sequence[int] | Tensor) -> Batch:
+    def __getitems__(self, indices: Sequence[int] | Tensor) -> LabeledBatch:
         """A whole batch: x (batch, *sample_shape) float32, y (batch, …), or (batch, 0) without labels."""
         rows = torch.as_tensor(indices, dtype=torch.int64, device=self.device)
         return self._convert(*self.raw(rows))
@@ -104,12 +104,12 @@ class InMemoryDataset(Dataset[Batch]):
         x = self.x.index_select(0, rows) if isinstance(self.x, Tensor) else as_tensor(self.x[rows.numpy()])
         return x, None if self.y is None else self.y.index_select(0, rows)
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
+    def batches(self, batch_size: int) -> Iterator[LabeledBatch]:
         """Go once through the set in its order, drawing no random number; for evaluation and probes."""
         for start in range(0, len(self), batch_size):
             yield self.__getitems__(torch.arange(start, min(start + batch_size, len(self)), device=self.device))
 
-    def take(self, n: int) -> Batch:
+    def take(self, n: int) -> LabeledBatch:
         """The first n samples (fewer if the set is smaller) as one batch."""
         return self.__getitems__(torch.arange(min(n, len(self)), device=self.device))
 
@@ -179,7 +179,7 @@ class InMemoryDataset(Dataset[Batch]):
     def _type(self) -> str:
         return str(self.x.dtype).removeprefix("torch.")
 
-    def _convert(self, x: Tensor, y: Tensor | None) -> Batch:
+    def _convert(self, x: Tensor, y: Tensor | None) -> LabeledBatch:
         # The gather made a copy, so that the arithmetic may be in place even where the type is float32
         # already.
         x = x.to(torch.float32 if self.center is None else torch.float64).reshape(len(x), *self.sample_shape)

@@ -12,7 +12,7 @@ from torch.utils.data import SequentialSampler
 
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import ConfigError, DataError
-from ae_lightning.training.batch import Batch
+from ae_lightning.training.batch import LabeledBatch
 
 
 def seeded_generator(*seeds: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -126,10 +126,10 @@ class ResumableLoader(ABC):
         """Batches per epoch of this process."""
 
     @abstractmethod
-    def batches(self, first: int) -> Iterator[Batch]:
+    def batches(self, first: int) -> Iterator[LabeledBatch]:
         """The batches of the sampler's epoch from the one numbered ``first`` on; they leave the state alone."""
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[LabeledBatch]:
         # A generator, so that nothing happens before the first batch is asked for: Lightning makes the
         # iterator first, and only then says which epoch it is.
         first = self._first_batch()
@@ -220,7 +220,7 @@ class BatchLoader(ResumableLoader):
         whole, rest = divmod(len(self.sampler), self.batch_size)
         return whole if self.drop_last or rest == 0 else whole + 1
 
-    def batches(self, first: int) -> Iterator[Batch]:
+    def batches(self, first: int) -> Iterator[LabeledBatch]:
         """The batches of the sampler's epoch from the one numbered ``first`` on."""
         order = self.sampler.indices().to(self.dataset.device)
         for number in range(first, len(self)):

@@ -12,7 +12,7 @@ from torch import Tensor
 from ae_lightning.data.generated import GeneratedDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.per_feature import PerFeature, per_feature
-from ae_lightning.training.batch import Batch
+from ae_lightning.training.batch import LabeledBatch
 
 Magnitude = Literal["uniform", "normal", "clipped_normal"]
 """How large a present feature is.
@@ -115,11 +115,11 @@ class SparseFeaturesDataModule(GeneratedDataModule):
         """From 0 to 1, or without a bound where magnitudes are normal."""
         return 0.0, math.inf if self.magnitude == "normal" else 1.0
 
-    def draw(self, n: int, generator: torch.Generator) -> Batch:
+    def draw(self, n: int, generator: torch.Generator) -> LabeledBatch:
         """Draw n samples x (n, features), or (n, instances, features); y is empty."""
         return self.draw_steps(1, n, generator)[0]
 
-    def draw_steps(self, steps: int, n: int, generator: torch.Generator) -> Sequence[Batch]:
+    def draw_steps(self, steps: int, n: int, generator: torch.Generator) -> Sequence[LabeledBatch]:
         """Draw the batches of several steps in one call."""
         empty = torch.empty(n, 0, device=generator.device)
         return [(x, empty) for x in self.draw_features(steps, n, generator)]

@@ -19,7 +19,7 @@ from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.toy_model import ToyInit, ToyModel
 from ae_lightning.nn.affine import affine
 from ae_lightning.per_feature import PerFeature, per_feature
-from ae_lightning.training.batch import Batch
+from ae_lightning.training.batch import LabeledBatch
 from ae_lightning.yaml_file import read_settings
 
 
@@ -105,7 +105,7 @@ class ToyActivationsDataModule(SparseFeaturesDataModule):
             self._directions = self._toy().feature_directions.detach().clone()
         return super().make_sets()
 
-    def draw_steps(self, steps: int, n: int, generator: torch.Generator) -> Sequence[Batch]:
+    def draw_steps(self, steps: int, n: int, generator: torch.Generator) -> Sequence[LabeledBatch]:
         """Draw the activations (n, hidden_dim), or (n, instances, hidden_dim), of several steps, and their features."""
         features = self.draw_features(steps, n, generator)
         directions = self.feature_directions.to(features.device)

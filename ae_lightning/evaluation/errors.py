@@ -91,9 +91,9 @@ def model_errors(
 ) -> dict[str, Any]:
     """Errors of a model on a set, as `ErrorMeter` answers them; no part of the loss has a weight here."""
     meter = ErrorMeter(own, model.device)
-    for x, _ in dataset.batches(batch_size):
-        x = like_weights(model, x)
-        meter.update(model.as_target(x), model(x).x_hat)
+    for batch in dataset.batches(batch_size):
+        x, target = (like_weights(model, part) for part in model.pair(batch))
+        meter.update(target, model(x).x_hat)
     return meter.compute()
 
 

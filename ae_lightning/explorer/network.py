@@ -15,6 +15,7 @@ from ae_lightning.nn.activations import LatentActivationName, latent_activation
 from ae_lightning.nn.dictionary import Dictionary
 from ae_lightning.nn.linear import TiedLinear, UnitNormLinear
 from ae_lightning.nn.modes import evaluation_mode
+from ae_lightning.training.batch import instances_first
 
 CODE = "code"
 RECONSTRUCTION = "reconstruction"
@@ -166,7 +167,7 @@ def check_network(network: Network, model: Autoencoder, x: Tensor, instance: int
 
 def flat_samples(model: Autoencoder, x: Tensor, instance: int) -> Tensor:
     """Samples (n, input) of one instance, from samples as the data module gives them."""
-    x = model.as_target(x)
+    x = instances_first(x, len(model.input_shape))
     own = x[instance] if x.ndim > len(model.input_shape) + 1 else x
     return own.reshape(len(own), -1)
 
@@ -183,7 +184,7 @@ def _of_dictionary(model: Any, instance: int) -> list[DenseLayer]:
         bias = (bias.double() - decoder_bias.double() @ encoder.double()).to(bias.dtype)
     output = getattr(model, "output_activation", None)
     last = _activation_of(model, output) if isinstance(output, nn.Module) else ("none", None)
-    code = DenseLayer(CODE, encoder, bias, dictionary.activation_name)
+    code = DenseLayer(CODE, encoder, bias, *_activation_of(model, dictionary.activation))
     return [code, DenseLayer(RECONSTRUCTION, own(dictionary.decoder_vectors), decoder_bias, *last)]
 
 

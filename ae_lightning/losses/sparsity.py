@@ -1,7 +1,8 @@
 """Sparsity penalties on codes: what is added to the reconstruction loss so that few latents are active.
 
-Codes z have shape (batch, latent) or (instances, batch, latent). Every penalty is a scalar: the mean over the batch,
-summed over instances, so that the gradient of each instance is what it would be if that instance were trained alone.
+Codes z have shape (batch, latent) or (instances, batch, latent). Every penalty but `weighted_l1` is a scalar: the mean
+over the batch, summed over instances, so that the gradient of each instance is what it would be if that instance were
+trained alone.
 Over latents it is a sum or a mean, as each says: libraries differ here, and a weight cannot be carried from one to
 the other without multiplying or dividing it by the number of latents. All are computed in float32 or wider.
 """
@@ -49,6 +50,28 @@ def l1(z: Tensor, reduction: Reduction = "sum", *, rectified: bool = False) -> T
     """
     values = _checked(z)
     return _over_all(values if rectified else values.abs(), reduction)
+
+
+def weighted_l1(z: Tensor, norms: Tensor | None = None, *, rectified: bool = False) -> Tensor:
+    """L1 norm of the code, each latent weighted by the norm of what it writes, Σ |z_i| ‖w_i‖.
+
+    So weighted it does not change when a latent's code is halved and its decoder row doubled, and decoder norms need
+    no constraint (Anthropic, April 2024 update). Gated autoencoders apply it to ReLU(π).
+
+    Args:
+        z: Codes (batch, latent) or (instances, batch, latent).
+        norms: Norms of decoder rows (…, latent), which get a gradient unless they are detached; None weighs all alike.
+        rectified: Whether the code is known to be nowhere negative, as for `l1`.
+
+    Returns:
+        One value for each instance, (instances,), or a scalar without them: mean over the batch, sum over latents.
+
+    Raises:
+        ValueError: `z` has another number of dimensions.
+    """
+    values = _checked(z)
+    means = (values if rectified else values.abs()).mean(dim=-2)
+    return (means if norms is None else means * norms).sum(dim=-1)
 
 
 def kl(z: Tensor, target: float = 0.05, reduction: Reduction = "mean") -> Tensor:

@@ -4,7 +4,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -14,41 +14,29 @@ from ae_lightning.errors import ConfigError
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.models.identity import stamp_identity
 from ae_lightning.training.arguments import refusing_arrays
-from ae_lightning.training.batch import Batch
+from ae_lightning.training.batch import AutoencoderOutput, Batch, instances_first
 from ae_lightning.training.checks import (
-    check_finite,
     check_range,
     check_shape,
-    explained_batch_norm,
     require_clippable,
     require_finite_rate,
     require_trainable,
 )
 from ae_lightning.training.constructor import outermost_constructor
 from ae_lightning.training.epoch_means import EpochMeans
-from ae_lightning.training.learning_rate import LearningRate, SchedulerInterval, schedule_settings
+from ae_lightning.training.learning_rate import SchedulerInterval, schedule_settings
 from ae_lightning.training.restore import write_back
-from ae_lightning.training.rows import NumberedRows, log_training_row
 from ae_lightning.training.sizes import Sizes
+from ae_lightning.training.steps import Steps
 from ae_lightning.training.trainer import trainer_of
 
 
-class AutoencoderOutput(NamedTuple):
-    """What a forward pass gives: the reconstruction, shaped as x, and the code; of several instances these come first.
-
-    x_hat (batch, *input_shape) and z (batch, …), or x_hat (instances, batch, *input_shape) and z (instances, batch, …).
-    """
-
-    x_hat: Tensor
-    z: Tensor
-
-
-class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
+class Autoencoder(Sizes, Steps, ABC):
     """Base of every variant: a variant writes `encode` and `decode`, the base does the rest.
 
-    The training objective is Σ weight × term over `loss_terms`; the total and each unweighted term are logged as
-    `train/loss`, `train/<term>`, and likewise under `val/` and `test/`. Every logged loss is a mean per instance,
-    and the reconstruction's also per pixel.
+    The training objective is Σ weight × term over `terms`; the total and each unweighted term are logged as
+    `train/loss`, `train/<term>`, and likewise under `val/` and `test/`. Every logged loss is a mean per instance, and a
+    term that some steps lack is a mean over those that had it. `measures` are logged beside them.
 
     Args:
         input_shape: Shape of one sample, such as (1, 28, 28). The command line takes it from the data.
@@ -58,9 +46,6 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         lr_scheduler_interval: Whether it is stepped after each epoch or after each optimizer step, so that its lengths
             count epochs or steps.
     """
-
-    #: Independent copies trained side by side; variants with instances overwrite it.
-    instances: int | None = None
 
     def __init__(
         self,
@@ -76,6 +61,7 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
             if callable(self.hparams.get(name)):  # of a Python caller; Lightning would warn of it at every fit
                 del self.hparams[name]
         self.input_shape = tuple(input_shape)
+        self.output_shape = self.input_shape
         self.reconstruction_loss: ReconstructionLossName = reconstruction_loss
         self.build_optimizer: Callable[..., Any] = optimizer
         self.build_lr_scheduler: Callable[..., Any] | None = lr_scheduler
@@ -119,23 +105,55 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         """
         return [self.encode(x)] if after_activation else []
 
-    def terms(self, x: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+    def pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What is encoded, x (batch, *input_shape), and what is to be produced, laid out as x̂; here x itself.
+
+        Of a batch (x, y, target) it is the target.
+        """
+        return batch[0], self.as_target(batch[2] if len(batch) > 2 else batch[0])
+
+    def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
         """Forward pass of x (batch, *input_shape): the unweighted terms of the loss, and the output.
 
-        Override it, instead of `loss_terms`, where a term needs more of the forward pass than x̂ and z.
+        Override it, instead of `loss_terms`, where a term needs more of the forward pass than x̂ and z. A term is a
+        scalar, summed over instances, or (instances,), so that its weight may differ among them.
+
+        Args:
+            x: What is encoded.
+            target: What x̂ is compared with, laid out as x̂ or shared by all instances; see `pair`.
         """
         output = self(x)
-        return self.loss_terms(x, output), output
+        return self.loss_terms(target, output), output
 
-    def loss_terms(self, x: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
-        """Unweighted scalar terms of the loss by name; summed over instances, mean over everything else."""
-        x = self.as_target(x)
-        return {"reconstruction": reconstruction_loss(self.reconstruction_loss, output.x_hat, x, self.instances)}
+    def loss_terms(self, target: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
+        """Unweighted terms of the loss by name; summed over instances, mean over everything else."""
+        error = reconstruction_loss(self.reconstruction_loss, output.x_hat, target, self.instances)
+        return {"reconstruction": error}
 
     @property
-    def loss_weights(self) -> Mapping[str, float]:
-        """Coefficients of the terms; a term that is not named has weight 1."""
+    def loss_weights(self) -> Mapping[str, float | Tensor]:
+        """Coefficients of the terms, (instances,) for a term of that shape; a term that is not named has weight 1."""
         return {}
+
+    def measures(self) -> dict[str, Tensor]:
+        """Scalars that tell of the model's state and are no loss, by name: a threshold, a number of dead latents.
+
+        They are logged as `measures/<name>` with each row of training.
+        """
+        return {}
+
+    def observe(self, output: AutoencoderOutput) -> None:
+        """Gather what a training batch tells; `advance` takes it up once the optimizer has stepped.
+
+        What a variant keeps beside its weights, such as a running mean, moves in these two and nowhere else.
+        """
+
+    def advance(self) -> None:
+        """Move the state that moves once for each optimizer step, right after it and before callbacks look.
+
+        It is not called where no step is taken: at batches whose gradients accumulate, and where a scaled loss in
+        half precision overflowed.
+        """
 
     def warmed_up(self, weight: float, steps: int) -> float:
         """A coefficient that rises linearly from 0 over so many optimizer steps; where no step is taken it is whole.
@@ -169,11 +187,11 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         return AutoencoderOutput(self.decode(z), z)
 
     def as_target(self, x: Tensor) -> Tensor:
-        """Samples as they are compared with x̂: (batch, *input_shape), shared by all instances, as they are.
+        """Samples as they are compared with x̂: (batch, *output_shape), shared by all instances, as they are.
 
-        Samples of each instance's own, (batch, instances, *input_shape), become (instances, batch, *input_shape).
+        Samples of each instance's own, (batch, instances, *output_shape), become (instances, batch, *output_shape).
         """
-        return x.movedim(1, 0) if x.ndim > len(self.input_shape) + 1 else x
+        return instances_first(x, len(self.output_shape))
 
     def configure_optimizers(self) -> Any:
         """Build the injected optimizer, and the scheduler if there is one.
@@ -189,22 +207,29 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
         if trainer := trainer_of(self):
             require_trainable(trainer.precision)
             require_clippable(optimizer, trainer.precision, trainer.gradient_clip_val)
+        if type(self).advance is not Autoencoder.advance:
+            optimizer.register_step_post_hook(self._after_step)
         if self.build_lr_scheduler is None:
             return optimizer
         scheduler = self.build_lr_scheduler(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": schedule_settings(scheduler, self.lr_scheduler_interval)}
 
-    def loss(self, x: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+    def loss(self, x: Tensor, target: Tensor | None = None) -> tuple[dict[str, Tensor], AutoencoderOutput]:
         """Forward pass and objective of x (batch, *input_shape).
+
+        Args:
+            x: What is encoded.
+            target: What x̂ is compared with, as `pair` gives it; x itself if there is none.
 
         Returns:
             `loss`, the weighted total, followed by the unweighted terms; and the output they were computed from.
         """
         self.check_data(x)
-        terms, output = self.terms(x) if self._compiled_terms is None else self._compiled_terms(x)
+        target = self.as_target(x) if target is None else target
+        terms, output = (self._compiled_terms or self.terms)(x, target)
         weights = self.loss_weights
         first, *others = (_times(weights.get(name, 1.0), term) for name, term in terms.items())
-        return {"loss": sum(others, first), **terms}, output
+        return {"loss": sum(others, first)} | {name: _summed(term) for name, term in terms.items()}, output
 
     def compile_loss(self, **options: Any) -> None:
         """Let torch compile the forward pass and the loss terms, with their gradients, at the first batch.
@@ -228,66 +253,11 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
             self._data_checked = True
             check_range(x, self.output_range, self.reconstruction_loss, type(self).__name__)
 
-    def per_instance(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The losses as they are logged: detached, and divided by the number of instances they are sums over."""
-        if self.instances is None:
-            return {name: value.detach() for name, value in losses.items()}
-        return {name: value.detach() / self.instances for name, value in losses.items()}
-
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Objective of one batch, logged every `log_every_n_steps` optimizer steps, and the code for callbacks."""
-        x = batch[0]
-        if len(x) == 1:
-            with explained_batch_norm():
-                losses, output = self.loss(x)
-        else:
-            losses, output = self.loss(x)
-        # On another device it would wait for that at each step. A term cannot be broken without the total.
-        if x.device.type == "cpu" and not math.isfinite(losses["loss"].item()):
-            check_finite(losses, self.trainer, x)
-        if batch_idx == 0:  # not so in the rest of an epoch that was interrupted
-            self._epoch_means.reset()
-        self._epoch_means.add(losses, len(x))
-        self.images_seen += len(x) * self.trainer.world_size
-        if self.row_is_due(batch_idx):
-            check_finite(self._epoch_means.sums, self.trainer)
-            log_training_row(self, self.per_instance(losses), self.images_seen)
-        return {"loss": losses["loss"], "z": output.z.detach()}
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Log the mean of the objective and its terms over the validation set; callbacks get the output."""
-        return self._evaluation_step("val", batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Log the mean of the objective and its terms over the test set; callbacks get the output."""
-        return self._evaluation_step("test", batch)
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> AutoencoderOutput:
-        """Reconstruction and code of one batch."""
-        check_shape(batch[0], self.input_shape, self.instances, type(self).__name__)
-        return self(batch[0])
-
     def on_train_start(self) -> None:
         """Continue the random numbers of a run that was interrupted."""
         if self._rng_state is not None:
             torch.set_rng_state(self._rng_state)
             self._rng_state = None
-
-    def on_train_epoch_end(self) -> None:
-        """Log the epoch's means over all training images, taken while the weights were changing."""
-        means = self.per_instance(self._epoch_means.compute())
-        if means:
-            self.log_dict({f"train/{name}_epoch": value for name, value in means.items()}, sync_dist=True)
-            self.log_dict(self.row_number(), sync_dist=True)
-
-    def on_validation_epoch_end(self) -> None:
-        """Stop before weights that have become useless are saved."""
-        if self.trainer.sanity_checking or self.trainer.state.fn != "fit":
-            return
-        self.log_dict(self.row_number(), sync_dist=True)
-        loss = self.trainer.callback_metrics.get("val/loss")
-        if loss is not None:
-            check_finite({"val/loss": loss}, self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a resumed run needs: the class, the means of the epoch so far, the random numbers' state."""
@@ -310,15 +280,16 @@ class Autoencoder(Sizes, LearningRate, NumberedRows, ABC):
 
     # --- details -----------------------------------------------------------------------------------------------
 
-    def _evaluation_step(self, stage: str, batch: Batch) -> dict[str, Tensor]:
-        losses, output = self.loss(batch[0])
-        values = {f"{stage}/{name}": value for name, value in self.per_instance(losses).items()}
-        loss = values.pop(f"{stage}/loss")
-        how: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(batch[0]), "sync_dist": True}
-        self.log(f"{stage}/loss", loss, prog_bar=True, **how)
-        self.log_dict(values, **how)
-        return output._asdict()
+    def _after_step(self, optimizer: Any, *args: Any) -> None:
+        # A fused optimizer is called, and does nothing, where the scaled loss in half precision has overflowed.
+        overflowed = getattr(optimizer, "found_inf", None)
+        if overflowed is None or not bool(overflowed):
+            self.advance()
 
 
-def _times(weight: float, term: Tensor) -> Tensor:
-    return term if weight == 1 else weight * term
+def _times(weight: float | Tensor, term: Tensor) -> Tensor:
+    return _summed(term if not isinstance(weight, Tensor) and weight == 1 else weight * term)
+
+
+def _summed(term: Tensor) -> Tensor:
+    return term.sum() if term.ndim else term

@@ -104,4 +104,6 @@ def _are_means(means: Any) -> bool:
     names, sums, weight = means.get("names", []), means.get("sums"), means.get("weight", 0)
     named = isinstance(names, list) and all(isinstance(name, str) for name in names)
     summed = sums is None or (isinstance(sums, Tensor) and sums.is_floating_point() and sums.ndim == 1)
-    return named and summed and is_whole_number(weight) and (sums is None or len(sums) == len(names))
+    missed = means.get("missed", {})
+    counted = isinstance(missed, Mapping) and all(is_whole_number(count) for count in (weight, *missed.values()))
+    return named and summed and counted and (sums is None or len(sums) == len(names))

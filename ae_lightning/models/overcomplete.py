@@ -2,11 +2,8 @@
 
 from typing import Any
 
-from torch import Tensor
-
 from ae_lightning.models.shallow import ShallowAutoencoder, dictionary_for
-from ae_lightning.nn.activations import ActivationName, activation_range
-from ae_lightning.nn.activations import activation as make_activation
+from ae_lightning.nn.activations import ActivationName
 
 
 class OvercompleteAutoencoder(ShallowAutoencoder):
@@ -33,19 +30,5 @@ class OvercompleteAutoencoder(ShallowAutoencoder):
         instances: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(input_shape, dictionary_for(input_shape, latent_dim, activation, instances), **kwargs)
-        self.output_activation_name: ActivationName = output_activation
-        self.output_activation = make_activation(output_activation, inplace=True)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Code: x (batch, *input_shape) to (batch, latent), or (instances, batch, latent)."""
-        return self.dictionary.encode(self.flatten(x))
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Reconstruction: z (…, batch, latent) to (…, batch, *input_shape)."""
-        return self.unflatten(self.dictionary.decode(z, self.output_activation))
-
-    @property
-    def output_range(self) -> tuple[float, float]:
-        """Range of the output activation."""
-        return activation_range(self.output_activation_name)
+        dictionary = dictionary_for(input_shape, latent_dim, activation, instances)
+        super().__init__(input_shape, dictionary, output_activation, **kwargs)

@@ -1,6 +1,7 @@
 """What every shallow autoencoder shares: one linear encoder and one linear decoder."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,18 +10,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ae_lightning.models.base import Autoencoder
-from ae_lightning.nn.activations import ActivationName
+from ae_lightning.nn.activations import ActivationName, activation_range
+from ae_lightning.nn.activations import activation as make_activation
 from ae_lightning.nn.dictionary import Dictionary
 from ae_lightning.nn.precision import at_least_float32
+from ae_lightning.training.batch import instances_first
 from ae_lightning.training.checks import require_positive
 from ae_lightning.training.restore import require_fit, write_back
 
+# State that a snapshot holds by other names.
+_VIEWED = {f"dictionary.{name}" for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
 # Of an entry of a row of norm 1, in the coarsest format that snapshots have.
 _ROUNDING = 2**-8
 
 
 def dictionary_for(
-    input_shape: tuple[int, ...], latent_dim: int, activation: ActivationName, instances: int | None, **options: Any
+    input_shape: tuple[int, ...],
+    latent_dim: int,
+    activation: ActivationName | nn.Module,
+    instances: int | None,
+    **options: Any,
 ) -> Dictionary:
     """The dictionary of a shallow variant for samples of a shape, which it sees flat.
 
@@ -28,25 +37,50 @@ def dictionary_for(
         ConfigError: The number of latents or of instances is not at least 1.
     """
     require_positive(latent_dim=latent_dim, instances=instances)
-    return Dictionary(math.prod(input_shape), latent_dim, activation, instances, **options)
+    code = make_activation(activation, inplace=True) if isinstance(activation, str) else activation
+    return Dictionary(math.prod(input_shape), latent_dim, code, instances, **options)
 
 
 class ShallowAutoencoder(Autoencoder):
     """An autoencoder over a `Dictionary`, seen by callbacks and analysis through two views of its weights.
 
-    Abstract: a variant says how it encodes and decodes on top of `self.dictionary`.
+    Abstract: a variant's constructor makes the dictionary. Encoding and decoding are the dictionary's alone, the latter
+    through an activation of the output if there is one.
 
     Args:
         input_shape: Shape of one sample; it is flattened inside and restored in the reconstruction.
         dictionary: The weights, as `dictionary_for` makes them.
+        output_activation: Activation of the reconstruction.
         **kwargs: Arguments of `Autoencoder`.
     """
 
-    def __init__(self, input_shape: tuple[int, ...], dictionary: Dictionary, **kwargs: Any) -> None:
+    @abstractmethod  # a variant's own says what its dictionary is
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        dictionary: Dictionary,
+        output_activation: ActivationName = "none",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(input_shape, **kwargs)
         self.dictionary = dictionary
         self.latent_dim = dictionary.latent_dim
         self.instances = dictionary.instances
+        self.output_activation_name: ActivationName = output_activation
+        self.output_activation = make_activation(output_activation, inplace=True)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Code: x (batch, *input_shape) to (batch, latent), or (instances, batch, latent)."""
+        return self.dictionary.encode(self.inputs(x))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Reconstruction: z (…, batch, latent) to (…, batch, *output_shape)."""
+        return self.unflatten(self.dictionary.decode(z, self.output_activation))
+
+    @property
+    def output_range(self) -> tuple[float, float]:
+        """Range of the output activation."""
+        return activation_range(self.output_activation_name)
 
     @property
     def encoder_vectors(self) -> Tensor:
@@ -65,7 +99,7 @@ class ShallowAutoencoder(Autoencoder):
     @property
     def fires_above_zero(self) -> bool:
         """Whether a latent that does not fire is exactly zero, as with ReLU; a sigmoid only comes close."""
-        return self.dictionary.activation_name == "relu"
+        return self.dictionary.is_rectified
 
     @property
     def latent_axes(self) -> dict[nn.Parameter, int]:
@@ -77,14 +111,18 @@ class ShallowAutoencoder(Autoencoder):
 
         Samples of each instance's own, (batch, instances, *input_shape), become (instances, batch, input).
         """
-        return self.as_target(x).flatten(x.ndim - len(self.input_shape))
+        return instances_first(x, len(self.input_shape)).flatten(x.ndim - len(self.input_shape))
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """Vectors (…, batch, input) as the encoder reads them, from samples: flat unless a variant scales them."""
+        return self.flatten(x)
 
     def unflatten(self, vectors: Tensor) -> Tensor:
-        """Samples from vectors: (…, batch, input) to (…, batch, *input_shape)."""
-        return vectors if len(self.input_shape) == 1 else vectors.unflatten(-1, self.input_shape)
+        """Samples from vectors: (…, batch, output) to (…, batch, *output_shape)."""
+        return vectors if len(self.output_shape) == 1 else vectors.unflatten(-1, self.output_shape)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """The weights as rows of latents, (…, latent, input), and the biases that there are.
+        """The weights as rows of latents, (…, latent, input), the biases that there are, and all other state by name.
 
         `decoder_vectors` are the rows that decoding uses; where it divides those that it keeps by their norm, these are
         there too, as `decoder_rows`.
@@ -97,7 +135,8 @@ class ShallowAutoencoder(Autoencoder):
             "decoder_rows": dictionary.W_dec if dictionary.unit_norm else None,
             "decoder_bias": dictionary.b_dec,
         }
-        return {name: part.detach() for name, part in parts.items() if part is not None}
+        named = {name: part.detach() for name, part in parts.items() if part is not None}
+        return named | {name: value.detach() for name, value in self.state_dict().items() if name not in _VIEWED}
 
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
         """Write a snapshot into the weights and biases.

@@ -1,6 +1,6 @@
 """Deep autoencoders whose code is made sparse by a penalty."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -166,15 +166,21 @@ class SparseAutoencoder(Autoencoder):
             "sparsity_level": float((codes.abs() <= near_zero).double().mean()),
         }
 
-    def terms(self, x: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
-        """Forward pass and terms of the loss; hidden layers are penalized as this pass saw them."""
+    def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+        """Forward pass and terms of the loss: reconstruction, penalties on the code and hidden layers, geometric term.
+
+        Hidden layers are penalized as this pass saw them; the geometric term is there in training alone.
+        """
         *hidden, z = self._encode(x)
         output = AutoencoderOutput(self.decode(z), z)
-        return self._terms_with(x, output, hidden), output
-
-    def loss_terms(self, x: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
-        """Reconstruction, the penalty on the code and on hidden layers, and in training the geometric term."""
-        return self._terms_with(x, output, self.layer_outputs(x) if self.layer_weights else [])
+        terms = self.loss_terms(target, output) | {self.penalty: self._penalty(z)}
+        if self.layer_weights:
+            terms |= {f"{self.penalty}_layer_{number}": self._penalty(h) for number, h in enumerate(hidden, 1)}
+        if self.geometric_weight > 0 and self.training:
+            with running_statistics_in_use(self.decoder):
+                # Autocast has made codes narrower than the weights, which this term is computed with as they are.
+                terms["geometric"] = relaxed_distortion(self.decoder, z.to(next(self.decoder.parameters()).dtype))
+        return terms, output
 
     @property
     def loss_weights(self) -> dict[str, float]:
@@ -199,17 +205,6 @@ class SparseAutoencoder(Autoencoder):
         layers = partial(self.encoder.layer_outputs, after_activation=after_activation)
         *hidden, last = self._through(layers, self.encoder, x.flatten(1))
         return [*hidden, self.latent_activation(last)]
-
-    def _terms_with(self, x: Tensor, output: AutoencoderOutput, hidden: Sequence[Tensor]) -> dict[str, Tensor]:
-        terms = super().loss_terms(x, output) | {self.penalty: self._penalty(output.z)}
-        if self.layer_weights:
-            terms |= {f"{self.penalty}_layer_{number}": self._penalty(h) for number, h in enumerate(hidden, 1)}
-        if self.geometric_weight > 0 and self.training:
-            with running_statistics_in_use(self.decoder):
-                # Autocast has made codes narrower than the weights, which this term is computed with as they are.
-                z = output.z.to(next(self.decoder.parameters()).dtype)
-                terms["geometric"] = relaxed_distortion(self.decoder, z)
-        return terms
 
     def _errors_and_codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = like_weights(self, x)

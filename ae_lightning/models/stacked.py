@@ -91,16 +91,16 @@ class StackedAutoencoder(FullyConnectedAutoencoder):
         encoder, decoder = self._pair()
         return [*encoder.parameters(), *decoder.parameters()]
 
-    def loss(self, x: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+    def loss(self, x: Tensor, target: Tensor | None = None) -> tuple[dict[str, Tensor], AutoencoderOutput]:
         """Loss of the present phase in training; in evaluation that of the whole stack, the phase's beside it."""
         if self.phase in (None, FINE_TUNING):
-            losses, output = super().loss(x)
+            losses, output = super().loss(x, target)
             return losses | ({} if self.phase is None else {FINE_TUNING: losses["loss"]}), output
         assert self.phase is not None
         own, layer_output = self._layer_loss(x)
         if self.training:
             return {"loss": own, self.phase: own}, layer_output
-        losses, output = super().loss(x)
+        losses, output = super().loss(x, target)
         return losses | {self.phase: own}, output
 
     def setup(self, stage: str) -> None:

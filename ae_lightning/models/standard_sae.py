@@ -69,17 +69,9 @@ class StandardSAE(ShallowAutoencoder):
         self.penalty_warmup = penalty_warmup
         self.center: Center = center
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Code: x (…, batch, *input_shape) to (…, batch, latent), nowhere negative."""
-        return self.dictionary.encode(self.flatten(x))
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Reconstruction: z (…, batch, latent) to (…, batch, *input_shape)."""
-        return self.unflatten(self.dictionary.decode(z))
-
-    def loss_terms(self, x: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
+    def loss_terms(self, target: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
         """The reconstruction's error per input dimension, and `l1`, the sum of |z| over latents."""
-        return {**super().loss_terms(x, output), "l1": l1(output.z, "sum", rectified=True)}
+        return {**super().loss_terms(target, output), "l1": l1(output.z, "sum", rectified=True)}
 
     @property
     def loss_weights(self) -> Mapping[str, float]:

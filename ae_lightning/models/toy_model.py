@@ -8,8 +8,7 @@ from ae_lightning.errors import ConfigError
 from ae_lightning.losses.reconstruction import reconstruction_loss
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.shallow import ShallowAutoencoder, dictionary_for
-from ae_lightning.nn.activations import ActivationName, activation_range
-from ae_lightning.nn.activations import activation as make_activation
+from ae_lightning.nn.activations import ActivationName
 from ae_lightning.per_feature import PerFeature, per_feature
 
 ToyInit = Literal["xavier", "xavier_joint"]
@@ -54,39 +53,22 @@ class ToyModel(ShallowAutoencoder):
         dictionary = dictionary_for(
             input_shape, latent_dim, "none", instances, tied=True, encoder_bias=False, init=init
         )
-        super().__init__(input_shape, dictionary, **kwargs)
+        super().__init__(input_shape, dictionary, output_activation, **kwargs)
         weight = per_feature("--model.importance", importance, self.input_size, instances)
         if not bool((weight >= 0).all()):
             raise ConfigError("--model.importance has a number below 0; each must be at least 0")
         # All equal to 1 is no weight at all, and costs nothing.
         self.register_buffer("importance", None if bool((weight == 1).all()) else weight, persistent=False)
-        self.output_activation_name: ActivationName = output_activation
-        self.output_activation = make_activation(output_activation, inplace=True)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Hidden state: x (batch, features) to (batch, latent), or (instances, batch, latent)."""
-        return self.dictionary.encode(self.flatten(x))
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Features from hidden states: z (…, batch, latent) to (…, batch, features)."""
-        return self.unflatten(self.dictionary.decode(z, self.output_activation))
-
-    @property
-    def output_range(self) -> tuple[float, float]:
-        """Range of the output activation."""
-        return activation_range(self.output_activation_name)
 
     @property
     def feature_directions(self) -> Tensor:
         """(…, features, latent): row i is the hidden state of feature i alone. Edits write through to the parameter."""
         return self.encoder_vectors.mT
 
-    def loss_terms(self, x: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
+    def loss_terms(self, target: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
         """The reconstruction's error, each feature's multiplied by its importance."""
         weight = (
             None if self.importance is None else self.unflatten(self.importance).unsqueeze(-1 - len(self.input_shape))
         )
-        x = self.as_target(x)
-        return {
-            "reconstruction": reconstruction_loss(self.reconstruction_loss, output.x_hat, x, self.instances, weight)
-        }
+        error = reconstruction_loss(self.reconstruction_loss, output.x_hat, target, self.instances, weight)
+        return {"reconstruction": error}

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ae_lightning.nn.activations import ActivationName, activation
 from ae_lightning.nn.affine import affine, product
+from ae_lightning.nn.code_activation import CodeActivation, is_rectified
 from ae_lightning.nn.precision import at_least_float32
 
 DictionaryInit = Literal["linear", "kaiming", "kaiming_joint", "xavier", "xavier_joint", "transpose"]
@@ -26,7 +26,7 @@ writes.
 
 
 class Dictionary(nn.Module):
-    """Encoder z = activation(x W_enc + b_enc) and decoder x̂ = z W_dec + b_dec.
+    """Encoder z = activation(x W_enc + b_enc) and decoder ŷ = z W_dec + b_dec; ŷ stands for x unless it is wider.
 
     With `instances` the weights carry a leading dimension and a whole population is computed by the same
     matrix products; x may then be (batch, input), shared by all, or (instances, batch, input).
@@ -34,19 +34,24 @@ class Dictionary(nn.Module):
     Args:
         input_dim: Width of the input.
         latent_dim: Number of latents.
-        activation_name: Activation of the code.
+        activation: Activation of the code: elementwise, or a `CodeActivation` for as many latents and instances.
         instances: Number of independent copies, or None for a single one without the extra dimension.
-        tied: Whether the decoder is the encoder transposed; then there is no parameter W_dec (it is None).
+        tied: Whether the decoder is the encoder transposed; then there is no parameter W_dec (it is None), and the
+            output is as wide as the input.
         centered: Whether the encoder reads x − b_dec instead of x.
         encoder_bias: Whether the encoder has a bias; without one there is no parameter b_enc (it is None).
         init: How weights start.
         unit_norm: Whether decoding divides each decoder row by its norm. The parameter keeps its lengths, and the
             gradient flows through the division. With tied weights the decoder alone is so divided: the encoder reads
             with rows of any length.
+        output_dim: Width of the output, or None for that of the input. A centered encoder needs the same width.
 
     Shapes:
-        W_enc (…, input, latent), b_enc (…, latent), W_dec (…, latent, input), b_dec (…, input), where … is
+        W_enc (…, input, latent), b_enc (…, latent), W_dec (…, latent, output), b_dec (…, output), where … is
         nothing or (instances,).
+
+    Raises:
+        ValueError: The output has a width of its own, but weights are tied or the encoder is centered.
     """
 
     W_dec: nn.Parameter | None
@@ -56,27 +61,30 @@ class Dictionary(nn.Module):
         self,
         input_dim: int,
         latent_dim: int,
-        activation_name: ActivationName = "relu",
+        activation: nn.Module,
         instances: int | None = None,
         tied: bool = False,
         centered: bool = False,
         encoder_bias: bool = True,
         init: DictionaryInit = "linear",
         unit_norm: bool = False,
+        output_dim: int | None = None,
     ) -> None:
         super().__init__()
         lead = () if instances is None else (instances,)
+        output_dim = input_dim if output_dim is None else output_dim
+        if output_dim != input_dim and (tied or centered):
+            raise ValueError(f"an output of {output_dim} numbers for {input_dim} can be neither tied nor centered")
         self.latent_dim = latent_dim
         self.instances = instances
-        self.activation_name: ActivationName = activation_name
         self.centered = centered
         self.init: DictionaryInit = init
         self.unit_norm = unit_norm
         self.W_enc = nn.Parameter(torch.empty(*lead, input_dim, latent_dim))
         self.register_parameter("b_enc", nn.Parameter(torch.empty(*lead, latent_dim)) if encoder_bias else None)
-        self.register_parameter("W_dec", None if tied else nn.Parameter(torch.empty(*lead, latent_dim, input_dim)))
-        self.b_dec = nn.Parameter(torch.empty(*lead, input_dim))
-        self.activation = activation(activation_name, inplace=True)
+        self.register_parameter("W_dec", None if tied else nn.Parameter(torch.empty(*lead, latent_dim, output_dim)))
+        self.b_dec = nn.Parameter(torch.empty(*lead, output_dim))
+        self.activation = activation
         self.reset_parameters()
 
     @torch.no_grad()
@@ -87,7 +95,11 @@ class Dictionary(nn.Module):
             rows = self._stored_rows
             rows.normal_()
             rows.div_(rows.norm(dim=-1, keepdim=True))
-            self.encoder_vectors.copy_(rows)
+            if rows.shape == self.encoder_vectors.shape:
+                self.encoder_vectors.copy_(rows)
+            else:
+                self.encoder_vectors.normal_()
+                self.encoder_vectors.div_(self.encoder_vectors.norm(dim=-1, keepdim=True))
         for weight, bias, fan_in in ((self.W_enc, self.b_enc, input_dim), (self.W_dec, self.b_dec, latent_dim)):
             if weight is not None:
                 self._draw(weight, fan_in)
@@ -110,11 +122,23 @@ class Dictionary(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """Code of x: (…, batch, input) to (…, batch, latent)."""
+        if isinstance(self.activation, CodeActivation):  # one that looks at more than a number at a time
+            return self.activation(self.pre_activations(x))
         return affine(x, self.W_enc, self._encoder_bias(), self.activation)
 
     def decode(self, z: Tensor, activation: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Reconstruction from codes: (…, batch, latent) to (…, batch, input), through an activation if there is one."""
+        """Output from codes: (…, batch, latent) to (…, batch, output), through an activation if there is one."""
         return affine(z, self.decoder_vectors, self.b_dec, activation)
+
+    @property
+    def is_rectified(self) -> bool:
+        """Whether codes are nowhere negative, and exactly zero where a latent does not fire."""
+        return is_rectified(self.activation)
+
+    @property
+    def decoder_norms(self) -> Tensor:
+        """Euclidean norms (…, latent) of the rows that decoding uses, in float32 or wider."""
+        return torch.linalg.vector_norm(at_least_float32(self.decoder_vectors), dim=-1)
 
     def _encoder_bias(self) -> Tensor | None:
         if not self.centered:
@@ -130,13 +154,13 @@ class Dictionary(nn.Module):
 
     @property
     def decoder_vectors(self) -> Tensor:
-        """Rows (…, latent, input) that decoding uses: row i is what latent i writes. A view, unless `unit_norm`."""
+        """Rows (…, latent, output) that decoding uses: row i is what latent i writes. A view, unless `unit_norm`."""
         rows = self._stored_rows
         return F.normalize(at_least_float32(rows), dim=-1).to(rows.dtype) if self.unit_norm else rows
 
     @property
     def decoder_rows(self) -> Tensor | None:
-        """A view (…, latent, input) of the rows that the decoder keeps, to be edited.
+        """A view (…, latent, output) of the rows that the decoder keeps, to be edited.
 
         None where it keeps none: tied rows that are divided as they are used are the encoder's.
         """
@@ -148,12 +172,12 @@ class Dictionary(nn.Module):
 
     @torch.no_grad()
     def set_latents(self, which: Tensor, encoder: Tensor, decoder: Tensor) -> None:
-        """Give some latents new rows, and the encoder bias 0, in place.
+        """Give some latents new rows, the encoder bias 0, and the activation's own parameters their start values.
 
         Args:
             which: Which latents, (…, latent), true for k of them in all.
             encoder: Their encoder rows (k, input), in the order of the instances.
-            decoder: Their decoder rows (k, input). With tied weights these are the rows of both, unless decoding
+            decoder: Their decoder rows (k, output). With tied weights these are the rows of both, unless decoding
                 divides rows by their norm: then those of the encoder are.
         """
         self.encoder_vectors[which] = encoder.to(self.W_enc)
@@ -161,9 +185,12 @@ class Dictionary(nn.Module):
             self.decoder_rows[which] = decoder.to(self.W_enc)
         if self.b_enc is not None:
             self.b_enc[which] = 0.0
+        if isinstance(self.activation, CodeActivation):
+            self.activation.reset_latents(which)
 
     @property
     def latent_axes(self) -> dict[nn.Parameter, int]:
         """The axis, counted from the end, along which each parameter has one entry for each latent."""
         axes = {self.W_enc: -1, self.b_enc: -1, self.W_dec: -2}
-        return {parameter: axis for parameter, axis in axes.items() if parameter is not None}
+        own = self.activation.latent_axes if isinstance(self.activation, CodeActivation) else {}
+        return {parameter: axis for parameter, axis in axes.items() if parameter is not None} | own

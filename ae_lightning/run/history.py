@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+import torch
+from torch import Tensor
 
 Series = dict[str, tuple[np.ndarray, np.ndarray]]
 """Steps and values, (n,) each, by name."""
@@ -38,12 +40,16 @@ def loss_history(metrics: Mapping[str, np.ndarray]) -> Series:
     return dict(sorted(history.items(), key=lambda item: _rank(item[0])))
 
 
-def loss_formula(weights: Mapping[str, float], history: Iterable[str]) -> str | None:
-    """How the loss is made of its terms, such as `loss = reconstruction + 0.2 × l1`; None where there is only one."""
+def loss_formula(weights: Mapping[str, float | Tensor], history: Iterable[str]) -> str | None:
+    """How the loss is made of its terms, such as `loss = reconstruction + 0.2 × l1`; None where there is only one.
+
+    Of a weight that differs among instances it is the mean.
+    """
     terms = _terms(history)
     if len(terms) < 2:
         return None
-    return "loss = " + " + ".join(name if (w := weights.get(name, 1.0)) == 1 else f"{w:g} × {name}" for name in terms)
+    numbers = {name: float(torch.as_tensor(weight).mean()) for name, weight in weights.items()}
+    return "loss = " + " + ".join(name if (w := numbers.get(name, 1.0)) == 1 else f"{w:g} × {name}" for name in terms)
 
 
 def _series(metrics: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,35 @@
-"""What a data module yields and a model takes."""
+"""What a data module yields, what a model takes of it and gives."""
+
+from typing import NamedTuple
 
 from torch import Tensor
 
-Batch = tuple[Tensor, Tensor]
-"""(x, y): samples (batch, *input_shape), and labels, true features, or an empty tensor.
+LabeledBatch = tuple[Tensor, Tensor]
+"""(x, y): what the data modules of this package yield."""
 
-Where each instance of a population has samples of its own, x is (batch, instances, *input_shape).
+Batch = LabeledBatch | tuple[Tensor, Tensor, Tensor]
+"""(x, y), or (x, y, target) where something else than x is to be produced.
+
+Samples x are (batch, *input_shape), y are labels, true features, or an empty tensor, and targets are (batch,
+*output_shape). Where each instance of a population has samples of its own, x and targets are (batch, instances, …).
 """
+
+
+def instances_first(x: Tensor, sample_axes: int) -> Tensor:
+    """Samples of each instance's own, (batch, instances, *sample), as (instances, batch, *sample); others as they are.
+
+    Args:
+        x: Samples (batch, *sample), shared by all instances, or (batch, instances, *sample).
+        sample_axes: How many axes one sample has.
+    """
+    return x.movedim(1, 0) if x.ndim > sample_axes + 1 else x
+
+
+class AutoencoderOutput(NamedTuple):
+    """What a forward pass gives: the reconstruction, shaped as x, and the code; of several instances these come first.
+
+    x_hat (batch, *input_shape) and z (batch, …), or x_hat (instances, batch, *input_shape) and z (instances, batch, …).
+    """
+
+    x_hat: Tensor
+    z: Tensor

@@ -47,7 +47,9 @@ class NumberedRows(LightningModule):
         self.trainer.callback_metrics.pop("step", None)
 
 
-def log_training_row(module: LearningRate, values: Mapping[str, Tensor], images_seen: int) -> None:
+def log_training_row(
+    module: LearningRate, values: Mapping[str, Tensor], measures: Mapping[str, Tensor], images_seen: int
+) -> None:
     """Log the losses of the step that is about to be completed, with the learning rate and the images seen.
 
     Lightning takes 1 ms for each value it logs. What is only to be written goes to the loggers without it; the total
@@ -56,12 +58,14 @@ def log_training_row(module: LearningRate, values: Mapping[str, Tensor], images_
     Args:
         module: The model in training.
         values: `loss`, the total, and its terms.
+        measures: What else tells of the model's state.
         images_seen: Training samples up to and with this step, all processes together.
     """
     trainer = module.trainer
     if trainer.progress_bar_callback is not None:
         module.log("train/loss", values["loss"], prog_bar=True, logger=False)
     named = {f"train/{name}": value for name, value in values.items()}
+    named |= {f"measures/{name}": value for name, value in measures.items()}
     trainer.callback_metrics.update(named)
     row = {name: float(value) for name, value in named.items()}
     row |= {"optim/lr": module.learning_rate, "progress/images_seen": float(images_seen)}

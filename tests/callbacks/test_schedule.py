@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from lightning.pytorch import Callback
 
-from ae_lightning.callbacks.schedule import Clock, RunLength, Schedule, moment_of
+from ae_lightning.callbacks.schedule import Clock, Schedule, moment_of
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
+from ae_lightning.training.run_length import RunLength
 
 
 def moments(schedule: Schedule, run: RunLength) -> list[int]:

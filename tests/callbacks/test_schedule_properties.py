@@ -6,7 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ae_lightning.callbacks.schedule import RunLength, Schedule
+from ae_lightning.callbacks.schedule import Schedule
+from ae_lightning.training.run_length import RunLength
 
 RUNS = st.builds(
     lambda epochs, steps, images: RunLength(epochs * steps, steps, images),

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Bernoulli, kl_divergence
 
-from ae_lightning.losses.sparsity import hoyer, hoyer_sparsity, kl, l1, log, lp, sparsity_penalty
+from ae_lightning.losses.sparsity import hoyer, hoyer_sparsity, kl, l1, log, lp, sparsity_penalty, weighted_l1
 
 NAMES = ["l1", "kl", "hoyer", "log", "lp"]
 # Two samples of three latents.
@@ -33,6 +33,24 @@ def test_l1_gradient_by_hand():
     z = Z.clone().requires_grad_()
     # A half per sample in the direction of the sign, and nothing at zero.
     assert _gradient(l1(z), z).tolist() == [[0.5, -0.5, 0.0], [0.5, 0.0, 0.0]]
+
+
+def test_an_l1_weighted_by_norms_by_hand():
+    z, norms = Z.clone().requires_grad_(), torch.tensor([2.0, 1.0, 5.0], requires_grad=True)
+    value = weighted_l1(z, norms)
+    assert value.item() == 6  # (3 · 2 + 4 · 1 and 1 · 2) / 2
+    of_z, of_norms = torch.autograd.grad(value, (z, norms))
+    assert of_z.tolist() == [[1, -0.5, 0], [1, 0, 0]]
+    assert of_norms.tolist() == [2, 2, 0]
+    assert float(weighted_l1(Z)) == float(l1(Z)) == 4
+
+
+def test_a_weighted_l1_is_told_for_each_instance():
+    z, norms = _codes(3, 5, 4), _codes(3, 4)
+    found = weighted_l1(z, norms, rectified=True)
+    torch.testing.assert_close(found, torch.stack([(a * b).sum(1).mean() for a, b in zip(z, norms, strict=True)]))
+    with pytest.raises(ValueError, match="codes must have shape"):
+        weighted_l1(torch.ones(3))
 
 
 def test_kl_by_hand():

@@ -126,7 +126,7 @@ def test_a_subclass_that_chooses_its_parent_s_arguments_comes_back(make_trainer,
     loaded = load_autoencoder(tmp_path / "a.ckpt")
     assert isinstance(loaded, Scaled)
     assert loaded.latent_shape == (96,)
-    assert loaded.dictionary.activation_name == "sigmoid"
+    assert isinstance(loaded.dictionary.activation, torch.nn.Sigmoid)
 
 
 # --- which file ------------------------------------------------------------------------------------------------------

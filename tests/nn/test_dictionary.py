@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from ae_lightning.nn.activations import activation
 from ae_lightning.nn.dictionary import Dictionary
 
 INPUT, LATENT, BATCH = 6, 9, 5
@@ -33,7 +34,7 @@ def gradients(encoder: nn.Linear, decoder: nn.Linear) -> dict[str, torch.Tensor]
 @pytest.mark.parametrize("instances", [None, 3])
 def test_weights_start_uniform_within_one_over_root_fan_in(instances):
     torch.manual_seed(0)
-    d = Dictionary(100, 400, instances=instances)
+    d = Dictionary(100, 400, nn.ReLU(), instances=instances)
     for parameter, fan_in in ((d.W_enc, 100), (d.b_enc, 100), (d.W_dec, 400), (d.b_dec, 400)):
         bound = 1 / math.sqrt(fan_in)
         assert float(parameter.detach().abs().max()) <= bound
@@ -43,7 +44,7 @@ def test_weights_start_uniform_within_one_over_root_fan_in(instances):
 
 
 def test_instances_start_apart():
-    d = Dictionary(4, 5, instances=2)
+    d = Dictionary(4, 5, nn.ReLU(), instances=2)
     for parameter in d.parameters():
         assert not torch.equal(parameter[0], parameter[1])
 
@@ -51,7 +52,7 @@ def test_instances_start_apart():
 @pytest.mark.parametrize("name", ["relu", "none", "sigmoid"])
 def test_it_equals_two_linear_layers_with_the_same_weights(name):
     torch.manual_seed(1)
-    d = Dictionary(INPUT, LATENT, name)
+    d = Dictionary(INPUT, LATENT, activation(name))
     encoder, decoder = linear_pair(d)
     function = {"relu": torch.relu, "none": lambda x: x, "sigmoid": torch.sigmoid}[name]
     x = torch.randn(BATCH, INPUT)
@@ -63,7 +64,7 @@ def test_it_equals_two_linear_layers_with_the_same_weights(name):
 @pytest.mark.parametrize("shared", [True, False], ids=["shared data", "data per instance"])
 def test_three_instances_equal_three_dictionaries_apart(shared):
     torch.manual_seed(2)
-    d = Dictionary(INPUT, LATENT, instances=3)
+    d = Dictionary(INPUT, LATENT, nn.ReLU(), instances=3)
     x = torch.randn(BATCH, INPUT) if shared else torch.randn(3, BATCH, INPUT)
     target = torch.randn(3, BATCH, INPUT)
     z = d.encode(x)
@@ -81,9 +82,9 @@ def test_three_instances_equal_three_dictionaries_apart(shared):
 
 
 def test_vectors_are_latent_by_input():
-    d = Dictionary(INPUT, LATENT)
+    d = Dictionary(INPUT, LATENT, nn.ReLU())
     assert d.encoder_vectors.shape == d.decoder_vectors.shape == (LATENT, INPUT)
-    d = Dictionary(INPUT, LATENT, instances=3)
+    d = Dictionary(INPUT, LATENT, nn.ReLU(), instances=3)
     assert d.encoder_vectors.shape == d.decoder_vectors.shape == (3, LATENT, INPUT)
 
 
@@ -92,7 +93,7 @@ def test_vectors_are_latent_by_input():
 @pytest.mark.parametrize("latent", [0, 3, 4])
 def test_writing_to_a_row_of_the_encoder_view_changes_that_latent_alone(latent, instances):
     torch.manual_seed(4)
-    d = Dictionary(5, 5, "none", instances)
+    d = Dictionary(5, 5, nn.Identity(), instances)
     x = torch.randn(7, 5)
     row = torch.randn(5)
     before = d.encode(x).detach().clone()
@@ -109,7 +110,7 @@ def test_writing_to_a_row_of_the_encoder_view_changes_that_latent_alone(latent, 
 @pytest.mark.parametrize("latent", [0, 3, 4])
 def test_writing_to_a_row_of_the_decoder_view_changes_what_that_latent_writes(latent, instances):
     torch.manual_seed(5)
-    d = Dictionary(5, 5, "none", instances)
+    d = Dictionary(5, 5, nn.Identity(), instances)
     row = torch.randn(5)
     lead = () if instances is None else (instances,)
     one_hot = torch.eye(5).expand(*lead, 5, 5)  # sample i has latent i alone
@@ -123,7 +124,7 @@ def test_writing_to_a_row_of_the_decoder_view_changes_what_that_latent_writes(la
 
 
 def test_reset_parameters_draws_anew():
-    d = Dictionary(3, 4)
+    d = Dictionary(3, 4, nn.ReLU())
     before = [parameter.detach().clone() for parameter in d.parameters()]
     d.reset_parameters()
     for old, new in zip(before, d.parameters(), strict=True):
@@ -136,7 +137,7 @@ def test_reset_parameters_draws_anew():
 @pytest.mark.parametrize("instances", [None, 3])
 def test_a_tied_decoder_is_the_encoder_transposed_with_gradients_of_both_uses(instances):
     torch.manual_seed(0)
-    d = Dictionary(INPUT, LATENT, "relu", instances, tied=True)
+    d = Dictionary(INPUT, LATENT, nn.ReLU(), instances, tied=True)
     assert {name for name, _ in d.named_parameters()} == {"W_enc", "b_enc", "b_dec"}
     x = torch.randn(BATCH, INPUT)
     d.decode(d.encode(x)).square().sum().backward()
@@ -150,7 +151,7 @@ def test_a_tied_decoder_is_the_encoder_transposed_with_gradients_of_both_uses(in
 @pytest.mark.parametrize("instances", [None, 3])
 def test_a_centered_encoder_reads_the_input_without_the_decoder_s_bias(instances):
     torch.manual_seed(0)
-    d = Dictionary(INPUT, LATENT, "none", instances, centered=True)
+    d = Dictionary(INPUT, LATENT, nn.Identity(), instances, centered=True)
     x = torch.randn(BATCH, INPUT)
     truth = (x - d.b_dec.unsqueeze(-2)) @ d.W_enc + d.b_enc.unsqueeze(-2)
     torch.testing.assert_close(d.pre_activations(x), truth)
@@ -161,7 +162,7 @@ def test_a_centered_encoder_reads_the_input_without_the_decoder_s_bias(instances
 
 def test_kaiming_weights_keep_the_scale_of_a_rectified_signal():
     torch.manual_seed(0)
-    d = Dictionary(300, 500, init="kaiming")
+    d = Dictionary(300, 500, nn.ReLU(), init="kaiming")
     assert float(d.W_enc.detach().std()) == pytest.approx(math.sqrt(2 / 300), rel=0.02)  # He et al. (2015)
     assert float(d.W_dec.detach().std()) == pytest.approx(math.sqrt(2 / 500), rel=0.02)
     assert not d.b_enc.any()
@@ -171,27 +172,27 @@ def test_kaiming_weights_keep_the_scale_of_a_rectified_signal():
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("instances", [None, 2])
 def test_a_latent_may_start_by_reading_what_it_writes(tied, instances):
-    d = Dictionary(INPUT, LATENT, instances=instances, tied=tied, init="transpose")
+    d = Dictionary(INPUT, LATENT, nn.ReLU(), instances=instances, tied=tied, init="transpose")
     assert torch.equal(d.encoder_vectors, d.decoder_vectors)
     torch.testing.assert_close(d.decoder_vectors.norm(dim=-1), torch.ones(*d.b_enc.shape))  # rows, not columns
     assert not d.b_enc.any()
 
 
 def test_parameters_say_which_axis_counts_latents():
-    d = Dictionary(INPUT, LATENT, instances=2)
+    d = Dictionary(INPUT, LATENT, nn.ReLU(), instances=2)
     assert {tuple(p.shape): p.shape[axis] for p, axis in d.latent_axes.items()} == {
         (2, INPUT, LATENT): LATENT,
         (2, LATENT): LATENT,
         (2, LATENT, INPUT): LATENT,
     }
-    assert len(Dictionary(INPUT, LATENT, tied=True).latent_axes) == 2
+    assert len(Dictionary(INPUT, LATENT, nn.ReLU(), tied=True).latent_axes) == 2
 
 
 @pytest.mark.parametrize("instances", [None, 3])
 @pytest.mark.parametrize("centered", [False, True])
 def test_an_encoder_may_do_without_a_bias(centered, instances):
     torch.manual_seed(0)
-    d = Dictionary(INPUT, LATENT, "relu", instances, centered=centered, encoder_bias=False)
+    d = Dictionary(INPUT, LATENT, nn.ReLU(), instances, centered=centered, encoder_bias=False)
     assert {name for name, _ in d.named_parameters()} == {"W_enc", "W_dec", "b_dec"}
     assert d.b_enc is None
     for x in (torch.randn(BATCH, INPUT), torch.randn(*d.b_dec.shape[:-1], BATCH, INPUT)):
@@ -207,7 +208,7 @@ def test_an_encoder_may_do_without_a_bias(centered, instances):
 @pytest.mark.parametrize("instances", [None, 4])
 def test_xavier_weights_are_normal_with_a_variance_between_that_of_both_widths(instances):
     torch.manual_seed(0)
-    d = Dictionary(300, 50, instances=instances, init="xavier")
+    d = Dictionary(300, 50, nn.ReLU(), instances=instances, init="xavier")
     truth = math.sqrt(2 / (300 + 50))  # Glorot and Bengio (2010)
     for weight in (d.W_enc, d.W_dec):
         for one in weight.detach().reshape(-1, 300 * 50):
@@ -221,7 +222,7 @@ def test_xavier_weights_are_normal_with_a_variance_between_that_of_both_widths(i
 def test_a_joint_start_is_what_torch_makes_of_all_instances_as_one_tensor(init, function):
     """The workshop's encoder is (instances, input, latent), its toy model (instances, hidden, features)."""
     torch.manual_seed(0)
-    d = Dictionary(30, 12, instances=16, init=f"{init}_joint")
+    d = Dictionary(30, 12, nn.ReLU(), instances=16, init=f"{init}_joint")
     layout = (16, 30, 12) if init == "kaiming" else (16, 12, 30)
     truth = getattr(nn.init, function)(torch.empty(layout))
     assert float(d.W_enc.detach().std()) == pytest.approx(float(truth.std()), rel=0.03)
@@ -237,7 +238,7 @@ def test_a_joint_start_is_what_torch_makes_of_all_instances_as_one_tensor(init, 
 @pytest.mark.parametrize("init", ["kaiming", "xavier"])
 def test_without_instances_a_joint_start_is_the_same(init):
     torch.manual_seed(0)
-    joint, apart = Dictionary(300, 500, init=f"{init}_joint"), Dictionary(300, 500, init=init)
+    joint, apart = Dictionary(300, 500, nn.ReLU(), init=f"{init}_joint"), Dictionary(300, 500, nn.ReLU(), init=init)
     for name in ("W_enc", "W_dec"):
         assert float(getattr(joint, name).detach().std()) == pytest.approx(
             float(getattr(apart, name).detach().std()), rel=0.02
@@ -251,7 +252,7 @@ def test_without_instances_a_joint_start_is_the_same(init):
 @pytest.mark.parametrize("instances", [None, 2])
 def test_decoding_divides_rows_and_the_gradient_goes_through_the_division(tied, instances):
     torch.manual_seed(0)
-    d = Dictionary(INPUT, LATENT, "relu", instances, tied=tied, unit_norm=True)
+    d = Dictionary(INPUT, LATENT, nn.ReLU(), instances, tied=tied, unit_norm=True)
     x = torch.randn(BATCH, INPUT)
     d.decode(d.encode(x)).square().sum().backward()
     encoder = d.W_enc.detach().clone().requires_grad_()
@@ -266,7 +267,7 @@ def test_decoding_divides_rows_and_the_gradient_goes_through_the_division(tied, 
 
 
 def test_a_row_of_zeros_is_divided_without_nan():
-    d = Dictionary(INPUT, LATENT, unit_norm=True)
+    d = Dictionary(INPUT, LATENT, nn.ReLU(), unit_norm=True)
     with torch.no_grad():
         d.W_dec[2] = 0
     d.decode(d.encode(torch.rand(BATCH, INPUT))).sum().backward()
@@ -286,7 +287,7 @@ def test_a_row_of_zeros_is_divided_without_nan():
 )
 def test_latents_that_are_set_read_and_write_what_they_were_given(options, read, written):
     torch.manual_seed(0)
-    d = Dictionary(INPUT, LATENT, "none", instances=2, **options)
+    d = Dictionary(INPUT, LATENT, nn.Identity(), instances=2, **options)
     which = torch.zeros(2, LATENT, dtype=torch.bool)
     which[0, 3] = which[1, 5] = True
     before = d.encoder_vectors.detach().clone()

@@ -23,7 +23,7 @@ def test_a_compiled_run_trains_and_its_checkpoint_goes_on_without(ae, tmp_path):
 def test_where_it_cannot_be_compiled_one_sentence_says_so(ae, monkeypatch):
     from torch._inductor.exc import InvalidCxxCompiler
 
-    def refuse(x: Tensor) -> None:
+    def refuse(x: Tensor, target: Tensor) -> None:
         raise InvalidCxxCompiler
 
     monkeypatch.setattr(torch, "compile", lambda terms: refuse)

@@ -1,0 +1,164 @@
+"""JumpReLU: pre-activations pass where they exceed a threshold that is learned (Rajamanoharan et al. 2024, 2407.14435).
+
+Neither the code nor the number of active latents has a slope with respect to the threshold θ. Straight-through
+estimators take its place, with a rectangle K that is 1 within half a bandwidth ε of θ and 0 elsewhere:
+
+    ∂ jump / ∂θ = −(θ / ε) K((pre − θ) / ε)        ∂ step / ∂θ = −(1 / ε) K((pre − θ) / ε)
+"""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ae_lightning.errors import ConfigError
+from ae_lightning.nn.code_activation import CodeActivation, Reduce
+from ae_lightning.nn.precision import KeepsPrecision, wide_dtype
+
+
+def jump(pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool = False) -> Tensor:
+    """Code pre · 1[pre > θ], in the format of `pre`; θ gets the straight-through gradient of the module's first lines.
+
+    For the gradients one byte a pre-activation is kept beside the code, and not the pre-activations.
+
+    Args:
+        pre: Pre-activations (…, batch, latent).
+        threshold: θ (…, latent), nowhere negative. Compared, and its gradient summed, in its own format.
+        bandwidth: ε > 0, in the units of pre-activations.
+        to_pre: Whether pre-activations within the window get (θ / ε) K beside the slope 1[pre > θ], so that whatever
+            moves a threshold moves the encoder too (Anthropic, January 2025 update). The paper gives it to θ alone.
+
+    Returns:
+        Codes (…, batch, latent). NaN stays NaN.
+    """
+    z: Tensor = _Jump.apply(pre, threshold, bandwidth, to_pre)
+    return z
+
+
+def step(pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool = False) -> Tensor:
+    """Whether a latent fires, 1[pre > θ] as 0 or 1 in the format of `pre`; summed over latents it is L0.
+
+    Args:
+        pre: Pre-activations (…, batch, latent).
+        threshold: θ (…, latent).
+        bandwidth: ε > 0, in the units of pre-activations.
+        to_pre: Whether pre-activations get (1 / ε) K too; in the paper they get nothing.
+    """
+    fires: Tensor = _Step.apply(pre, threshold, bandwidth, to_pre)
+    return fires
+
+
+class _Jump(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool) -> Tensor:
+        # Asked this way round, a NaN stays one and is seen.
+        z = torch.where(pre <= threshold.unsqueeze(-2), 0, pre)
+        ctx.save_for_backward(z, _window(pre, threshold, bandwidth), threshold)
+        ctx.bandwidth, ctx.to_pre = bandwidth, to_pre
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        z, window, threshold = ctx.saved_tensors
+        slope = threshold / ctx.bandwidth
+        within = torch.where(window, gradient, 0)
+        of_pre = torch.where(z == 0, 0, gradient)  # what passed is above θ, and so above zero
+        if ctx.to_pre:
+            of_pre = (of_pre + within * slope.unsqueeze(-2)).to(gradient.dtype)
+        return of_pre, -slope * within.sum(dim=-2, dtype=threshold.dtype), None, None
+
+
+class _Step(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool) -> Tensor:
+        ctx.save_for_backward(_window(pre, threshold, bandwidth))
+        ctx.dtype, ctx.bandwidth, ctx.to_pre = threshold.dtype, bandwidth, to_pre
+        return (pre > threshold.unsqueeze(-2)).to(pre.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
+        (window,) = ctx.saved_tensors
+        within = torch.where(window, gradient, 0)
+        of_pre = within / ctx.bandwidth if ctx.to_pre else None
+        return of_pre, within.sum(dim=-2, dtype=ctx.dtype) / -ctx.bandwidth, None, None
+
+
+def _window(pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
+    return (pre - threshold.unsqueeze(-2)).abs() < bandwidth / 2
+
+
+class JumpReLU(KeepsPrecision, CodeActivation):
+    """Code z = pre · 1[pre > θ], with a threshold θ for each latent, learned by straight-through gradients.
+
+    θ stands in the units of pre-activations and is compared with them as they are; norms of decoder rows play no part
+    in it, as in the work of Anthropic and in SAELens: there the *penalty* weighs by norm, see `losses.jumprelu`. It
+    stays in float32 or wider, for the small steps that it takes vanish in half precision, and `advance` keeps it from
+    falling below zero.
+
+    Start and bandwidth must fit the size of pre-activations: next to no sample gives θ a gradient where the bandwidth
+    is far below their spread. Pre-activations grow with the inputs, so that values go from one scaling of inputs to
+    another by the ratio of the two. Where inputs of d dimensions have mean norm √d, published values are start 0.1
+    and bandwidth 2 (Anthropic, January 2025, with the tanh penalty), or 1 and 1 (SynthSAEBench), or 0.01 and 0.05
+    (SAELens). Where they have unit mean square, ‖x‖² = 1 on average, all numbers are smaller by √d: 0.001 and 0.001
+    (the paper, dictionary_learning), for d of about 2,000.
+
+    Args:
+        latent_dim: Number of latents.
+        instances: Number of independent copies, or None for a single one without the extra dimension.
+        threshold: Start of θ, at least 0. At 0 the code's own gradient does not move it.
+        bandwidth: ε, the width of the window around θ within which pre-activations give it a gradient. Folding scales
+            into thresholds does not change it.
+        to_pre: Whether the window's gradient goes to pre-activations too, see `jump`.
+
+    Raises:
+        ConfigError: `threshold` is negative, or `bandwidth` not positive.
+    """
+
+    kept_wide: ClassVar[tuple[str, ...]] = ("threshold",)
+
+    def __init__(
+        self,
+        latent_dim: int,
+        instances: int | None = None,
+        threshold: float = 0.1,
+        bandwidth: float = 2.0,
+        to_pre: bool = False,
+    ) -> None:
+        super().__init__()
+        if not threshold >= 0:
+            raise ConfigError(f"the threshold of a JumpReLU must start at 0 or above, but it is {threshold}")
+        if not bandwidth > 0:
+            raise ConfigError(f"the bandwidth of a JumpReLU must be above 0, but it is {bandwidth}")
+        self.start = threshold
+        self.bandwidth = bandwidth
+        self.to_pre = to_pre
+        shape = (latent_dim,) if instances is None else (instances, latent_dim)
+        self.threshold = nn.Parameter(torch.full(shape, threshold, dtype=wide_dtype()))
+
+    def forward(self, pre: Tensor, norms: Tensor | None = None) -> Tensor:
+        """Codes (…, batch, latent); norms are not looked at."""
+        return jump(pre, self.threshold, self.bandwidth, self.to_pre)
+
+    @property
+    def latent_axes(self) -> dict[nn.Parameter, int]:
+        """The threshold has one entry for each latent."""
+        return {self.threshold: -1}
+
+    @torch.no_grad()
+    def reset_latents(self, which: Tensor) -> None:
+        """Set the thresholds of the latents (…, latent) that are true to their start."""
+        self.threshold.masked_fill_(which, self.start)
+
+    @torch.no_grad()
+    def scale_latents(self, factor: Tensor) -> None:
+        """Multiply thresholds by a positive factor (…, latent), as their pre-activations are."""
+        self.threshold.mul_(factor)
+
+    @torch.no_grad()
+    def advance(self, reduce: Reduce) -> None:
+        """Raise thresholds that the optimizer has put below zero to zero; all processes hold the same."""
+        self.threshold.clamp_(min=0)
+
+    def measures(self) -> dict[str, Tensor]:
+        """The mean threshold, in the units of pre-activations."""
+        return {"threshold": self.threshold.detach().mean()}

@@ -1,0 +1,107 @@
+"""Steps of training and evaluation: the objective of a batch, and what of it is logged when."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ae_lightning.training.batch import AutoencoderOutput, Batch
+from ae_lightning.training.checks import check_finite, check_shape, explained_batch_norm
+from ae_lightning.training.epoch_means import EpochMeans
+from ae_lightning.training.learning_rate import LearningRate
+from ae_lightning.training.rows import NumberedRows, log_training_row
+
+
+class Steps(LearningRate, NumberedRows, ABC):
+    """A module whose steps are those of every autoencoder, over the objective that `loss` computes."""
+
+    input_shape: tuple[int, ...]
+    #: Independent copies trained side by side; variants with instances overwrite it.
+    instances: int | None = None
+    images_seen: int
+    _epoch_means: EpochMeans
+
+    @abstractmethod
+    def pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What is encoded, and what is to be produced."""
+
+    @abstractmethod
+    def loss(self, x: Tensor, target: Tensor | None = None) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+        """The total and its terms, and the output they were computed from."""
+
+    @abstractmethod
+    def measures(self) -> dict[str, Tensor]:
+        """Scalars that tell of the model's state and are no loss."""
+
+    @abstractmethod
+    def observe(self, output: AutoencoderOutput) -> None:
+        """Gather what a training batch tells."""
+
+    def per_instance(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The losses as they are logged: detached, and divided by the number of instances they are sums over."""
+        if self.instances is None:
+            return {name: value.detach() for name, value in losses.items()}
+        return {name: value.detach() / self.instances for name, value in losses.items()}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Objective of one batch, logged every `log_every_n_steps` optimizer steps, and the code for callbacks."""
+        x, target = self.pair(batch)
+        if len(x) == 1:
+            with explained_batch_norm():
+                losses, output = self.loss(x, target)
+        else:
+            losses, output = self.loss(x, target)
+        # On another device it would wait for that at each step. A term cannot be broken without the total.
+        if x.device.type == "cpu" and not math.isfinite(losses["loss"].item()):
+            check_finite(losses, self.trainer, x)
+        if batch_idx == 0:  # not so in the rest of an epoch that was interrupted
+            self._epoch_means.reset()
+        self._epoch_means.add(losses, len(x))
+        self.images_seen += len(x) * self.trainer.world_size
+        self.observe(output)
+        if self.row_is_due(batch_idx):
+            check_finite(self._epoch_means.sums, self.trainer)
+            log_training_row(self, self.per_instance(losses), self.measures(), self.images_seen)
+        return {"loss": losses["loss"], "z": output.z.detach()}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Log the mean of the objective and its terms over the validation set; callbacks get the output."""
+        return self._evaluation_step("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Log the mean of the objective and its terms over the test set; callbacks get the output."""
+        return self._evaluation_step("test", batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> AutoencoderOutput:
+        """Reconstruction and code of one batch."""
+        x, _ = self.pair(batch)
+        check_shape(x, self.input_shape, self.instances, type(self).__name__)
+        return self(x)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means over all training images, taken while the weights were changing."""
+        means = self.per_instance(self._epoch_means.compute())
+        if means:
+            self.log_dict({f"train/{name}_epoch": value for name, value in means.items()}, sync_dist=True)
+            self.log_dict(self.row_number(), sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Stop before weights that have become useless are saved."""
+        if self.trainer.sanity_checking or self.trainer.state.fn != "fit":
+            return
+        self.log_dict(self.row_number(), sync_dist=True)
+        loss = self.trainer.callback_metrics.get("val/loss")
+        if loss is not None:
+            check_finite({"val/loss": loss}, self.trainer)
+
+    def _evaluation_step(self, stage: str, batch: Batch) -> dict[str, Tensor]:
+        x, target = self.pair(batch)
+        losses, output = self.loss(x, target)
+        values = {f"{stage}/{name}": value for name, value in self.per_instance(losses).items()}
+        loss = values.pop(f"{stage}/loss")
+        how: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(x), "sync_dist": True}
+        self.log(f"{stage}/loss", loss, prog_bar=True, **how)
+        self.log_dict(values, **how)
+        return output._asdict()
