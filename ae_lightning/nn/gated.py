@@ -1,7 +1,5 @@
 """Gated codes: one pre-activation decides whether a latent fires and how strongly (Rajamanoharan et al. 2024)."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
@@ -25,8 +23,6 @@ class Gated(KeepsPrecision, CodeActivation):
     Shapes:
         b_gate, b_mag, r_mag (…, latent), all zero at the start.
     """
-
-    kept_wide: ClassVar[tuple[str, ...]] = ("b_gate", "b_mag", "r_mag")
 
     def __init__(self, latent_dim: int, instances: int | None = None) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ estimators take its place, with a rectangle K that is 1 within half a bandwidth 
     ∂ jump / ∂θ = −(θ / ε) K((pre − θ) / ε)        ∂ step / ∂θ = −(1 / ε) K((pre − θ) / ε)
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -113,8 +113,6 @@ class JumpReLU(KeepsPrecision, CodeActivation):
     Raises:
         ConfigError: `threshold` is negative, or `bandwidth` not positive.
     """
-
-    kept_wide: ClassVar[tuple[str, ...]] = ("threshold",)
 
     def __init__(
         self,

@@ -1,7 +1,6 @@
 """Number formats: of samples beside a module's weights, and of sums that half precision cannot hold."""
 
 from collections.abc import Callable
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,31 +17,6 @@ def like_weights(module: nn.Module, x: Tensor) -> Tensor:
     return x if parameter is None else x.to(parameter.device, parameter.dtype)
 
 
-def wide_dtype() -> torch.dtype:
-    """The format of new tensors that are to be in float32 or wider."""
-    return torch.promote_types(torch.get_default_dtype(), torch.float32)
-
-
-class KeepsPrecision(nn.Module):
-    """A module whose own parameters and buffers stay in float32 or wider when it is cast to half precision.
-
-    A threshold moves by less in a step than bfloat16 can tell apart.
-    """
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        before = {name: part.data for name, part in self._own_numbers()}
-        super()._apply(fn, recurse)
-        for name, part in self._own_numbers():
-            if part.dtype not in (torch.float32, torch.float64):
-                part.data = at_least_float32(before[name]).to(part.device)
-        return self
-
-    def _own_numbers(self) -> Iterator[tuple[str, Tensor]]:
-        for name, part in {**self._parameters, **self._buffers}.items():
-            if part is not None and part.is_floating_point():
-                yield name, part
-
-
 def adding_device(device: torch.device | str) -> torch.device:
     """Where sums in float64 of what a device computes are kept: there, or on the CPU if it has no float64 (Apple's)."""
     device = torch.device(device)
@@ -55,17 +29,15 @@ def wide_dtype() -> torch.dtype:
 
 
 class KeepsPrecision(nn.Module):
-    """A module whose tensors named in `kept_wide` stay in float32 or wider when it is cast, itself or within another.
+    """A module whose own tensors stay in float32 or wider when it is cast, itself or within another.
 
     `half()` and `to(torch.bfloat16)` leave them in float32, with all their digits; `double()` widens them. They move
     to other devices as everything does. Make them in `wide_dtype()`, for a model may be made in half precision.
     """
 
-    #: Parameters and buffers of the module's own, by name.
-    kept_wide: ClassVar[tuple[str, ...]] = ()
-
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "KeepsPrecision":
-        kept = [tensor for name in self.kept_wide if (tensor := getattr(self, name)) is not None]
+        own = (*self._parameters.values(), *self._buffers.values())
+        kept = [tensor for tensor in own if tensor is not None and tensor.is_floating_point()]
         kept += [tensor.grad for tensor in kept if tensor.grad is not None]
 
         def widely(x: Tensor) -> Tensor:
