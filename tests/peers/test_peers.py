@@ -6,11 +6,13 @@ Each library runs in a process and an environment of its own (`make peers`), on 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import formulas
 import pytest
 import torch
 from formulas import Outcome, Weights, gradients, norms
+from ours import OURS, in_our_way
 from peer_cases import CASES, Case, dead, given
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -48,10 +50,13 @@ def answers(
 
 def by_formula(case: Case, **changes: object) -> dict[str, Tensor]:
     """What the case's formula gives, named as `exchange.py` names it."""
+    return computed(getattr(formulas, case.formula), case, {**case.keywords, **changes})
+
+
+def computed(compute: Callable[..., Outcome], case: Case, keywords: dict[str, Any]) -> dict[str, Tensor]:
     weights, x = given()
     read = {name: weights[name].requires_grad_() for name in READ.get(case.formula, DICTIONARY)}
-    outcome: Outcome = getattr(formulas, case.formula)(read, x, **{**case.keywords, **changes})
-    return named(outcome, read, case)
+    return named(compute(read, x, **keywords), read, case)
 
 
 def named(outcome: Outcome, weights: Weights, case: Case) -> dict[str, Tensor]:
@@ -97,6 +102,18 @@ def test_a_peer_computes_the_formula(name: str, answers: dict[str, dict[str, Ten
 def test_where_a_peer_departs_from_the_paper(name: str, deviation: str, answers: dict[str, dict[str, Tensor]]) -> None:
     case = CASES[name]
     assert unlike(answers[name], by_formula(case, **case.deviations[deviation]), 1e-3), deviation
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.formula in OURS])
+def test_ours_compute_what_a_peer_does(name: str, answers: dict[str, dict[str, Tensor]]) -> None:
+    """All of it where ours have the peer's way; otherwise the formula with ours in its place."""
+    case = CASES[name]
+    keywords = in_our_way(case.formula, case.keywords)
+    same = keywords == case.keywords
+    found = computed(OURS[case.formula], case, keywords)
+    expected = answers[name] if same else by_formula(case, **keywords)
+    assert {key for key in found if not key.startswith("terms/")} <= expected.keys()
+    assert unlike(found, expected, case.tolerance) == []
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.formula in ("batch_topk", "matryoshka")])
