@@ -9,14 +9,18 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+ARE_INSTALLED = """
+import importlib.util as modules, sys
+sys.exit(not all(map(modules.find_spec, ("sae_lens", "dictionary_learning", "sparsify"))))
+"""
 
 
 @pytest.fixture(scope="session")
 def peers_python() -> Path:
     """The interpreter of the peers' environment: `.venv-peers`, or what AE_LIGHTNING_PEERS names."""
     python = Path(os.environ.get("AE_LIGHTNING_PEERS", ROOT / ".venv-peers")) / "bin" / "python"
-    if not python.is_file():
-        pytest.skip(f"SAELens and its peers are not installed: `make peers` installs them ({python} is not there)")
+    if not python.is_file() or subprocess.run([str(python), "-c", ARE_INSTALLED]).returncode:
+        pytest.skip(f"{python} has not SAELens, dictionary_learning and sparsify: `make peers` installs them")
     return python
 
 
