@@ -40,7 +40,8 @@ class Autoencoder(Sizes, Steps, ABC):
 
     Args:
         input_shape: Shape of one sample, such as (1, 28, 28). The command line takes it from the data.
-        reconstruction_loss: mse, bce (data and output within [0, 1]) or mae; mean over pixels and batch.
+        reconstruction_loss: mse, bce (data and output within [0, 1]) or mae, means over pixels and batch; mse_sum, the
+            sum over pixels, mean over the batch; or fvu, the fraction of the batch's variance that is unexplained.
         optimizer: Builds the optimizer from the parameters.
         lr_scheduler: Builds a learning-rate schedule from the optimizer.
         lr_scheduler_interval: Whether it is stepped after each epoch or after each optimizer step, so that its lengths

@@ -70,7 +70,7 @@ def test_help_of_a_class_names_its_arguments(ae: Callable[..., Any]) -> None:
     assert code == 0
     assert "--model.latent_dim" in out
     assert "Width of the hidden layer" in out
-    assert "--model.reconstruction_loss {mse,bce,mae}" in out
+    assert "--model.reconstruction_loss {mse,bce,mae,mse_sum,fvu}" in out
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_an_array_of_numpy_is_refused_in_a_sentence(path):
 
 
 @every_config
-@pytest.mark.parametrize("loss", ["mse", "bce", "mae"])
+@pytest.mark.parametrize("loss", ["mse", "bce", "mae", "mse_sum", "fvu"])
 def test_each_loss_trains_it_or_is_refused_for_its_output(path, loss):
     torch.manual_seed(0)
     model = build(path, (1, 8, 8), reconstruction_loss=loss)
@@ -116,6 +116,8 @@ def test_each_loss_trains_it_or_is_refused_for_its_output(path, loss):
         "mse": (x_hat - x) ** 2,
         "mae": (x_hat - x).abs(),
         "bce": -(x * x_hat.log() + (1 - x) * (1 - x_hat).log()),
+        "mse_sum": (x_hat - x) ** 2 * 64,
+        "fvu": (x_hat - x) ** 2 / (x.double() - x.double().mean(0)).square().mean(),
     }
     assert float(losses["reconstruction"].detach()) == pytest.approx(float(truth[loss].mean()), rel=1e-4)
     losses["loss"].backward()

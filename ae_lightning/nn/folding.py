@@ -1,0 +1,101 @@
+"""A dictionary's weights with its input scaling, and the norms of its decoder, put into them.
+
+Both leave codes and reconstructions as they are, up to rounding (norms multiply each latent's code by its row's norm,
+and divide the row by it). All is computed in float64 and given back in the weights' own format.
+
+Where latents are compared by what they write, pre-activation × norm, that norm is the one in scaled units: fold norms
+first, and the scaling afterwards. Rows are then of norm 1 in scaled units.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ae_lightning.errors import ConfigError
+from ae_lightning.nn.precision import adding_device
+from ae_lightning.nn.scaling import InputScaling
+
+
+class DictionaryWeights(NamedTuple):
+    """W_enc (…, input, latent), b_enc (…, latent) or None, W_dec (…, latent, input), b_dec (…, input).
+
+    Of a tied dictionary W_dec is W_enc transposed; what comes out of a fold is not tied any more.
+    """
+
+    W_enc: Tensor
+    b_enc: Tensor | None
+    W_dec: Tensor
+    b_dec: Tensor
+
+
+@torch.no_grad()
+def fold_scaling(weights: DictionaryWeights, centered: bool, scaling: InputScaling) -> DictionaryWeights:
+    """Weights that read and write the data's units, from those that read and write (x − μ)A.
+
+    W_enc' = A W_enc; W_dec' = W_dec A⁻¹; b_dec' = b_dec A⁻¹ + μ. An encoder that reads x − b_dec goes on doing so, and
+    keeps its bias; of any other, b_enc' = b_enc − μ A W_enc, a new bias if there was none. Pre-activations do not
+    change, and so neither do thresholds and the biases of gates.
+
+    Folded weights meet data as they lie: where these lie R deviations from zero, float32 loses log₁₀ R of its seven
+    digits, which a scaling that subtracts first does not.
+
+    Args:
+        weights: In scaled units.
+        centered: Whether the encoder reads x − b_dec.
+        scaling: Fitted, of the same width, with the same instances or none.
+
+    Raises:
+        ConfigError: The scaling depends on each sample.
+    """
+    if not scaling.is_foldable:
+        raise ConfigError(
+            "an input scaling that depends on each sample (standardized) cannot be folded into weights: keep it, or "
+            "train with another"
+        )
+    W_enc, b_enc, W_dec, b_dec = _wide(weights)
+    scaling = copy.deepcopy(scaling).to(W_enc.device)
+    W_enc = scaling.fold_reading(W_enc)
+    b_dec = scaling.fold_writing(b_dec.unsqueeze(-2)).squeeze(-2)
+    if scaling.center is not None:
+        center = scaling.center.to(torch.float64)
+        b_dec = b_dec + center
+        if not centered:
+            shift = (center.unsqueeze(-2) @ W_enc).squeeze(-2)
+            b_enc = -shift if b_enc is None else b_enc - shift
+    return _like(weights, DictionaryWeights(W_enc, b_enc, scaling.fold_writing(W_dec), b_dec))
+
+
+@torch.no_grad()
+def fold_norms(weights: DictionaryWeights) -> tuple[DictionaryWeights, Tensor]:
+    """Weights whose decoder rows have norm 1, and the norms n (…, latent) that rows had.
+
+    W_dec' = W_dec / n; W_enc' = n W_enc; b_enc' = n b_enc. Pre-activations are n times what they were: what else is in
+    their units follows by `CodeActivation.scale_latents(n)`. A row of zeros stays as it is, and its latent too: n is 1.
+    """
+    W_enc, b_enc, W_dec, b_dec = _wide(weights)
+    norms = W_dec.norm(dim=-1)
+    norms = torch.where(norms > 0, norms, 1)
+    folded = DictionaryWeights(
+        W_enc * norms.unsqueeze(-2),
+        None if b_enc is None else b_enc * norms,
+        W_dec / norms.unsqueeze(-1),
+        b_dec,
+    )
+    return _like(weights, folded), norms.to(weights.W_dec)
+
+
+def _wide(weights: DictionaryWeights) -> DictionaryWeights:
+    return _each(weights, lambda part: part.to(adding_device(part.device), torch.float64))
+
+
+def _like(weights: DictionaryWeights, folded: DictionaryWeights) -> DictionaryWeights:
+    """In the format and on the device of the weights, and sharing no memory with them."""
+    return _each(folded, lambda part: part.to(weights.W_enc).clone(memory_format=torch.contiguous_format))
+
+
+def _each(weights: DictionaryWeights, change: Callable[[Tensor], Tensor]) -> DictionaryWeights:
+    W_enc, b_enc, W_dec, b_dec = weights
+    return DictionaryWeights(change(W_enc), None if b_enc is None else change(b_enc), change(W_dec), change(b_dec))
