@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from ae_lightning.losses import auxk as losses_auxk
 from ae_lightning.losses import jumprelu as losses_jumprelu
-from ae_lightning.losses.reconstruction import reconstruction_loss
+from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.losses.sparsity import l1
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.standard_sae import StandardSAE
@@ -26,7 +26,7 @@ from ae_lightning.nn.topk import BatchTopK, TopK
 #: Of each formula's options, those of which ours have one value only.
 FIXED: dict[str, dict[str, Any]] = {
     "standard": {"by_norm": False},
-    "topk": {"straight": False, "error": "sum"},
+    "topk": {"straight": False},
     "gated": {"frozen": True},
     "jumprelu": {"centered": True, "step_of_code": False},
 }
@@ -54,14 +54,14 @@ class _Loss(nn.Module):
         return self.model.loss(x)
 
 
-def of_model(model: Autoencoder, w: Weights, x: Tensor, scale: float = 1.0) -> Outcome:
-    """What a variant's training step computes; every term is multiplied by `scale`."""
+def of_model(model: Autoencoder, w: Weights, x: Tensor) -> Outcome:
+    """What a variant's training step computes."""
     model = model.to(x.dtype)
     places = {name.rpartition(".")[2]: f"model.{name}" for name, _ in model.named_parameters()}
     losses, output = functional_call(_Loss(model), {places[name]: weight for name, weight in w.items()}, (x,))
     weights = model.loss_weights
-    terms = {name: scale * weights.get(name, 1.0) * term for name, term in losses.items() if name != "loss"}
-    torch.testing.assert_close(sum(terms.values()), scale * losses["loss"])
+    terms = {name: weights.get(name, 1.0) * term for name, term in losses.items() if name != "loss"}
+    torch.testing.assert_close(sum(terms.values()), losses["loss"])
     return Outcome(output.z, output.x_hat, terms)
 
 
@@ -87,8 +87,8 @@ def _pass(w: Weights, x: Tensor, activation: CodeActivation, by_norm: bool = Fal
     return functional_call(_Pass(dictionary, by_norm), {places[name]: weight for name, weight in w.items()}, (x,))
 
 
-def _error(x: Tensor, x_hat: Tensor) -> Tensor:
-    return reconstruction_loss("mse", x_hat, x) * x.shape[-1]
+def _error(x: Tensor, x_hat: Tensor, name: ReconstructionLossName = "mse_sum") -> Tensor:
+    return reconstruction_loss(name, x_hat, x)
 
 
 def _auxk(w: Weights, x: Tensor, pre: Tensor, x_hat: Tensor, aux: AuxK | None) -> dict[str, Tensor]:
@@ -99,9 +99,8 @@ def _auxk(w: Weights, x: Tensor, pre: Tensor, x_hat: Tensor, aux: AuxK | None) -
 
 
 def standard(w: Weights, x: Tensor, *, penalty: float, by_norm: Literal[False]) -> Outcome:
-    """With the loss of each dimension, `mse`, and a penalty that fits it."""
     latents, width = w["W_dec"].shape
-    return of_model(StandardSAE((width,), latents, penalty / width), w, x, scale=width)
+    return of_model(StandardSAE((width,), latents, penalty, reconstruction_loss="mse_sum"), w, x)
 
 
 def topk(
@@ -111,13 +110,14 @@ def topk(
     k: int,
     groups: bool = False,
     by_norm: bool = False,
-    error: Literal["sum"] = "sum",
+    error: Literal["sum", "fvu"] = "sum",
     straight: Literal[False] = False,
     aux: AuxK | None = None,
 ) -> Outcome:
     activation = TopK(k, len(w["W_dec"]), groups=groups, weighted=by_norm)
     pre, z, x_hat, _ = _pass(w, x, activation, by_norm)
-    return Outcome(z, x_hat, {"reconstruction": _error(x, x_hat), **_auxk(w, x, pre, x_hat, aux)})
+    reconstruction = _error(x, x_hat, "fvu" if error == "fvu" else "mse_sum")
+    return Outcome(z, x_hat, {"reconstruction": reconstruction, **_auxk(w, x, pre, x_hat, aux)})
 
 
 def batch_topk(w: Weights, x: Tensor, *, k: float, by_norm: bool = False, aux: AuxK | None = None) -> Outcome:
