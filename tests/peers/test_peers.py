@@ -6,26 +6,25 @@ Each library runs in a process and an environment of its own (`make peers`), on 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import formulas
 import pytest
 import torch
-from formulas import Outcome, Weights, gradients, norms
+from comparing import by_formula, computed, unlike
 from ours import OURS, in_our_way
-from peer_cases import CASES, Case, dead, given
+from peer_cases import CASES, dead, given
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 pytestmark = pytest.mark.slow
 
-#: What each formula reads.
-READ = {
-    "gated": ("W_enc", "W_dec", "b_dec", "b_gate", "b_mag", "r_mag"),
-    "jumprelu": ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"),
-}
-DICTIONARY = ("W_enc", "b_enc", "W_dec", "b_dec")
 DEVIATIONS = [(name, deviation) for name, case in CASES.items() for deviation in case.deviations]
+#: Where ours go the peer's way in everything.
+ALIKE = [
+    name
+    for name, case in CASES.items()
+    if case.formula in OURS and in_our_way(case.formula, case.keywords) == case.keywords
+]
 
 
 @pytest.fixture(scope="module")
@@ -46,37 +45,6 @@ def answers(
 
     folder = made_once("peers", ask)
     return {name: load_file(folder / case.peer / f"{name}.safetensors") for name, case in CASES.items()}
-
-
-def by_formula(case: Case, **changes: object) -> dict[str, Tensor]:
-    """What the case's formula gives, named as `exchange.py` names it."""
-    return computed(getattr(formulas, case.formula), case, {**case.keywords, **changes})
-
-
-def computed(compute: Callable[..., Outcome], case: Case, keywords: dict[str, Any]) -> dict[str, Tensor]:
-    weights, x = given()
-    read = {name: weights[name].requires_grad_() for name in READ.get(case.formula, DICTIONARY)}
-    return named(compute(read, x, **keywords), read, case)
-
-
-def named(outcome: Outcome, weights: Weights, case: Case) -> dict[str, Tensor]:
-    found = {
-        "code": outcome.code * norms(weights) if case.code_by_norm else outcome.code,
-        "reconstruction": outcome.reconstruction,
-        "loss": outcome.loss,
-        **{f"terms/{name}": term for name, term in outcome.terms.items()},
-        **{f"gradients/{name}": gradient for name, gradient in gradients(outcome, weights).items()},
-    }
-    return {name: value.detach() for name, value in found.items()}
-
-
-def unlike(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> list[str]:
-    """Names of what differs, by more than a fraction of its largest entry, among what both have."""
-    return [
-        name
-        for name in found.keys() & expected.keys()
-        if (found[name] - expected[name]).abs().max() > tolerance * max(float(expected[name].abs().max()), 1.0)
-    ]
 
 
 def test_the_dead_are_chosen_by_none_and_some_would_be_rectified() -> None:
@@ -104,16 +72,12 @@ def test_where_a_peer_departs_from_the_paper(name: str, deviation: str, answers:
     assert unlike(answers[name], by_formula(case, **case.deviations[deviation]), 1e-3), deviation
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.formula in OURS])
+@pytest.mark.parametrize("name", ALIKE)
 def test_ours_compute_what_a_peer_does(name: str, answers: dict[str, dict[str, Tensor]]) -> None:
-    """All of it where ours have the peer's way; otherwise the formula with ours in its place."""
     case = CASES[name]
-    keywords = in_our_way(case.formula, case.keywords)
-    same = keywords == case.keywords
-    found = computed(OURS[case.formula], case, keywords)
-    expected = answers[name] if same else by_formula(case, **keywords)
-    assert {key for key in found if not key.startswith("terms/")} <= expected.keys()
-    assert unlike(found, expected, case.tolerance) == []
+    found = computed(OURS[case.formula], case)
+    assert {key for key in found if not key.startswith("terms/")} <= answers[name].keys()
+    assert unlike(found, answers[name], case.tolerance) == []
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.formula in ("batch_topk", "matryoshka")])
