@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from ae_lightning.errors import ConfigError
+from ae_lightning.nn.code_activation import CodeActivation, is_rectified
+from ae_lightning.nn.dictionary import Dictionary
 from ae_lightning.nn.precision import adding_device
 from ae_lightning.nn.scaling import InputScaling
 
@@ -85,6 +87,38 @@ def fold_norms(weights: DictionaryWeights) -> tuple[DictionaryWeights, Tensor]:
         b_dec,
     )
     return _like(weights, folded), norms.to(weights.W_dec)
+
+
+@torch.no_grad()
+def fold_dictionary(dictionary: Dictionary, scaling: InputScaling) -> Dictionary:
+    """A new dictionary, not tied, that does to data what this one does to scaled data, with decoder rows of norm 1.
+
+    Rows have norm 1 in scaled units: those of the data follow from the scaling.
+
+    Raises:
+        ConfigError: The scaling depends on each sample, or the activation cannot follow the norms.
+    """
+    weights = DictionaryWeights(dictionary.W_enc, dictionary.b_enc, dictionary.decoder_vectors, dictionary.b_dec)
+    weights, norms = fold_norms(weights)
+    activation = copy.deepcopy(dictionary.activation)
+    if isinstance(activation, CodeActivation):
+        activation.scale_latents(norms)
+    elif not is_rectified(activation):
+        raise ConfigError(f"decoder norms cannot be folded: a {type(activation).__name__} does not carry them through")
+    weights = fold_scaling(weights, dictionary.centered, scaling)
+    folded = Dictionary(
+        weights.W_enc.shape[-2],
+        dictionary.latent_dim,
+        activation,
+        dictionary.instances,
+        centered=dictionary.centered,
+        encoder_bias=weights.b_enc is not None,
+        output_dim=weights.b_dec.shape[-1],
+    ).to(weights.W_enc)
+    for name, value in weights._asdict().items():
+        if value is not None:
+            getattr(folded, name).copy_(value)
+    return folded
 
 
 def _wide(weights: DictionaryWeights) -> DictionaryWeights:

@@ -39,7 +39,8 @@ class ActiveLatents(CodeActivation):
         self._k = k
         self.moving = moving
         if moving:
-            self.register_buffer("present_k", torch.tensor(float(k), dtype=_wide()))
+            self.register_buffer("present_k", torch.tensor(0.0, dtype=_wide()))
+            self.set_k(k)
 
     @property
     def k(self) -> float:
@@ -52,8 +53,8 @@ class ActiveLatents(CodeActivation):
         A compiled forward pass is compiled anew for each k: shapes depend on it.
         """
         self._check(k)
-        self.present_k.fill_(k)
-        self._k = k
+        self._k = type(self._k)(torch.tensor(k, dtype=torch.float32, device="cpu"))  # as the state holds it
+        self.present_k.fill_(self._k)
 
     def scored(self, pre: Tensor, norms: Tensor | None) -> Tensor:
         """Scores (…, batch, latent), without a gradient."""

@@ -1,0 +1,267 @@
+"""What sparse dictionaries share: decoder norms, coefficients that move, dead latents, a rate for width and run."""
+
+import math
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+
+from ae_lightning.errors import Notice
+from ae_lightning.losses.auxk import auxk
+from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
+from ae_lightning.models.base import AutoencoderOutput
+from ae_lightning.models.scaled_dictionary import ScaledDictionary
+from ae_lightning.nn.code_activation import CodeActivation
+from ae_lightning.nn.l0_controller import L0Controller
+from ae_lightning.nn.scaling import InputScalingName
+from ae_lightning.nn.silence import SilentSamples
+from ae_lightning.training.checks import require_not_negative, require_positive
+from ae_lightning.training.coefficients import Coefficient, Ramp
+from ae_lightning.training.default_rate import optimizer_with_rate, warmup_and_decay
+from ae_lightning.training.run_length import RunLength
+from ae_lightning.training.trainer import trainer_of
+
+_LONGEST_SILENCE = 10_000_000
+
+
+class Pass(NamedTuple):
+    """One pass through a dictionary, in the units that it reads; all are (…, batch, width)."""
+
+    target: Tensor
+    pre: Tensor | None  #: None where no term needs pre-activations, and the activation may overwrite them.
+    z: Tensor
+    x_hat: Tensor
+
+
+class SparseDictionary(ScaledDictionary):
+    """An overcomplete layer between scaled inputs and their reconstruction, with a code that few latents take part in.
+
+    A variant chooses the activation of the code, and adds terms to the loss. Losses are in the units that the
+    dictionary reads, after `input_scaling`; x̂, and all that `evaluate` measures, is in the data's.
+
+    An optimizer whose rate is 0, as the default, gets the one that `training.default_rate` has for the width and the
+    length of the run. Without `lr_scheduler` the rate rises over the first twentieth of the run and falls to zero over
+    its last fifth.
+
+    Args:
+        input_shape: Shape of one sample. The command line takes it from the data.
+        latent_dim: Number of latents.
+        activation: Activation of the code.
+        instances: Independent copies trained side by side, or None for a single one.
+        input_scaling: How inputs are scaled, estimated from training samples: see `InputScalingName`.
+        norm_weighted: Whether penalties and selections take a latent for as large as what it writes, its activation
+            times the norm of its decoder row. It stands in place of rows of norm 1, as `DecoderNorm` keeps them.
+        target_l0: Active latents of a sample, on average, that the penalty's coefficient is held to by a factor that
+            follows L0; null leaves the coefficient as it is.
+        auxk_weight: Coefficient of AuxK, by which dead latents learn to explain what the living leave over; 0 is none.
+        k_aux: Dead latents of a sample that AuxK takes; null is the power of two next below half the input's size.
+        dead_after: Training samples without firing after which a latent is dead; null is a tenth of the run's, at most
+            10 million.
+        reconstruction_loss: As `Autoencoder` has it, with `mse_sum` for coefficients as SAELens and dictionary_learning
+            have them.
+        optimizer: Builds the optimizer from the parameters.
+        **kwargs: Arguments of `ScaledDictionary`.
+    """
+
+    #: Whether the rate rises and falls where no schedule is named.
+    has_default_schedule = True
+
+    @abstractmethod
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        latent_dim: int,
+        activation: nn.Module,
+        instances: int | None = None,
+        input_scaling: InputScalingName = "mean_square",
+        norm_weighted: bool = True,
+        target_l0: float | None = None,
+        auxk_weight: float = 0.0,
+        k_aux: int | None = None,
+        dead_after: int | None = None,
+        reconstruction_loss: ReconstructionLossName = "mse_sum",
+        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=0.0, fused=True),
+        **kwargs: Any,
+    ) -> None:
+        require_not_negative(auxk_weight=auxk_weight)
+        require_positive(k_aux=k_aux, dead_after=dead_after)
+        super().__init__(
+            input_shape,
+            latent_dim,
+            activation,
+            instances,
+            input_scaling=input_scaling,
+            reconstruction_loss=reconstruction_loss,
+            optimizer=optimizer,
+            **kwargs,
+        )
+        self.build_optimizer = optimizer_with_rate(self.build_optimizer, self, latent_dim)
+        if self.build_lr_scheduler is None and self.has_default_schedule:
+            self.build_lr_scheduler, self.lr_scheduler_interval = warmup_and_decay(self), "step"
+        self.norm_weighted = norm_weighted
+        self.coefficients: list[Coefficient] = []
+        self.controller = None if target_l0 is None else L0Controller(target_l0, latent_dim, instances)
+        self.auxk_weight = auxk_weight
+        self.k_aux = min(latent_dim, k_aux or 1 << max(0, (self.input_size // 2).bit_length() - 1))
+        self.dead_after = dead_after
+        self.silence = SilentSamples(latent_dim, instances) if auxk_weight > 0 else None
+        self._samples_of_run = math.inf
+        self._any_dead = True
+
+    def coefficient(self, name: str, option: float | Ramp, least: float = 0.0, most: float = math.inf) -> Coefficient:
+        """An option of a variant that may move over the run, by its name; it is checked when a fit begins."""
+        self.coefficients.append(Coefficient(name, option, least, most))
+        return self.coefficients[-1]
+
+    # --- the pass ----------------------------------------------------------------------------------------------
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Code: x (batch, *input_shape) to (…, batch, latent)."""
+        return self._code(self.inputs(x))[1]
+
+    def forward(self, x: Tensor) -> AutoencoderOutput:
+        """Encode and decode x (batch, *input_shape)."""
+        flat = self.flatten(x)
+        _, z = self._code(self.scaling(flat))
+        return AutoencoderOutput(self.unflatten(self.scaling.undo(self.dictionary.decode(z), flat)), z)
+
+    def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+        """Forward pass of x, and the terms of the loss in the units that the dictionary reads."""
+        flat = self.flatten(x)
+        pre, z = self._code(self.scaling(flat))
+        x_hat = self.dictionary.decode(z)
+        done = Pass(self.scaling(target.flatten(-len(self.output_shape))), pre, z, x_hat)
+        losses = self.reconstruction_terms(done) | self.sparsity_terms(done) | self._auxk_term(done)
+        return losses, AutoencoderOutput(self.unflatten(self.scaling.undo(x_hat, flat)), z)
+
+    def reconstruction_terms(self, done: Pass) -> dict[str, Tensor]:
+        """The error of x̂, summed over instances."""
+        error = reconstruction_loss(self.reconstruction_loss, done.x_hat, done.target, self.instances)
+        return {"reconstruction": error}
+
+    def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:
+        """What makes the code sparse beside its activation, a value for each instance; nothing unless overridden."""
+        return {}
+
+    @property
+    def loss_weights(self) -> Mapping[str, float | Tensor]:
+        """Coefficients of the terms."""
+        return {"auxk": self.auxk_weight}
+
+    def controlled(self, weight: float) -> float | Tensor:
+        """The coefficient of a penalty with the factor that holds the target L0, if there is one."""
+        return weight if self.controller is None else weight * self.controller.multiplier
+
+    @property
+    def penalty_norms(self) -> Tensor | None:
+        """Norms (…, latent) of decoder rows that penalties are weighed by, with their gradient; None for no weights."""
+        return self.dictionary.decoder_norms if self.norm_weighted else None
+
+    def _selection_norms(self) -> Tensor | None:
+        return self.dictionary.decoder_norms.detach() if self.norm_weighted else None
+
+    def _code(self, vectors: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Pre-activations, as far as they are kept, and the code, both (…, batch, latent)."""
+        activation = self.dictionary.activation
+        if isinstance(activation, CodeActivation):
+            pre = self.dictionary.pre_activations(vectors)
+            return pre, activation(pre, self._selection_norms())
+        if self.silence is None:
+            return None, self.dictionary.encode(vectors)
+        pre = self.dictionary.pre_activations(vectors)
+        return pre, activation(pre.clone())  # it may overwrite what it is given
+
+    # --- dead latents ------------------------------------------------------------------------------------------
+
+    def _auxk_term(self, done: Pass) -> dict[str, Tensor]:
+        """AuxK, in training alone, so that validations before and after a death compare the same objective."""
+        if self.silence is None or self.auxk_weight == 0 or not (self.training and self._any_dead):
+            return {}
+        assert done.pre is not None
+        activation = self.dictionary.activation
+        scores = activation.scores(done.pre) if isinstance(activation, CodeActivation) else done.pre
+        dead = self.silence.dead(self.dead_after_samples)
+        residual = done.target - done.x_hat
+        return {"auxk": auxk(scores, dead, residual, self.dictionary.decoder_vectors, self.k_aux)}
+
+    @property
+    def dead_after_samples(self) -> float:
+        """Training samples without firing after which a latent is dead, as asked for or as the run's length has it."""
+        longest = min(_LONGEST_SILENCE, self._samples_of_run / 10)
+        return longest if self.dead_after is None else self.dead_after
+
+    def _looks_dead(self) -> bool:
+        """Whether a latent is dead, as far as that is known without waiting for the device."""
+        assert self.silence is not None
+        dead = self.silence.dead(self.dead_after_samples)
+        return dead.device.type != "cpu" or bool(dead.any())
+
+    # --- starting, and moving on ---------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        """Refuse coefficients that would not arrive before the run ends; build the optimizer and its schedule."""
+        if trainer := trainer_of(self):
+            for coefficient in self.coefficients:
+                coefficient.require_within(trainer)
+        return super().configure_optimizers()
+
+    def on_fit_start(self) -> None:
+        """Train in the mode of training, where a code may be another one: a loaded model is in that of evaluation."""
+        self.train()
+
+    def on_train_start(self) -> None:
+        """Measure the run that dead latents are counted by."""
+        super().on_train_start()
+        run = RunLength.of(self.trainer)
+        self._samples_of_run = run.total_steps * run.images_per_step
+        if self.silence is None:
+            return
+        self._any_dead = self._looks_dead()
+        if self.dead_after is not None and self.dead_after > self._samples_of_run:
+            warnings.warn(
+                f"--model.dead_after is {self.dead_after:,} samples, more than the {self._samples_of_run:,.0f} of this "
+                "run, so that no latent will be found dead: lower it, or train longer",
+                Notice,
+                stacklevel=2,
+            )
+
+    @torch.no_grad()
+    def observe(self, output: AutoencoderOutput) -> None:
+        """Gather which latents fire, and what the activation and the controller move by."""
+        if isinstance(activation := self.dictionary.activation, CodeActivation):
+            activation.observe(output.z, self._selection_norms())
+        if self.silence is not None:
+            self.silence.observe(output.z)
+        if self.controller is not None:
+            self.controller.observe((output.z != 0).sum(-1, dtype=torch.float32).mean(-1))
+
+    @torch.no_grad()
+    def advance(self) -> None:
+        """Take up what the batches of a step told, all processes together."""
+        if isinstance(activation := self.dictionary.activation, CodeActivation):
+            activation.advance(self._reduce)
+        if self.silence is not None:
+            self.silence.advance(self._reduce)
+            self._any_dead = self._looks_dead()
+        if self.controller is not None:
+            self.controller.advance(self._reduce)
+            if self.row_is_due(0) and (sentence := self.controller.saturation()):
+                warnings.warn(sentence, Notice, stacklevel=2)
+
+    def measures(self) -> dict[str, Tensor]:
+        """Thresholds, dead latents, the controller's factor: what there is of them, means over instances."""
+        activation = self.dictionary.activation
+        found = activation.measures() if isinstance(activation, CodeActivation) else {}
+        if self.silence is not None:
+            found["dead_latents"] = self.silence.dead(self.dead_after_samples).sum(-1, dtype=torch.float32).mean()
+        return found | ({} if self.controller is None else self.controller.measures())
+
+    def _reduce(self, value: Tensor, operation: str) -> Tensor:
+        trainer = trainer_of(self)
+        if trainer is None or trainer.world_size == 1:
+            return value
+        return torch.as_tensor(trainer.strategy.reduce(value, reduce_op=operation))
