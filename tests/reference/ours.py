@@ -25,7 +25,6 @@ from ae_lightning.nn.topk import BatchTopK, TopK
 
 #: Of each formula's options, those of which ours have one value only.
 FIXED: dict[str, dict[str, Any]] = {
-    "standard": {"by_norm": False},
     "topk": {"straight": False},
     "gated": {"frozen": True},
     "jumprelu": {"centered": True, "step_of_code": False},
@@ -98,9 +97,10 @@ def _auxk(w: Weights, x: Tensor, pre: Tensor, x_hat: Tensor, aux: AuxK | None) -
     return {"auxk": aux.coefficient * value}
 
 
-def standard(w: Weights, x: Tensor, *, penalty: float, by_norm: Literal[False]) -> Outcome:
+def standard(w: Weights, x: Tensor, *, penalty: float, by_norm: bool) -> Outcome:
     latents, width = w["W_dec"].shape
-    return of_model(StandardSAE((width,), latents, penalty, reconstruction_loss="mse_sum"), w, x)
+    model = StandardSAE((width,), latents, penalty, norm_weighted=by_norm, reconstruction_loss="mse_sum")
+    return of_model(model, w, x)
 
 
 def topk(
