@@ -46,7 +46,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """The public names and those of all variants."""
-    from ae_lightning.models import variants
+    """The public names and those of all variants of this package."""
+    from ae_lightning.models import own_variants
 
-    return sorted({*__all__, *variants()})
+    return sorted({*__all__, *own_variants()})

@@ -14,6 +14,7 @@ import ae_lightning
 PACKAGE = Path(ae_lightning.__file__).parent
 LEVELS = [
     {
+        "entry_points",
         "errors",
         "files",
         "numerals",
@@ -34,7 +35,7 @@ LEVELS = [
     {"gallery", "run"},
     {"callbacks", "lean_loop"},
     {"evaluation", "explorer", "report"},
-    {"cli"},
+    {"cli", "testing"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 # These know tensors and arrays: no training, no trainer, and nothing of ours but each other and the errors.

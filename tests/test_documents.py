@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -27,6 +28,13 @@ from ae_lightning.cli.main import SAFE, TRAINER_COMMANDS, main
 from ae_lightning.cli.sweep import command as sweep
 from ae_lightning.cli.sweep.grid import parse_grid, parse_seeds
 from ae_lightning.cli.sweep.settings import fit_options
+from ae_lightning.entry_points import declared_variants
+from ae_lightning.models import variants
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # which pytest brings there
 
 ROOT = Path(ae_lightning.__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
@@ -231,13 +239,35 @@ def test_other_commands_run(item, here):
 
 def test_every_block_has_a_reader():
     unknown = [f"{block.where} ({block.language or 'none'})" for block in BLOCKS
-               if block.language not in ("sh", "python", "yaml", "text")]  # fmt: skip
+               if block.language not in ("sh", "python", "toml", "yaml", "text")]  # fmt: skip
     assert not unknown, "blocks of a language that nothing here reads; what is no code is `text`"
     assert {block.language for block in BLOCKS} >= {"sh", "python", "yaml"}
 
 
+def file_of(block: Block) -> str | None:
+    """Name of the file that a block is the whole of, which its first line says."""
+    named = re.match(r"# ([\w/]+\.(?:py|toml|yaml))\n", block.text)
+    return named[1] if named else None
+
+
+def install(folder: Path) -> None:
+    """Write the files that blocks are the whole of, and what installing their package leaves behind."""
+    for block in BLOCKS:
+        if name := file_of(block):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(block.text, encoding="utf-8")
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = project["entry-points"].items()
+    lines = [line for group, each in groups for line in (f"[{group}]", *(f"{key} = {each[key]}" for key in each))]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+
+
 @pytest.fixture
 def _importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    install(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
     yield
@@ -248,6 +278,9 @@ def _importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 def run_python(block: Block, folder: Path) -> None:
     """Run a block as a module of its own, so that classes in it can be found again."""
+    if file := file_of(block):
+        importlib.import_module(file.removesuffix(".py").replace("/", "."))
+        return
     name = "block_" + re.sub(r"\W", "_", block.where)
     (folder / f"{name}.py").write_text(block.text, encoding="utf-8")
     importlib.import_module(name)
@@ -272,6 +305,24 @@ def test_every_block_of_yaml_is_trained(item, here, tmp_path):
         if block.where.partition(":")[0] == item.where.partition(":")[0]:
             run_python(block, tmp_path)
     assert ended_well(["fit", "--model", "pasted.yaml", *SHORT])
+
+
+@pytest.mark.usefixtures("_importable")
+def test_the_package_of_one_s_own_declares_its_variant():
+    (declared,) = declared_variants()
+    kind = variants()[declared.name]
+    assert f"{kind.__module__}.{kind.__qualname__}" == declared.class_path
+    assert declared.distribution == "my-variants 0.1"
+    assert [file_of(block) for block in of("toml")] == ["pyproject.toml"]
+
+
+@pytest.mark.slow
+def test_its_tests_pass_where_it_is_installed(tmp_path):
+    install(tmp_path)
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_denoising.py"]
+    done = subprocess.run(tests, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 15
 
 
 def test_a_line_is_read_as_a_shell_reads_it():

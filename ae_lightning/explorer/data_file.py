@@ -1,7 +1,8 @@
 """What the page knows as one JSON file, for pages of others.
 
 Its format is `ae_lightning.data`, its schema 1; a change that an earlier reader would misunderstand raises the latter.
-Every number is finite; null stands where there is none. Arrays are nested lists, with six significant digits:
+Every number is finite; null stands where there is none. Arrays are nested lists, with six significant digits; those of
+`parameters` have nine, which tell float32 numbers exactly:
 
     format, schema         ae_lightning.data and 1
     version                that of this package
@@ -11,11 +12,14 @@ Every number is finite; null stands where there is none. Arrays are nested lists
                            white; lit: 1 where any training sample differs from the others, (input,)
     samples                the first `count` test samples `of` so many: x = values · scale + shift, (count, input);
                            labels (count,) with the names in classes, or null
-    layers                 one after the other: name, units, activation, threshold (of shrinking activations)
+    layers                 one after the other: name, units, activation, threshold (of shrinking activations). Beside
+                           functions of each sum alone there are, for a code: topk, the k largest sums; threshold, sums
+                           as they are above a threshold; gated, sums that pass a gate, scaled and shifted
     code                   which of the layers gives the code
     snapshots              moments by step: step, samples_seen; layers: weight (inputs, outputs) and bias (outputs,),
-                           so that a layer gives activation(x · weight + bias); importance of each hidden layer's
-                           units, (units,)
+                           so that a layer gives activation(x · weight + bias), and the activation's parameters at this
+                           moment (see below); importance of each hidden layer's units, (units,). Scaling of the input
+                           and norms of a decoder are in weights, biases and parameters already
     final                  which of the snapshots is the checkpoint that all below is about
     units                  of each hidden layer, an entry for each unit: importance, causal (by how much the squared
                            error per pixel grows without it), mean, density (fraction of samples on which it is not
@@ -27,6 +31,14 @@ Every number is finite; null stands where there is none. Arrays are nested lists
     curves                 losses and probes: name, group, steps, values
     maps                   the code of the samples in the plane: name, note, xy (count, 2); mean and axes where they
                            are a projection
+
+Parameters of an activation of sums s: {} of a function of each sum alone, and else
+
+    topk        k, groups      relu(s) of the k largest of a sample, 0 of the others; with groups (true or false) of the
+                               largest of each of k groups of units that lie beside each other
+    threshold   threshold      s where s > threshold and s > 0, else 0: one number for all units, or (units,)
+    gated       gate_bias, factor, magnitude_bias, (units,) each
+                               relu(s · factor + magnitude_bias) where s + gate_bias > 0, else 0
 """
 
 from __future__ import annotations
@@ -38,9 +50,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ae_lightning.explorer.manifest import Content
-from ae_lightning.explorer.network import DenseLayer, Network, dense_layers
+from ae_lightning.explorer.network import DenseLayer, Network, network_of
 from ae_lightning.explorer.statistics import NONE
 from ae_lightning.files import as_json, replacing
 
@@ -96,7 +109,12 @@ def _snapshot(content: Content, arrays: _Arrays, entry: Mapping[str, Any]) -> Pi
 
 
 def _layer(layer: DenseLayer) -> Pieces:
-    return _mapping({"weight": _numbers(layer.weight.numpy()), "bias": _numbers(layer.bias.numpy())})
+    parameters = {
+        name: _exactly(value.numpy()) if isinstance(value, torch.Tensor) else _plain(value)
+        for name, value in layer.activation.parameters.items()
+    }
+    weight, bias = _numbers(layer.weight.numpy()), _numbers(layer.bias.numpy())
+    return _mapping({"weight": weight, "bias": bias, "parameters": _mapping(parameters)})
 
 
 def _network_at(content: Content, step: int) -> Network:
@@ -105,7 +123,7 @@ def _network_at(content: Content, step: int) -> Network:
         return content.network
     then = copy.deepcopy(content.model)
     then.restore(content.run.snapshots[step])
-    return Network(tuple(dense_layers(then, content.choice.instance)))
+    return network_of(then, content.choice.instance)
 
 
 class _Arrays:
@@ -157,6 +175,12 @@ def _numbers(array: Array) -> Pieces:
     else:
         texts = map(str, array.tolist())
     return iter([f"[{','.join(texts)}]"])
+
+
+def _exactly(array: Array) -> Pieces:
+    """A number, or a list of them, in as many digits as tell float32 numbers apart."""
+    texts = [f"{value:.9g}" if math.isfinite(value) else "null" for value in array.reshape(-1).tolist()]
+    return iter([texts[0] if array.ndim == 0 else f"[{','.join(texts)}]"])
 
 
 def _number(value: float) -> str:

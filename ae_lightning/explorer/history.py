@@ -6,12 +6,11 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ae_lightning.errors import ConfigError, RunFolderError
-from ae_lightning.explorer.network import Network, dense_layers
+from ae_lightning.explorer.network import Network, network_of
 from ae_lightning.explorer.quantize import Rounded, round_earlier, round_final
 from ae_lightning.explorer.statistics import importances
 from ae_lightning.models.base import Autoencoder
@@ -66,7 +65,7 @@ def history(
     x: Tensor,
     note: Callable[[str], None],
 ) -> Iterator[Moment]:
-    """The network at each of these snapshots, in int8; those that cannot be shown are left out.
+    """The network at each of these snapshots, in int8 or int16; those that cannot be shown are left out.
 
     Args:
         run: The run.
@@ -82,8 +81,9 @@ def history(
     for step in steps:
         try:
             then.restore(run.snapshots[step])
-            network = Network(tuple(dense_layers(then, instance)))
-            _require_finite(network)
+            network = network_of(then, instance)
+            if not all(layer.is_finite for layer in network.layers):
+                raise ValueError("its weights are not finite")
         except (ValueError, RunFolderError, ConfigError) as error:
             note(f"the snapshot of step {step} is left out: {error}")
             continue
@@ -95,8 +95,3 @@ def _moment(network: Network, step: int, samples_seen: int, final: Moment, x: Te
     magnitudes = [values.abs().mean(dim=0, dtype=torch.float64) for values in outputs[:-1]]
     rounded = round_earlier(network, outputs, x, final.rounded.weights)
     return Moment(step, samples_seen, rounded, importances(network, magnitudes))
-
-
-def _require_finite(network: Network) -> None:
-    if not all(np.isfinite(part.numpy()).all() for layer in network.layers for part in (layer.weight, layer.bias)):
-        raise ValueError("its weights are not finite")

@@ -14,9 +14,10 @@ import torch
 
 from ae_lightning.analysis.importance import order
 from ae_lightning.explorer.blocks import Blocks
+from ae_lightning.explorer.code import Elementwise
 from ae_lightning.explorer.history import Moment, final_moment, history, moments_with
 from ae_lightning.explorer.latent_map import latent_maps
-from ae_lightning.explorer.network import Network, check_network, dense_layers, flat_samples
+from ae_lightning.explorer.network import CHECKED, DenseLayer, check_network, flat_samples, network_of
 from ae_lightning.explorer.removal import Removal, removal
 from ae_lightning.explorer.samples import (
     FileSamples,
@@ -42,7 +43,6 @@ EVALUATED = 10_000
 MOST_SAMPLES = 65_535
 """How many samples a file can hold: their numbers have 16 bits, and one number stands for none."""
 
-_CHECKED = 32
 # Samples over which rounding is looked at, whatever number of them the file holds.
 _CALIBRATION = 2000
 # Numbers in the samples that statistics are of: 128 MB.
@@ -91,10 +91,10 @@ class Content:
         self.run = run
         self.choice = choice
         self.model = load_autoencoder(checkpoint).float()  # the format that the page computes in
-        self.network = Network(tuple(dense_layers(self.model, choice.instance)))
+        self.network = network_of(self.model, choice.instance)
         self.data = run.data
         self.data.setup()
-        check_network(self.network, self.model, self.data.test_set.take(_CHECKED)[0], choice.instance)
+        check_network(self.network, self.model, self.data.test_set.take(CHECKED)[0], choice.instance)
         self.blocks = Blocks()
         classes = classes_of_test_set(self.data)
         self._classes = None if classes is None else class_names(self.data, classes)
@@ -134,8 +134,8 @@ class Content:
                 {
                     "name": layer.name,
                     "units": layer.weight.shape[1],
-                    "activation": layer.activation,
-                    "threshold": layer.threshold,
+                    "activation": layer.activation.name,
+                    "threshold": layer.activation.threshold if isinstance(layer.activation, Elementwise) else None,
                 }
                 for layer in self.network.layers
             ],
@@ -180,6 +180,7 @@ class Content:
                     "scale": scale,
                     "relative": weight.is_relative,
                     "bias": self.blocks.add(f"{name}.bias", layer.bias.numpy()),
+                    "parameters": self._parameters(name, layer),
                 }
             )
         importance = [
@@ -187,6 +188,15 @@ class Content:
             for place, values in enumerate(moment.importance)
         ]
         return {"step": moment.step, "samples_seen": moment.samples_seen, "layers": layers, "importance": importance}
+
+    def _parameters(self, name: str, layer: DenseLayer) -> Manifest:
+        """What the layer's activation depends on now: numbers, and names of blocks with a number for each unit."""
+        return {
+            key: self.blocks.add(f"{name}.{key}", value.expand(layer.bias.shape).numpy())
+            if isinstance(value, torch.Tensor)
+            else value
+            for key, value in layer.activation.parameters.items()
+        }
 
     def _units(self) -> Manifest:
         """Numbers on the units of each hidden layer, and the importance of each, float32 (units,)."""
@@ -201,7 +211,7 @@ class Content:
             _unit_arrays(*parts) for parts in zip(statistics, importance, (loss.causal for loss in losses), strict=True)
         ]
         for arrays, layer, values in zip(units, self.network.hidden, self.network.outputs(self._x), strict=False):
-            arrays["top"], arrays["top_activation"] = top_samples(values, layer.is_rectified)
+            arrays["top"], arrays["top_activation"] = top_samples(values, layer.activation.is_rectified)
         return {
             "final_importance": importance,
             "units": [self._add_all(f"units.{number}", arrays) for number, arrays in enumerate(units)],

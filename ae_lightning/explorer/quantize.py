@@ -21,13 +21,17 @@ standard deviation, or of 1 if that is smaller."""
 EARLIER_ERROR = 2e-2
 """The same for the networks of snapshots."""
 
+EXCHANGED = 0.01
+"""Part of the samples that may be further off where a snapshot's code selects: of two units that nearly tie it may take
+the other one."""
+
 
 @dataclass(frozen=True)
 class StoredWeight:
     """A weight as the file holds it.
 
     Args:
-        stored: float16, or int8 or int16 to be multiplied by the scale of its row, (rows, columns).
+        stored: float32, float16, or int8 or int16 to be multiplied by the scale of its row, (rows, columns).
         scale: float32 (rows,), or None where the numbers are meant as they are.
         is_relative: Whether the final weight is to be added.
         values: What the page makes of it, float32 (rows, columns).
@@ -45,6 +49,11 @@ class Rounded:
 
     weights: list[StoredWeight]
     network: Network
+
+
+def float32(rows: Array) -> StoredWeight:
+    """A weight (rows, columns) as it is."""
+    return StoredWeight(rows, None, False, rows)
 
 
 def float16(rows: Array) -> StoredWeight:
@@ -69,24 +78,25 @@ def int8(rows: Array, final: Array) -> StoredWeight:
     Returns:
         Of the two the one with the smaller squared error.
     """
-    choices = [_scaled(rows, None, np.int8), _scaled(rows - final, final, np.int8)]
-    return min(choices, key=lambda choice: float(np.square(choice.values - rows).sum(dtype=np.float64)))
+    return _near(rows, final, np.int8)
 
 
 def round_final(network: Network, outputs: Sequence[Tensor], x: Tensor) -> Rounded:
-    """The final network in float16, or in int16 where that is not exact enough.
+    """The final network in float16, or in int16 where that is not exact enough; sums that select stay as they are.
 
     Args:
         network: The network as it was trained.
         outputs: What its layers give of the samples, as `Network.outputs`.
         x: Samples (n, input), over which errors are looked at and means are kept.
     """
-    weights = [float16(rows) for rows in _rows(network)]
-    return _exact_enough(weights, FINAL_ERROR, network, outputs, x)
+    weights = [float32(rows) if selects else float16(rows) for rows, selects in _rows(network)]
+    return _exact_enough(weights, FINAL_ERROR, 0.0, network, outputs, x)
 
 
 def round_earlier(network: Network, outputs: Sequence[Tensor], x: Tensor, final: Sequence[StoredWeight]) -> Rounded:
     """The network of a snapshot in int8, or in int16 where that is not exact enough.
+
+    Sums that select have int16, or float32 where that is not exact enough.
 
     Args:
         network: The network as it was.
@@ -94,8 +104,11 @@ def round_earlier(network: Network, outputs: Sequence[Tensor], x: Tensor, final:
         x: Samples (n, input), over which errors are looked at and means are kept.
         final: The weights of the final network.
     """
-    weights = [int8(rows, last.values) for rows, last in zip(_rows(network), final, strict=True)]
-    return _exact_enough(weights, EARLIER_ERROR, network, outputs, x)
+    weights = [
+        _near(rows, last.values, np.int16 if selects else np.int8)
+        for (rows, selects), last in zip(_rows(network), final, strict=True)
+    ]
+    return _exact_enough(weights, EARLIER_ERROR, EXCHANGED if network.selects else 0.0, network, outputs, x)
 
 
 def corrected(network: Network, weights: Sequence[StoredWeight], outputs: Sequence[Tensor], x: Tensor) -> Network:
@@ -125,19 +138,26 @@ def corrected(network: Network, weights: Sequence[StoredWeight], outputs: Sequen
 
 
 def _exact_enough(
-    weights: list[StoredWeight], error: float, network: Network, outputs: Sequence[Tensor], x: Tensor
+    weights: list[StoredWeight], error: float, astray: float, network: Network, outputs: Sequence[Tensor], x: Tensor
 ) -> Rounded:
-    """These weights, or int16 where a reconstruction would be further off than `error`."""
+    """These weights, or finer ones where more than a part of all reconstructions would be further off than `error`."""
     rounded = corrected(network, weights, outputs, x)
-    off = (rounded.outputs(x)[-1] - outputs[-1]).abs().max()
-    if not off <= error * max(1.0, float(x.std(correction=0))):  # NaN, of numbers too large, is too far off as well
-        weights = [int16(rows) for rows in _rows(network)]
+    off = (rounded.outputs(x)[-1] - outputs[-1]).abs().amax(dim=1)
+    near = off <= error * max(1.0, float(x.std(correction=0)))  # NaN, of numbers too large, is too far off as well
+    if int((~near).sum()) > astray * len(x):
+        weights = [float32(rows) if selects else int16(rows) for rows, selects in _rows(network)]
         rounded = corrected(network, weights, outputs, x)
     return Rounded(weights, rounded)
 
 
-def _rows(network: Network) -> list[Array]:
-    return [network.rows(number).numpy() for number in range(len(network.layers))]
+def _rows(network: Network) -> list[tuple[Array, bool]]:
+    """The weight of each layer as it is stored, and whether its sums select."""
+    return [(network.rows(number).numpy(), layer.activation.selects) for number, layer in enumerate(network.layers)]
+
+
+def _near(rows: Array, final: Array, dtype: type[np.int8] | type[np.int16]) -> StoredWeight:
+    choices = [_scaled(rows, None, dtype), _scaled(rows - final, final, dtype)]
+    return min(choices, key=lambda choice: float(np.square(choice.values - rows).sum(dtype=np.float64)))
 
 
 def _scaled(rows: Array, base: Array | None, dtype: type[np.int8] | type[np.int16]) -> StoredWeight:

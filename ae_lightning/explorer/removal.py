@@ -55,7 +55,7 @@ def removal(network: Network, number: int, x: Tensor, order: Tensor) -> Removal:
     """
     units = network.layers[number].weight.shape[1]
     counts = sorted({round(float(count)) for count in np.linspace(0, units, min(units + 1, _COUNTS))})
-    if number == len(network.hidden) - 1 and network.layers[-1].activation == "none":
+    if number == len(network.hidden) - 1 and network.layers[-1].activation.name == "none":
         return _linear(network, x, order, counts)
     return _decoded(network, number, x, order, counts)
 

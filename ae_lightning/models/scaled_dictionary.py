@@ -44,6 +44,8 @@ class ScaledDictionary(ShallowAutoencoder):
         center: Where the decoder's bias starts: at zero, or in the middle (mean, geometric_median) of 10,000 training
             samples, which are drawn by the run's seed when a new model is first fitted.
         input_scaling: How inputs are scaled, estimated from the same samples: see `InputScalingName`.
+        norm_weighted: Whether penalties and selections take a latent for as large as what it writes, its activation
+            times the norm of its decoder row. It stands in place of rows of norm 1, as `DecoderNorm` keeps them.
         unit_norm: Whether decoding divides each decoder row by its norm.
         encoder_bias: Whether the encoder has a bias.
         **kwargs: Arguments of `Autoencoder`.
@@ -60,6 +62,7 @@ class ScaledDictionary(ShallowAutoencoder):
         init: Start = "transpose",
         center: Center = "mean",
         input_scaling: InputScalingName = "none",
+        norm_weighted: bool = False,
         unit_norm: bool = False,
         encoder_bias: bool = True,
         **kwargs: Any,
@@ -76,6 +79,7 @@ class ScaledDictionary(ShallowAutoencoder):
             unit_norm=unit_norm,
         )
         super().__init__(input_shape, dictionary, **kwargs)
+        self.norm_weighted = norm_weighted
         self.init: Start = init
         self.center: Center = center
         self.scaling = make_scaling(input_scaling, self.input_size)
@@ -137,5 +141,6 @@ class ScaledDictionary(ShallowAutoencoder):
         folded = copy.deepcopy(self, {} if trainer is None else {id(trainer): None})
         folded.dictionary = fold_dictionary(self.dictionary, self.scaling)
         folded.scaling = InputScaling()
-        folded.hparams.update(tied=False, unit_norm=False, input_scaling="none", center="zero", init="transpose")
+        folded.hparams.update(tied=False, unit_norm=False, input_scaling="none", norm_weighted=False)
+        folded.norm_weighted = False
         return folded

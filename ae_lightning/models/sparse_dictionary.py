@@ -95,6 +95,7 @@ class SparseDictionary(ScaledDictionary):
             activation,
             instances,
             input_scaling=input_scaling,
+            norm_weighted=norm_weighted,
             reconstruction_loss=reconstruction_loss,
             optimizer=optimizer,
             **kwargs,
@@ -102,7 +103,6 @@ class SparseDictionary(ScaledDictionary):
         self.build_optimizer = optimizer_with_rate(self.build_optimizer, self, latent_dim)
         if self.build_lr_scheduler is None and self.has_default_schedule:
             self.build_lr_scheduler, self.lr_scheduler_interval = warmup_and_decay(self), "step"
-        self.norm_weighted = norm_weighted
         self.coefficients: list[Coefficient] = []
         self.controller = None if target_l0 is None else L0Controller(target_l0, latent_dim, instances)
         self.auxk_weight = auxk_weight

@@ -19,6 +19,8 @@ class CodeActivation(nn.Module):
 
     #: Whether codes are nowhere negative, and exactly zero where a latent does not fire.
     is_rectified: bool = True
+    #: Whether latents are compared by pre-activation × norm of the decoder's row, so that norms have to be given.
+    weighted: bool = False
 
     def forward(self, pre: Tensor, norms: Tensor | None = None) -> Tensor:
         """Codes z.

@@ -103,6 +103,7 @@ def fold_dictionary(dictionary: Dictionary, scaling: InputScaling) -> Dictionary
     activation = copy.deepcopy(dictionary.activation)
     if isinstance(activation, CodeActivation):
         activation.scale_latents(norms)
+        activation.weighted = False  # norms are 1 now, and scaling would change them without changing who writes most
     elif not is_rectified(activation):
         raise ConfigError(f"decoder norms cannot be folded: a {type(activation).__name__} does not carry them through")
     weights = fold_scaling(weights, dictionary.centered, scaling)

@@ -1,23 +1,17 @@
 """Codes of which a fixed number is active: k of each sample, or k of a sample in the mean over a batch."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.nn.batch_selection import largest
 from ae_lightning.nn.code_activation import CodeActivation, Reduce
-from ae_lightning.nn.precision import at_least_float32
+from ae_lightning.nn.precision import KeepsPrecision, wide_dtype
 
 
-def _wide() -> torch.dtype:
-    """Of what is kept: the default format of numbers, but not less than float32."""
-    return torch.promote_types(torch.float32, torch.get_default_dtype())
-
-
-class ActiveLatents(CodeActivation):
+class ActiveLatents(KeepsPrecision, CodeActivation):
     """Codes of which the k with the largest scores are active; subclasses say of what.
 
     A score is the pre-activation, times the norm of the decoder's row where `weighted`.
@@ -39,7 +33,7 @@ class ActiveLatents(CodeActivation):
         self._k = k
         self.moving = moving
         if moving:
-            self.register_buffer("present_k", torch.tensor(0.0, dtype=_wide()))
+            self.register_buffer("present_k", torch.tensor(0.0, dtype=wide_dtype()))
             self.set_k(k)
 
     @property
@@ -88,15 +82,6 @@ class ActiveLatents(CodeActivation):
         super()._load_from_state_dict(*args, **kwargs)
         if self.moving:
             self.set_k(float(self.present_k))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        """Move and convert as any module, but let nothing become narrower than float32."""
-
-        def wide(tensor: Tensor) -> Tensor:
-            moved = fn(tensor)
-            return moved if moved.dtype in (torch.float32, torch.float64) else at_least_float32(tensor.to(moved.device))
-
-        return super()._apply(wide, recurse)
 
 
 class TopK(ActiveLatents):
@@ -205,7 +190,7 @@ class BatchTopK(ActiveLatents):
             raise ConfigError(f"the momentum of the threshold is {momentum}; it has to be at least 0 and below 1")
         self.momentum = momentum
         # (…), with the instances. Of the mean `weight` is the sum of the weights of all steps so far, below 1.
-        zero = torch.zeros(() if instances is None else (instances,), dtype=_wide())
+        zero = torch.zeros(() if instances is None else (instances,), dtype=wide_dtype())
         self.register_buffer("threshold", zero)
         self.register_buffer("weight", zero.clone())
         self.register_buffer("calibrated", torch.full_like(zero, torch.nan))

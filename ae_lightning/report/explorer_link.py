@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 
 from ae_lightning.errors import ConfigError
-from ae_lightning.explorer.network import dense_layers
+from ae_lightning.explorer.network import CHECKED, check_network, network_of
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.report.page import Link, Section
 from ae_lightning.run.run import Run
@@ -18,14 +19,15 @@ def explorer_section(run: Run, model: Autoencoder, folder: Path) -> Section:
     """A link to the run's explorer if it has been written, else how to write it; empty if it cannot be.
 
     Args:
-        run: The run.
+        run: The run, its data set up.
         model: Its model.
         folder: Where the report will lie.
     """
     section = Section("Explorer")
     try:
-        dense_layers(model)
-    except ConfigError:  # of feature maps; `ae-lightning explore` says why
+        whole = copy.deepcopy(model).float()  # as the explorer computes it
+        check_network(network_of(whole), whole, run.data.test_set.take(CHECKED)[0])
+    except ConfigError:  # such as that of feature maps; `ae-lightning explore` says why
         return section
     page = run.folder / EXPLORER
     if page.is_file():

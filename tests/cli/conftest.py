@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jsonargparse._common
 import pytest
 
+from ae_lightning import safe_mode
 from ae_lightning.cli.main import main
 
 #: Two batches of digits, two snapshots, one picture, no probe: a whole run in about half a second.
@@ -44,6 +46,13 @@ def no_traces_no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture
+def unsafe_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was made safe stays so: put this one back, by ways that a config has not."""
+    monkeypatch.setattr(jsonargparse._common, "parsing_settings", dict(jsonargparse._common.parsing_settings))
+    monkeypatch.setattr(safe_mode, "_state", {"on": False})
 
 
 @pytest.fixture

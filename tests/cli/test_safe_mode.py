@@ -4,7 +4,6 @@ import json
 import shutil
 import sys
 
-import jsonargparse._common
 import pytest
 import torch
 
@@ -17,11 +16,7 @@ MODEL = "model:\n  class_path: OvercompleteAutoencoder\n  init_args:\n    latent
 ONLY = "--safe allows only classes of ae_lightning, lightning and torch.optim"
 
 
-@pytest.fixture(autouse=True)
-def unsafe_again(monkeypatch):
-    """A process that was made safe stays so: put this one back, by ways that a config has not."""
-    monkeypatch.setattr(jsonargparse._common, "parsing_settings", dict(jsonargparse._common.parsing_settings))
-    monkeypatch.setattr(safe_mode, "_state", {"on": False})
+pytestmark = pytest.mark.usefixtures("unsafe_again")
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ import torch
 
 from ae_lightning.explorer import data_file
 from ae_lightning.explorer.blocks import TYPES, decode_block, encode_block
+from ae_lightning.explorer.code import Gated, Threshold, TopK
 from ae_lightning.explorer.export import export
+from ae_lightning.explorer.network import DenseLayer
 from ae_lightning.run.run import Run
 
 ACTIVATIONS = {
@@ -102,6 +104,19 @@ def test_what_is_not_finite_is_null():
     text = "".join(data_file._numbers(np.array([[1.5, math.nan], [-math.inf, 1 / 3]], dtype=np.float32)))
     assert json.loads(text, parse_constant=refuse) == [[1.5, None], [None, 0.333333]]
     assert json.loads("".join(data_file._numbers(np.zeros((0, 3))))) == []
+
+
+def test_parameters_of_an_activation_are_written_exactly():
+    numbers = torch.rand(3, 7, generator=torch.Generator().manual_seed(0)) / 3
+    each = [TopK(12, groups=True), Threshold(numbers[0, 0]), Threshold(numbers[0]), Gated(*numbers)]
+    layers = [DenseLayer("code", torch.zeros(2, 7), torch.zeros(7), one) for one in each]
+    found = [json.loads("".join(data_file._layer(layer)), parse_constant=refuse)["parameters"] for layer in layers]
+    assert found[0] == {"k": 12, "groups": True}
+    for one, parameters in zip(each[1:], found[1:], strict=True):
+        assert parameters.keys() == one.parameters.keys()
+        for name, value in one.parameters.items():
+            assert (np.float32(parameters[name]) == value.numpy()).all()
+            assert np.shape(parameters[name]) == value.shape
 
 
 def test_a_failure_leaves_the_file_that_was_there(digits_run, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The chain of layers gives what PyTorch's model gives, for every variant and option that it can hold."""
 
+import copy
 import math
 from functools import partial
 
@@ -8,13 +9,15 @@ import torch
 from torch import nn
 
 from ae_lightning.errors import ConfigError
-from ae_lightning.explorer.network import Network, check_network, dense_layers, flat_samples
+from ae_lightning.explorer.network import Network, check_network, dense_layers, flat_samples, network_of
 from ae_lightning.models import variants
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.sparse import SparseAutoencoder, TiedSparseAutoencoder
 from ae_lightning.models.standard_sae import StandardSAE
 from ae_lightning.models.toy_model import ToyModel
+from ae_lightning.nn.code_activation import CodeActivation
+from ae_lightning.nn.dictionary import Dictionary
 
 SHAPE = (1, 8, 8)
 NOT_DENSE = {"ConvAutoencoder", "DeepConvAutoencoder"}
@@ -121,7 +124,7 @@ def test_activations_are_those_before_a_batch_norm():
 def test_names_count_the_layers_from_each_side():
     names = [layer.name for layer in dense_layers(drawn(OPTIONS["batch_norm"](SHAPE)))]
     assert names == ["encoder 1", "encoder 2", "code", "decoder 1", "decoder 2", "reconstruction"]
-    thresholds = [layer.threshold for layer in dense_layers(drawn(OPTIONS["hard"](SHAPE)))]
+    thresholds = [layer.activation.threshold for layer in dense_layers(drawn(OPTIONS["hard"](SHAPE)))]
     assert thresholds == [None, None, 0.05, None, None, None]
 
 
@@ -216,3 +219,156 @@ def test_samples_of_each_instance_are_its_own():
         check_network(network, model, x, instance)
         with torch.no_grad():
             torch.testing.assert_close(network.outputs(x[:, instance])[-1], model(x)[0][instance])
+
+
+class TopKCode(CodeActivation):
+    """The k largest of each sample, or with groups the largest of each of k."""
+
+    def __init__(self, k, groups=False):
+        super().__init__()
+        self.chosen, self.groups = k, groups
+
+    @property
+    def k(self):
+        return self.chosen
+
+    def forward(self, pre, norms=None):
+        scores = pre if norms is None else pre * norms.unsqueeze(-2)
+        if self.groups:
+            scores = scores.unflatten(-1, (self.k, -1))
+        least = scores.topk(1 if self.groups else self.k, dim=-1).values[..., -1:]
+        return (pre * (scores >= least).reshape(pre.shape)).relu()
+
+
+class JumpCode(CodeActivation):
+    """What is above a threshold, of all or of each latent."""
+
+    def __init__(self, *shape, per_latent=True):
+        super().__init__()
+        self.threshold = nn.Parameter(0.2 * torch.rand(shape, generator=torch.Generator().manual_seed(3)))
+        self.per_latent = per_latent
+
+    def forward(self, pre, norms=None):
+        threshold = self.threshold.unsqueeze(-2) if self.per_latent else self.threshold[..., None, None]
+        return pre * (pre > threshold) * (pre > 0)
+
+
+class CalibratedCode(JumpCode):
+    """One with another threshold outside training."""
+
+    @property
+    def inference_threshold(self):
+        return self.threshold + 0.3
+
+    def forward(self, pre, norms=None):
+        return pre * (pre > self.inference_threshold[..., None, None])
+
+
+class GatedCode(CodeActivation):
+    """Gate and magnitude of one product."""
+
+    def __init__(self, *shape):
+        super().__init__()
+        numbers = torch.randn((3, *shape), generator=torch.Generator().manual_seed(4)) / 3
+        self.b_gate, self.b_mag, self.r_mag = (nn.Parameter(part) for part in numbers)
+
+    def forward(self, pre, norms=None):
+        gate, shift, factor = (part.unsqueeze(-2) for part in (self.b_gate, self.b_mag, self.r_mag.exp()))
+        return (pre + gate > 0) * (pre * factor + shift).relu()
+
+
+SELECTING = {
+    "topk": (TopKCode(9), None),
+    "group max": (TopKCode(10, groups=True), None),
+    "topk of each": (TopKCode(9), 3),
+    "batch_topk": (JumpCode(per_latent=False), None),
+    "calibrated": (CalibratedCode(per_latent=False), None),
+    "batch_topk of each": (JumpCode(3, per_latent=False), 3),
+    "jumprelu": (JumpCode(70), None),
+    "jumprelu of each": (JumpCode(3, 70), 3),
+    "gated": (GatedCode(70), None),
+    "gated of each": (GatedCode(3, 70), 3),
+}
+
+
+def selecting(activation, instances=None, variant=StandardSAE):
+    model = drawn(variant(SHAPE, latent_dim=70, instances=instances))
+    model.dictionary.activation = activation
+    return model
+
+
+@pytest.mark.parametrize("name", SELECTING)
+def test_what_selects_is_computed_as_pytorch_does(name):
+    model = selecting(*SELECTING[name])
+    z = model(samples()).z
+    assert 0.05 < float((z != 0).float().mean()) < 0.7
+    compare(model)
+
+
+@pytest.mark.parametrize(("activation", "why"), [(TopKCode(9), None), (CodeActivation(), "it has a")])
+def test_a_selection_that_the_page_does_not_know_is_refused(activation, why):
+    if why is None:  # as if norms of the decoder were compared, and not folded
+        norms, why = torch.linspace(0.2, 2, 70), "it computes something else than its layers say"
+        forward = activation.forward
+        activation.forward = lambda pre: forward(pre, norms)
+    model = selecting(activation)
+    with pytest.raises(ConfigError, match=why):
+        check_network(network_of(model), model, samples())
+
+
+class Doubling(OvercompleteAutoencoder):
+    """A variant that reads twice its input, until that is folded into its weights."""
+
+    factor = 2.0
+
+    def inputs(self, x):
+        return self.factor * super().inputs(x)
+
+    def fold(self):
+        whole = copy.deepcopy(self)
+        whole.factor = 1.0
+        with torch.no_grad():
+            whole.dictionary.W_enc.mul_(2)
+        return whole
+
+
+class Unfoldable(Doubling):
+    """One that cannot be folded."""
+
+    def fold(self):
+        raise ConfigError("each sample is divided by its own norm")
+
+
+def test_a_model_is_folded_first():
+    model = selecting(TopKCode(9), variant=Doubling)
+    network = network_of(model)
+    torch.testing.assert_close(network.layers[0].weight, 2 * model.dictionary.W_enc.detach())
+    compare(model)
+    assert model.factor == 2
+    with pytest.raises(ConfigError, match="of this Unfoldable: each sample is divided by its own norm; `ae-lightning"):
+        network_of(selecting(TopKCode(9), variant=Unfoldable))
+
+
+def test_an_output_of_another_width_is_refused():
+    model = drawn(StandardSAE((6,), latent_dim=7))
+    model.dictionary = Dictionary(6, 7, nn.ReLU(), output_dim=5)
+    with pytest.raises(ConfigError, match="it gives something else than its input again"):
+        network_of(model)
+
+
+def test_one_near_tie_is_no_reason_to_refuse_a_code_that_selects_but_three_are():
+    model = selecting(TopKCode(9))
+    for few, accepted in ((1, True), (3, False)):
+        network = network_of(model)
+        x = samples(32)
+        wrong = x[:few].flatten(1) + 5
+
+        def outputs(flat, network=network, few=few, wrong=wrong):
+            return Network.outputs(network, torch.cat([wrong, flat[few:]]))
+
+        object.__setattr__(network, "outputs", outputs)
+        if accepted:
+            check_network(network, model, x)
+        else:
+            with pytest.raises(ConfigError, match="it computes something else"):
+                check_network(network, model, x)

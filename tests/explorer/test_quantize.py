@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from ae_lightning.explorer.code import Elementwise, Threshold, TopK
 from ae_lightning.explorer.network import DenseLayer, Network
 from ae_lightning.explorer.quantize import (
     EARLIER_ERROR,
+    EXCHANGED,
     FINAL_ERROR,
     corrected,
     float16,
@@ -28,7 +30,7 @@ def random_network(activation="relu", output="none", widths=(30, 50, 40, 30), sc
         weight = scale * torch.randn((inputs, outputs), generator=generator) / inputs**0.5
         bias = torch.randn(outputs, generator=generator)
         name = "reconstruction" if is_last else "code" if number == 0 else f"decoder {number}"
-        layers.append(DenseLayer(name, weight, bias, output if is_last else activation))
+        layers.append(DenseLayer(name, weight, bias, Elementwise(output if is_last else activation)))
     return Network(tuple(layers))
 
 
@@ -86,7 +88,7 @@ def test_biases_keep_the_mean_of_every_sum(activation):
         rounded_sums = coarse @ own.weight.double().numpy() + own.bias.double().numpy()
         assert np.abs(sums - rounded_sums).max() > 1e-3
         np.testing.assert_allclose(rounded_sums.mean(axis=0), sums.mean(axis=0), atol=1e-6)
-        apply = {"relu": lambda s: np.maximum(s, 0), "tanh": np.tanh, "none": lambda s: s}[layer.activation]
+        apply = {"relu": lambda s: np.maximum(s, 0), "tanh": np.tanh, "none": lambda s: s}[layer.activation.name]
         true, coarse = apply(sums), apply(rounded_sums)
 
 
@@ -130,3 +132,54 @@ def test_numbers_too_large_for_float16_have_a_place():
     final = round_final(network, network.outputs(x), x)
     assert {weight.stored.dtype.name for weight in final.weights} == {"int16"}
     assert all(np.isfinite(weight.values).all() for weight in final.weights)
+
+
+SELECTING = {"topk": TopK(15), "threshold": Threshold(torch.tensor(0.8))}
+
+
+def selecting_network(name, noise=0.0):
+    """One hidden layer of 50 units that selects; noise moves the weights as training would."""
+    network = random_network(widths=(30, 50, 30))
+    generator = torch.Generator().manual_seed(2)
+    code, last = (
+        replace(layer, weight=layer.weight + noise * torch.randn(layer.weight.shape, generator=generator))
+        for layer in network.layers
+    )
+    return Network((replace(code, activation=SELECTING[name]), last))
+
+
+@pytest.mark.parametrize("name", SELECTING)
+def test_the_final_code_selects_the_same_units_of_every_sample(name):
+    network, x = selecting_network(name), samples(20_000)
+    outputs = network.outputs(x)
+    coarse = corrected(network, [float16(network.rows(number).numpy()) for number in (0, 1)], outputs, x)
+    assert ((coarse.outputs(x)[0] != 0) != (outputs[0] != 0)).any()
+    final = round_final(network, outputs, x)
+    assert [weight.stored.dtype.name for weight in final.weights] == ["float32", "float16"]
+    torch.testing.assert_close(final.network.outputs(x)[0], outputs[0], rtol=0, atol=0)
+    assert float((final.network.outputs(x)[-1] - outputs[-1]).abs().max()) <= FINAL_ERROR
+
+
+@pytest.mark.parametrize("name", SELECTING)
+def test_an_earlier_code_selects_the_same_units_of_nearly_every_sample(name):
+    network, earlier, x = selecting_network(name), selecting_network(name, noise=0.05), samples(20_000)
+    final = round_final(network, network.outputs(x), x)
+    wanted = earlier.outputs(x)
+    rounded = round_earlier(earlier, wanted, x, final.weights)
+    assert rounded.weights[0].stored.dtype == np.int16
+    assert rounded.weights[0].is_relative
+    off = (rounded.network.outputs(x)[-1] - wanted[-1]).abs().amax(dim=1) > EARLIER_ERROR
+    assert off.float().mean() <= EXCHANGED
+
+
+def test_where_sixteen_bits_exchange_too_many_units_weights_are_kept_as_they_are():
+    network = selecting_network("topk")
+    code = network.layers[0]
+    # Units come in pairs that nearly tie: one of each is selected.
+    code.weight[:, 1::2] = code.weight[:, ::2] + 1e-6 * torch.randn(30, 25, generator=torch.Generator().manual_seed(3))
+    code.bias[1::2] = code.bias[::2]
+    x = samples()
+    wanted = network.outputs(x)
+    rounded = round_earlier(network, wanted, x, [int16(np.zeros_like(network.rows(n).numpy())) for n in (0, 1)])
+    assert [weight.stored.dtype.name for weight in rounded.weights] == ["float32", "int16"]
+    torch.testing.assert_close(rounded.network.outputs(x)[0], wanted[0], rtol=0, atol=0)

@@ -38,7 +38,7 @@ def error_without(network, number, x, units):
             "relu": lambda s: np.maximum(s, 0),
             "none": lambda s: s,
             "sigmoid": lambda s: 1 / (1 + np.exp(-s)),
-        }[layer.activation](sums)
+        }[layer.activation.name](sums)
         if place == number:
             values[:, list(units)] = 0
     return np.square(values - x.double().numpy()).mean()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from ae_lightning.explorer.code import Elementwise
 from ae_lightning.explorer.network import DenseLayer, Network
 from ae_lightning.explorer.statistics import BINS, NONE, TOP, importances, top_samples, unit_statistics
 
@@ -17,7 +18,7 @@ def network():
     def layer(name, inputs, outputs, activation):
         weight = torch.randn((inputs, outputs), generator=generator)
         bias = torch.randn(outputs, generator=generator)
-        return DenseLayer(name, weight, bias, activation)
+        return DenseLayer(name, weight, bias, Elementwise(activation))
 
     first, code = layer("encoder 1", 6, 9, "relu"), layer("code", 9, 5, "none")
     first.bias[0] = -100  # a unit that is always silent
@@ -72,7 +73,7 @@ def test_batches_do_not_matter_and_classes_are_optional(network, samples):
 
 def test_a_unit_that_always_gives_the_same_number(samples):
     x, y = samples
-    constant = DenseLayer("code", torch.zeros(6, 2), torch.tensor([3.0, -2.0]), "none")
+    constant = DenseLayer("code", torch.zeros(6, 2), torch.tensor([3.0, -2.0]))
     network = Network((constant, DenseLayer("reconstruction", torch.zeros(2, 6), torch.zeros(6))))
     (part,) = unit_statistics(network, batches(x, y), None)
     assert part.low.tolist() == part.high.tolist() == [3, -2]
@@ -104,7 +105,9 @@ def test_of_equal_activations_the_earliest_come_first_and_negative_ones_count_wh
 
 def test_importance_by_hand_in_layers_of_other_widths():
     layers = [
-        DenseLayer("encoder 1", torch.tensor([[3.0, 0.0], [4.0, 1.0]]), torch.zeros(2), "relu"),  # norms 5, 1
+        DenseLayer(
+            "encoder 1", torch.tensor([[3.0, 0.0], [4.0, 1.0]]), torch.zeros(2), Elementwise("relu")
+        ),  # norms 5, 1
         DenseLayer("code", torch.tensor([[2.0, 0.0, 0.0], [0.0, 6.0, 8.0]]), torch.zeros(3)),  # norms 2, 10
         DenseLayer("reconstruction", torch.tensor([[0.0, 1.0], [1.0, 0.0], [3.0, 4.0]]), torch.zeros(2)),
     ]

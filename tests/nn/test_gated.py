@@ -23,7 +23,7 @@ def test_gate_and_magnitude_by_hand():
     code = Gated(4)
     with torch.no_grad():
         code.b_gate.copy_(torch.tensor([-2.0, -0.5, 3.0, 0.0]))
-        code.b_mag.copy_(torch.tensor([1.0, 0.25, -5.0, 0.0]))
+        code.b_mag.copy_(torch.tensor([1.0, 0.25, -5.0, 1.0]))
         code.r_mag.copy_(torch.tensor([1.0, 2.0, 3.0, 1.0]).log())
     pre = torch.tensor([[1.0, 1.0, 1.0, 0.0]])
     # Shut; open with 2 · 1 + ¼; open, but 3 · 1 − 5 is below zero; a gate at exactly zero is shut.

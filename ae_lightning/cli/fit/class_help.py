@@ -4,9 +4,7 @@ import inspect
 
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import packaged
-from ae_lightning.cli.fit.mistakes import classes_for
-
-_HELP = ".help"
+from ae_lightning.cli.fit.mistakes import HELP, classes_for
 
 
 def class_list(line: CommandLine) -> str | None:
@@ -19,7 +17,7 @@ def class_list(line: CommandLine) -> str | None:
         Text for people; None where no such help is asked for.
     """
     for option in line.options:
-        owner = option.name.removesuffix(_HELP)
+        owner = option.name.removesuffix(HELP)
         if owner != option.name and not option.value and (kinds := classes_for(owner)):
             return _text(owner, kinds)
     return None

@@ -1,7 +1,8 @@
 """Names of options and classes, kept from an earlier start, so that a typo is told before PyTorch is imported.
 
 They are found out by the parser, which takes seconds to import, and hold as long as versions and sources are the same.
-Nothing here imports more than a YAML reader.
+Nothing here imports more than a YAML reader. Variants of other packages, whose sources may change at any time, are not
+kept: each start reads their names anew.
 """
 
 import contextlib
@@ -15,9 +16,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ae_lightning import safe_mode
 from ae_lightning.cli.command_line import CommandLine, is_file
 from ae_lightning.cli.configs import PACKAGE, packaged
 from ae_lightning.cli.guesses import guess, no_class, no_option
+from ae_lightning.entry_points import declared_variants
 from ae_lightning.errors import ConfigError
 from ae_lightning.files import as_json, write_text
 from ae_lightning.version import __version__
@@ -78,7 +81,11 @@ class KnownNames(NamedTuple):
         known = self.classes[part]
         if not value.isidentifier() or value in known or value in ("null", "None") or is_file(Path(value)):
             return
-        concrete = sorted(name for name, kind in known.items() if not kind.is_abstract)
+        installed = [declared.name for declared in declared_variants()] if part == "--model" else []
+        if value in installed:  # what arguments it takes, and whether it is of any use, is known once it is imported
+            return
+        concrete = [name for name, kind in known.items() if not kind.is_abstract]
+        concrete = sorted(concrete if safe_mode.is_on() else {*concrete, *installed})
         folder = part.lstrip("-") + "/"
         parts = [name.removeprefix(folder) for name in packaged() if name.startswith(folder)]
         raise ConfigError(no_class(part, value, concrete, parts, concrete))

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ae_lightning import safe_mode
 from ae_lightning.callbacks.schedule import Schedule
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import packaged
@@ -19,6 +20,8 @@ from ae_lightning.cli.fit.known_names import OWNERS, Kind
 from ae_lightning.cli.fit.writable import with_texts, writable
 from ae_lightning.cli.guesses import guess, no_class, no_command, no_option, one_of
 from ae_lightning.data.base import AutoencoderDataModule
+from ae_lightning.entry_points import declared_variants
+from ae_lightning.models import faults, variants
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.parser_errors import Wording, denied_in, is_wrapped, reason_of
 from ae_lightning.safe_mode import refusal, refuse_unsafe
@@ -37,6 +40,9 @@ _BASES: dict[str, type] = {
 
 # Ours are not named: every run has them unless others are.
 _LOGGERS = ("CometLogger", "CSVLogger", "MLFlowLogger", "TensorBoardLogger", "WandbLogger")
+
+HELP = ".help"
+"""End of an option that asks for help on a class."""
 
 _KINDS = {
     "int": "a whole number",
@@ -101,6 +107,7 @@ def explain(message: str, options: Iterable[str], commands: Iterable[str], value
         _of_unknown_option(message, options),
         _of_no_value(message, valueless),
         _of_command(message, commands),
+        _of_help(message),
         _of_class(message),
         _of_value(message),
     )
@@ -161,6 +168,15 @@ def _of_command(message: str, commands: Iterable[str]) -> str | None:
     return None
 
 
+def _of_help(message: str) -> str | None:
+    """About the class that help was asked for by its short name: the option stands first, not as the parser's key."""
+    option, _, rest = message.partition(f"{HELP}: ")
+    if not (rest and (match := Wording.NO_DOTTED_PATH.find(rest))):
+        return None
+    names = _class_names(option)
+    return _of_declared(option, match[1]) or no_class(f"{option}{HELP}", match[1], names, [], names)
+
+
 def _of_class(message: str) -> str | None:
     """About the class named at an option: not to be found, of the wrong kind, abstract, or lacking an argument."""
     path, given = _path(message), _given(message)
@@ -193,12 +209,24 @@ def _of_value(message: str) -> str | None:
     if expected and not (path.endswith(".logger") and given.isidentifier()):  # true and false are no guess at a class
         return f"{path} should be {' or '.join(expected)}, but it is {given!r}"
     if match := Wording.NO_DOTTED_PATH.find(message) or Wording.NO_IMPORT_PATH.find(message):
+        if unusable := _of_declared(path, match[1]):
+            return unusable
         parts = [part.partition("/")[2] for part in packaged() if part.startswith(f"{path.lstrip('-')}/")]
         listed = _our_class_names(path) if not path.endswith(".logger") else _LOGGERS
         return no_class(path, match[1], _class_names(path), parts, listed)
     if match := Wording.NO_CLASS.find(message):
         return f"{path}: {given} is no {match[1]}"
     return None
+
+
+def _of_declared(path: str, name: str) -> str | None:
+    """About a variant that an installed package declares, but that is not to be had."""
+    declared = next((each for each in declared_variants() if each.name == name), None)
+    if path != "--model" or declared is None:
+        return None
+    if safe_mode.is_on():
+        return refusal(declared.class_path, path)
+    return f"{path}: {fault}" if (fault := faults().get(name)) else None
 
 
 def _expected(message: str) -> list[str]:
@@ -259,7 +287,10 @@ def _one_of(path: str) -> str:
 
 
 def _our_class_names(path: str) -> list[str]:
-    return sorted({kind.__name__ for kind in classes_for(path) if kind.__module__.startswith("ae_lightning.")})
+    """Short names of the classes of ours that can be named at an option, and of those that a package declares."""
+    declared = variants().values()
+    kinds = [kind for kind in classes_for(path) if kind.__module__.startswith("ae_lightning.") or kind in declared]
+    return sorted({kind.__name__ for kind in kinds})
 
 
 def _class_names(path: str) -> list[str]:

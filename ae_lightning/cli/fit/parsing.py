@@ -214,9 +214,9 @@ def prepare(line: CommandLine) -> CommandLine:
     """The line as `ParsedCLI` takes it; refuses configs that are missing or not YAML."""
     if line.command == "predict" and not line.has("--ckpt_path", "--help"):
         raise ConfigError(NO_CHECKPOINT)
-    _import_what_has_a_short_name()
     limit_parser()
     quiet_lightning()
+    _import_what_has_a_short_name()
     shorten_device_check()
     line = with_run_config(resolve_names(line))
     check_files(line)

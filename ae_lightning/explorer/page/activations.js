@@ -1,8 +1,10 @@
 /**
- * Activation functions by the names that the package gives them, each with its slope.
+ * Activation functions of each sum alone by the names that the package gives them, each with its slope.
  *
  * `apply(x, threshold)` is the function, `slope(x, y, threshold)` its derivative at x, where y = apply(x).
  */
+
+import { codes } from "explorer/codes.js";
 
 const relu = { apply: (x) => (x > 0 ? x : 0), slope: (x) => (x > 0 ? 1 : 0) };
 
@@ -23,6 +25,23 @@ export const activations = {
   },
   hard_threshold: { apply: (x, t) => (Math.abs(x) > t ? x : 0), slope: (x, y, t) => (Math.abs(x) > t ? 1 : 0) },
 };
+
+/** What a layer makes of its sums. */
+export function activated({ activation, threshold, parameters }, sums) {
+  if (activation in codes) return codes[activation].apply(sums, parameters);
+  const { apply } = activations[activation];
+  return sums.map((sum) => apply(sum, threshold));
+}
+
+/** d activation / d sum of each unit of a layer. */
+export function slopesOf({ activation, threshold, parameters }, sums) {
+  if (activation in codes) {
+    const { apply, slope } = codes[activation];
+    return apply(sums, parameters).map((value, unit) => (value === 0 ? 0 : slope(unit, parameters)));
+  }
+  const { apply, slope } = activations[activation];
+  return sums.map((sum) => slope(sum, apply(sum, threshold), threshold));
+}
 
 /** Φ(x), the normal distribution function, within 1e-7: Abramowitz and Stegun (1964), formula 7.1.26. */
 function normalCdf(x) {

@@ -6,7 +6,7 @@
  * has a row for each unit of the layer before: what that unit writes. Units are numbered within their hidden layer.
  */
 
-import { activations } from "explorer/activations.js";
+import { activated, slopesOf } from "explorer/activations.js";
 
 /**
  * @typedef {Object} Layer
@@ -16,6 +16,7 @@ import { activations } from "explorer/activations.js";
  * @property {number} units
  * @property {string} activation
  * @property {?number} threshold
+ * @property {Object<string, number|boolean|Float32Array>} parameters Of an activation that selects, see `codes`.
  *
  * @typedef {Object} Operation What is done to one unit in surgery.
  * @property {number} layer
@@ -200,13 +201,6 @@ function writtenSums({ weight, bias, inputs, units }, values) {
   return sums;
 }
 
-function activated({ activation, threshold }, sums) {
-  const { apply } = activations[activation];
-  const values = new Float32Array(sums.length);
-  for (let i = 0; i < values.length; i++) values[i] = apply(sums[i], threshold);
-  return values;
-}
-
 function operate(values, number, surgery) {
   for (const { layer, unit, kind, value } of surgery) {
     if (layer === number) values[unit] = kind === "off" ? 0 : kind === "clamp" ? value : values[unit] * value;
@@ -221,9 +215,7 @@ function replaced(values, index, value) {
 
 /** d activation / d sum of each unit of a hidden layer; a unit that surgery has set no longer answers. */
 function slopes(network, result, number) {
-  const { activation, threshold } = network.layers[number];
-  const { slope, apply } = activations[activation];
-  const values = result.sums[number].map((sum) => slope(sum, apply(sum, threshold), threshold));
+  const values = slopesOf(network.layers[number], result.sums[number]);
   for (const { layer, unit, kind, value } of result.surgery) {
     if (layer === number) values[unit] = kind === "scale" ? values[unit] * value : 0;
   }

@@ -1,6 +1,6 @@
 /** The curve of the error against the number of units removed: over the test set, and for the present input. */
 
-import { activations } from "explorer/activations.js";
+import { activated } from "explorer/activations.js";
 import { lineChart, moveMarker } from "explorer/charts.js";
 import { counted, h, quiet, short } from "explorer/dom.js";
 import { meanSquaredError } from "explorer/network.js";
@@ -85,7 +85,6 @@ function byContributions(network, input, values, order) {
 }
 
 function outputError(network, sum, input) {
-  const { activation, threshold } = network.layers[network.last];
-  const { apply } = activations[activation];
-  return meanSquaredError(activation === "none" ? sum : sum.map((value) => apply(value, threshold)), input);
+  const layer = network.layers[network.last];
+  return meanSquaredError(layer.activation === "none" ? sum : activated(layer, sum), input);
 }

@@ -84,13 +84,15 @@ export class Session {
     return new Network(await Promise.all(layers.map((layer, number) => this.readLayer(layer, number))));
   }
 
-  async readLayer({ weight, scale, relative, bias }, number) {
+  async readLayer({ weight, scale, relative, bias, parameters }, number) {
     const [stored, scales, biases] = await Promise.all([weight, scale, bias].map((name) => this.blocks.read(name)));
     const base = relative ? (await this.network(this.manifest.final)).layers[number].weight : null;
     const { units, activation, threshold } = this.manifest.layers[number];
     const inputs = number === 0 ? this.pixels : this.manifest.layers[number - 1].units;
     const values = scales === null ? stored : scaled(stored, scales, base);
-    return { weight: values, bias: biases, inputs, units, activation, threshold };
+    const named = Object.keys(parameters).filter((name) => typeof parameters[name] === "string");
+    const own = await this.readAll(parameters, named);
+    return { weight: values, bias: biases, inputs, units, activation, threshold, parameters: own };
   }
 
   /** Replace those values of an object that name blocks by their arrays. */

@@ -13,6 +13,9 @@ export function mountSurgery(store, element) {
   const change = h("p", { class: "number error-change", role: "status" });
   element.append(change);
   mountUnit(store, element);
+  if (store.session.hiddenLayers.some(({ activation }) => activation === "topk")) {
+    element.append(quiet("A unit that is switched off leaves its place empty: no other one fires instead."));
+  }
   mountSeveral(store, element);
   mountList(store, element);
   const [restore, undo] = [button("Restore all", () => store.restoreAll()), button("Undo", () => store.undo())];

@@ -1,5 +1,6 @@
 /** One unit: what it reads and writes, what it does now, and what it does on the test samples. */
 
+import { codes } from "explorer/codes.js";
 import { button, counted, h, quiet, savePicture, short, signed, tools } from "explorer/dom.js";
 import { cosine, meanSquaredError, norm } from "explorer/network.js";
 import { darkScheme, largest, paintSigned } from "explorer/paint.js";
@@ -10,8 +11,8 @@ import { unitParts } from "explorer/unit_parts.js";
 import { stepUnit } from "explorer/units.js";
 
 const names = [
-  "activation", "error without it", "importance", "causal importance", "mean activation", "active in", "bias",
-  "norm of reads", "norm of writes", "their cosine",
+  "activation", "sum", "fires above", "error without it", "importance", "causal importance", "mean activation",
+  "active in", "bias", "norm of reads", "norm of writes", "their cosine",
 ];
 
 /** Put the view on the page. */
@@ -106,9 +107,20 @@ class UnitPanel {
     const without = activation === 0 ? error : meanSquaredError(network.outputWithout(result, layer, unit), input);
     const more = without - error;
     this.facts.show("activation", short(activation));
+    this.showLimit();
     this.facts.show("error without it", `${short(without)} (${signed(more, 2)})`);
     this.parts.showActivation(activation);
     if (!this.direct) this.later();
+  }
+
+  /** Where the activation selects: what it selects by, and what the unit has to exceed. */
+  showLimit() {
+    const { unit, layer, network, result } = this.store;
+    const { activation, parameters } = network.layers[layer];
+    const sums = result.sums[layer];
+    const limit = codes[activation]?.limit(sums, unit, parameters);
+    this.facts.show("sum", limit === undefined ? "" : short(sums[unit]));
+    this.facts.show("fires above", limit === undefined ? "" : short(limit));
   }
 
   showSurgery() {
