@@ -8,6 +8,7 @@ OLDEST_TESTS ?= tests/models tests/data tests/callbacks tests/losses tests/metri
 	tests/cli/test_main.py tests/cli/fit/test_resume.py tests/cli/test_evaluate_command.py \
 	tests/cli/fit/test_mistakes.py tests/cli/fit/test_lean_option.py tests/test_lean_loop.py tests/test_upstream.py
 NEWEST := .venv-newest
+PEERS := .venv-peers
 # What a new release of another package breaks first: what uses its inside, its messages, or its classes.
 NEWEST_TESTS ?= tests/test_upstream.py tests/test_lean_loop.py tests/cli/fit/test_mistakes.py tests/cli/fit/test_lean_option.py \
 	tests/cli/test_main.py tests/cli/fit/test_resume.py tests/models tests/data tests/callbacks tests/training tests/run
@@ -24,7 +25,7 @@ PYTEST := python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -rs
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-fast evidence test-oldest test-newest lint format bench clean
+.PHONY: help demo test test-slow test-fast evidence test-oldest test-newest peers lint format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +56,8 @@ test-newest: $(BIN)/uv ## run a part of the suite with the newest releases of al
 	$(BIN)/uv pip install --quiet --python $(NEWEST)/bin/python --constraint $(NEWEST)/torch.txt --editable '.[dev]'
 	$(NEWEST)/bin/$(PYTEST) $(NEWEST_TESTS)
 
+peers: $(PEERS)/.installed ## install SAELens, dictionary_learning and sparsify, beside which slow tests compare
+
 lint: $(VENV)/.installed-dev ## check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -69,7 +72,7 @@ bench: $(VENV)/.installed-dev ## time training beside plain PyTorch loops, and i
 	$(BIN)/python benchmarks/costs.py
 
 clean: ## remove the environments, caches and builds; runs in lightning_logs/ are kept
-	rm -rf $(VENV) $(OLDEST) $(NEWEST) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(PEERS) build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/uv: constraints.txt
@@ -88,4 +91,9 @@ $(VENV)/.installed-dev: $(BIN)/uv pyproject.toml constraints.txt
 $(OLDEST)/.installed: $(BIN)/uv pyproject.toml constraints-oldest.txt
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(OLDEST)
 	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --constraint constraints-oldest.txt --editable '.[dev]'
+	@touch $@
+
+$(PEERS)/.installed: $(BIN)/uv constraints-peers.txt
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(PEERS)
+	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python --no-deps --requirement constraints-peers.txt
 	@touch $@
