@@ -72,8 +72,8 @@ class SparseDictionary(ScaledDictionary):
         **kwargs: Arguments of `ScaledDictionary`.
     """
 
-    #: Whether the rate rises and falls where no schedule is named.
-    has_default_schedule = True
+    #: Whether a rate of 0 stands for one by width and run, and the rate rises and falls where no schedule is named.
+    has_default_rate = True
 
     @abstractmethod
     def __init__(
@@ -105,9 +105,10 @@ class SparseDictionary(ScaledDictionary):
             optimizer=optimizer,
             **kwargs,
         )
-        self.build_optimizer = optimizer_with_rate(self.build_optimizer, self, latent_dim)
-        if self.build_lr_scheduler is None and self.has_default_schedule:
-            self.build_lr_scheduler, self.lr_scheduler_interval = warmup_and_decay(self), "step"
+        if self.has_default_rate:
+            self.build_optimizer = optimizer_with_rate(self.build_optimizer, self, latent_dim)
+            if self.build_lr_scheduler is None:
+                self.build_lr_scheduler, self.lr_scheduler_interval = warmup_and_decay(self), "step"
         self.coefficients: list[Coefficient] = []
         self.controller = None if target_l0 is None else L0Controller(target_l0, latent_dim, instances)
         self.auxk_weight = auxk_weight

@@ -44,11 +44,11 @@ class StandardSAE(SparseDictionary):
         norm_weighted: Whether the penalty is Σ|z| ‖w‖ with the norms of decoder rows (Anthropic, April 2024).
         input_scaling: How inputs are scaled, estimated from training samples.
         reconstruction_loss: As `Autoencoder` has it.
-        optimizer: Builds the optimizer from the parameters; a rate of 0 stands for one by width and length of the run.
+        optimizer: Builds the optimizer from the parameters; no rate is chosen here by width and length of the run.
         **kwargs: Arguments of `SparseDictionary`.
     """
 
-    has_default_schedule = False
+    has_default_rate = False
 
     def __init__(
         self,
