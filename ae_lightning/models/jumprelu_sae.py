@@ -84,6 +84,11 @@ class JumpReLUSAE(SparseDictionary):
         return {**super().loss_weights, "l0": weight, "pre_activation": self.preactivation_weight}
 
     @property
+    def asked_l0(self) -> dict[str, float]:
+        """Options that say how many latents of a sample shall be active."""
+        return super().asked_l0 | ({"l0": self.l0} if self.penalty == "target" else {})
+
+    @property
     def _jump(self) -> JumpReLU:
         assert isinstance(self.dictionary.activation, JumpReLU)
         return self.dictionary.activation

@@ -164,6 +164,11 @@ class SparseDictionary(ScaledDictionary):
         """Coefficients of the terms."""
         return {"auxk": self.auxk_weight} if self.auxk_weight > 0 else {}
 
+    @property
+    def asked_l0(self) -> dict[str, float]:
+        """Options that say how many latents of a sample shall be active; none where a coefficient decides."""
+        return {} if self.controller is None else {"target_l0": self.controller.target}
+
     def controlled(self, weight: float) -> float | Tensor:
         """The coefficient of a penalty with the factor that holds the target L0, if there is one."""
         return weight if self.controller is None else weight * self.controller.multiplier

@@ -41,6 +41,11 @@ class SelectingSAE(SparseDictionary):
         super().advance()
         self._set_k(self.trainer.global_step + 1)  # which the trainer counts after this
 
+    @property
+    def asked_l0(self) -> dict[str, float]:
+        """The number of active latents, in the end."""
+        return {"k": self.k.final}
+
     def _set_k(self, step: int) -> None:
         if self.k.moves:
             assert isinstance(self.dictionary.activation, ActiveLatents)
