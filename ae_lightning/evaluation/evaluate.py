@@ -54,8 +54,8 @@ def evaluate(
         samples as the model scales them, None where it does not. `test_is_validation`: whether both sets are the same,
         so that the errors are not those of unseen data. `latents`: what `LatentMeter.statistics` says of the code, on
         the test set. `weights`: of shallow models; `recovery`: of shallow models on data whose true features are known,
-        see `recovery_scores`; both are empty for others. A number that is not finite is None, with the reason beside it,
-        see `ae_lightning.files.finite`.
+        see `recovery_scores`; both are empty for others. A number that is not finite is None, with the reason beside
+        it, see `ae_lightning.files.finite`.
 
     Raises:
         ConfigError: The model was made for samples of another shape, or another number of instances.

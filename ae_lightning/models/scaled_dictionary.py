@@ -96,6 +96,31 @@ class ScaledDictionary(ShallowAutoencoder):
         x_hat = self.dictionary.decode(z)
         return self.unflatten(self.scaling.undo(x_hat) if self.scaling.is_foldable else x_hat)
 
+    @property
+    def decodes_to_data(self) -> bool:  # type: ignore[override]
+        """Whether `decode` gives samples in the data's units."""
+        return self.scaling.is_foldable
+
+    def reading(self, rows: Tensor) -> Tensor:
+        """Encoder rows (…, latent, input) as they act on samples in the data's units."""
+        return self.scaling.fold_reading(rows.mT).mT
+
+    def writing(self, rows: Tensor, x: Tensor | None = None) -> Tensor:
+        """Decoder rows (…, latent, output) as they add to a reconstruction, of a sample x (1, *input_shape)."""
+        if self.scaling.is_foldable:
+            return self.scaling.fold_writing(rows)
+        if x is None:
+            return rows
+        flat = self.flatten(x)
+        return self.scaling.undo(rows, flat) - self.scaling.undo(torch.zeros_like(rows), flat)
+
+    def written_bias(self, x: Tensor | None = None) -> Tensor:
+        """What a reconstruction, of a sample x (1, *input_shape), is without any latent, (…, output)."""
+        bias = self.dictionary.b_dec
+        if x is None and not self.scaling.is_foldable:
+            return bias
+        return self.scaling.undo(bias.unsqueeze(-2), None if x is None else self.flatten(x)).squeeze(-2)
+
     def setup(self, stage: str) -> None:
         """Start from training samples what is to start from them, when a new model is first fitted."""
         if stage != "fit" or self.images_seen > 0:
