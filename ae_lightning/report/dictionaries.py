@@ -82,8 +82,8 @@ class DictionaryFigures:
             values = values if self.model.instances is None else values[0]
         history = self.run.series("measures/threshold") if self._logged("measures/threshold") else None
         weighted = bool(getattr(activation, "weighted", False))
-        label = "pre-activation × norm of the decoder row" if weighted else "pre-activation"
-        return threshold_figure(values, history, f"{label} that fires a latent")
+        label = "threshold of pre-activation" + (" × row norm" if weighted else "")
+        return threshold_figure(values, history, label)
 
     def prefixes(self) -> Figure:
         """Errors of the prefixes of a Matryoshka autoencoder on the test set, in the data's units."""
