@@ -22,6 +22,7 @@ from ae_lightning.nn.silence import SilentSamples
 from ae_lightning.training.checks import require_not_negative, require_positive
 from ae_lightning.training.coefficients import Coefficient, Ramp
 from ae_lightning.training.default_rate import optimizer_with_rate, warmup_and_decay
+from ae_lightning.training.rows import is_due_after
 from ae_lightning.training.run_length import RunLength
 from ae_lightning.training.trainer import trainer_of
 
@@ -274,8 +275,9 @@ class SparseDictionary(ScaledDictionary):
             self._any_dead = self._looks_dead()
         if self.controller is not None:
             self.controller.advance(self._reduce)
-            if self.row_is_due(0) and (sentence := self.controller.saturation()):
-                warnings.warn(sentence, Notice, stacklevel=2)
+            # As rarely as rows are logged, since it waits for the device.
+            if is_due_after(self.trainer.global_step + 1, self.trainer) and (told := self.controller.saturation()):
+                warnings.warn(told, Notice, stacklevel=2)
 
     def measures(self) -> dict[str, Tensor]:
         """Thresholds, dead latents, the controller's factor: what there is of them, means over instances."""
