@@ -44,7 +44,9 @@ class GatedSAE(SparseDictionary):
         **kwargs: Any,
     ) -> None:
         activation = Gated(latent_dim, instances)
-        super().__init__(input_shape, latent_dim, activation, instances, encoder_bias=False, **kwargs)
+        super().__init__(
+            input_shape, latent_dim, activation, instances, encoder_bias=False, output_activation="none", **kwargs
+        )
         self.penalty_weight = self.coefficient("penalty_weight", penalty_weight or _RISING)
 
     def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ae_lightning.analysis.centers import geometric_median
+from ae_lightning.errors import ConfigError
 from ae_lightning.models.shallow import ShallowAutoencoder, dictionary_for
 from ae_lightning.nn.dictionary import DictionaryInit
 from ae_lightning.nn.folding import fold_dictionary
@@ -40,10 +41,14 @@ class ScaledDictionary(ShallowAutoencoder):
         activation: Activation of the code.
         instances: Independent copies trained side by side, or None for a single one.
         tied: Whether the decoder is the encoder transposed.
-        init: How weights start: see `Start`.
+        init: How weights start: linear as `torch.nn.Linear` does; kaiming or xavier, with _joint as torch's functions
+            have them for all instances as one tensor; transpose, where decoder rows are random directions of norm 1 and
+            the encoder is the decoder transposed; samples, where rows point from the mean to training samples; or
+            active_subspace, where they lie in the span of the training samples' principal components.
         center: Where the decoder's bias starts: at zero, or in the middle (mean, geometric_median) of 10,000 training
             samples, which are drawn by the run's seed when a new model is first fitted.
-        input_scaling: How inputs are scaled, estimated from the same samples: see `InputScalingName`.
+        input_scaling: How inputs are scaled, estimated from the same samples: see `InputScalingName`. With an output
+            activation they are not, for it has a range in the data's units.
         norm_weighted: Whether penalties and selections take a latent for as large as what it writes, its activation
             times the norm of its decoder row. It stands in place of rows of norm 1, as `DecoderNorm` keeps them.
         unit_norm: Whether decoding divides each decoder row by its norm.
@@ -79,6 +84,11 @@ class ScaledDictionary(ShallowAutoencoder):
             unit_norm=unit_norm,
         )
         super().__init__(input_shape, dictionary, **kwargs)
+        if input_scaling != "none" and self.output_activation_name != "none":
+            raise ConfigError(
+                f"--model.output_activation {self.output_activation_name} has its range in the data's units, but with "
+                f"--model.input_scaling {input_scaling} others are decoded: set one of them to none"
+            )
         self.norm_weighted = norm_weighted
         self.init: Start = init
         self.center: Center = center
@@ -93,7 +103,7 @@ class ScaledDictionary(ShallowAutoencoder):
 
         A code does not tell the units of a sample that is standardized by itself; it is then left standardized.
         """
-        x_hat = self.dictionary.decode(z)
+        x_hat = self.dictionary.decode(z, self.output_activation)
         return self.unflatten(self.scaling.undo(x_hat) if self.scaling.is_foldable else x_hat)
 
     @property

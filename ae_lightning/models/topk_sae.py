@@ -23,7 +23,15 @@ class SelectingSAE(SparseDictionary):
     def __init__(
         self, input_shape: tuple[int, ...], latent_dim: int, activation: ActiveLatents, k: float | Ramp, **kwargs: Any
     ) -> None:
-        super().__init__(input_shape, latent_dim, activation, norm_weighted=activation.weighted, **kwargs)
+        super().__init__(
+            input_shape,
+            latent_dim,
+            activation,
+            norm_weighted=activation.weighted,
+            target_l0=None,  # there is no penalty to hold it by
+            output_activation="none",
+            **kwargs,
+        )
         self.k = self.coefficient("k", k, most=latent_dim)
 
     @property
