@@ -57,7 +57,7 @@ def print_results(results: dict[str, Any]) -> None:
 
 def print_numbers(results: dict[str, Any]) -> None:
     """Print the numbers alone, and what is to be said of them."""
-    from ae_lightning.evaluation.judgment import shortcoming
+    from ae_lightning.evaluation.judgment import missed_l0, shortcoming
 
     console = PlainConsole()
     console.print(f"{results['data']['description']}")
@@ -70,7 +70,7 @@ def print_numbers(results: dict[str, Any]) -> None:
     console.print(details)
     if results["probes"]:
         console.print(_probe_table(results["probes"]))
-    if sentence := shortcoming(results):
+    for sentence in filter(None, (shortcoming(results), missed_l0(results))):
         console.print(sentence, markup=False)
 
 

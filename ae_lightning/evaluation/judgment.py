@@ -9,6 +9,8 @@ from ae_lightning.run.results import known
 
 # Part of a baseline's error down to which a model is hardly better: one that answers the mean may be so by chance.
 _HARDLY = 0.99
+# Relative distance of L0 from what was asked for that is let pass.
+_NEAR_L0 = 0.25
 # Part of a typical sample's length that a latent's projection must exceed before it pays to fire.
 _BEARABLE = 0.05
 # Classes of ours whose penalty has its weight in --model.penalty_weight, and the reduction of `l1` or `l0` there.
@@ -57,6 +59,24 @@ def shortcoming(results: Mapping[str, Any]) -> str | None:
     else:
         return None
     return f"{what}. {_advice(results)}."
+
+
+def missed_l0(results: Mapping[str, Any]) -> str | None:
+    """What is said of a code that is far from the number of active latents that was asked for; None if it is not.
+
+    Of a code that selects the k largest latents fewer may be positive, so that it misses k only by more of them.
+
+    Args:
+        results: What `evaluate` answers.
+    """
+    l0 = known(results["latents"], "l0")
+    for option, number in results["model"].get("asked_l0", {}).items():
+        if l0 > number * (1 + _NEAR_L0) or (option != "k" and 0 < l0 < number * (1 - _NEAR_L0)):
+            return (
+                f"A test sample has {l0:.3g} active latents, where --model.{option} asks for {number:g}: train longer, "
+                "or evaluate last.ckpt, for the checkpoint with the lowest loss may be one of before it was reached."
+            )
+    return None
 
 
 def penalty_to_try(results: Mapping[str, Any]) -> float:

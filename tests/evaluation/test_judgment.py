@@ -8,7 +8,7 @@ import torch
 from ae_lightning.callbacks.decoder_norm import DecoderNorm
 from ae_lightning.data.digits import DigitsDataModule
 from ae_lightning.evaluation import describe, evaluate
-from ae_lightning.evaluation.judgment import penalty_to_try, shortcoming
+from ae_lightning.evaluation.judgment import missed_l0, penalty_to_try, shortcoming
 from ae_lightning.models.gated_sae import GatedSAE
 from ae_lightning.models.matryoshka_sae import MatryoshkaSAE
 from ae_lightning.models.sparse import SparseAutoencoder
@@ -98,6 +98,26 @@ def test_what_to_change_in_dictionaries_that_scale_their_input(options, words):
     """2 · 0.05 · 8 = 0.8, and (0.05 · 8)² = 0.16."""
     judged = {"ours": 0.07, "active": 0.0, "length": 8.0, "reconstruction_loss": "mse_sum"}
     assert re.search(words, shortcoming(numbers(**judged, **options)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "l0", "missed"),
+    [
+        ({"k": 8.0}, 10.1, True),
+        ({"k": 8.0}, 9.9, False),
+        ({"k": 8.0}, 3.0, False),  # of the eight largest five were not positive
+        ({"target_l0": 8.0}, 3.0, True),
+        ({"l0": 8.0}, 8.5, False),
+        ({}, 50.0, False),
+    ],
+)
+def test_a_code_that_is_far_from_what_was_asked_for_is_told_of(asked, l0, missed):
+    sentence = missed_l0(numbers(l0=l0, asked_l0=asked))
+    if missed:
+        ((option, _),) = asked.items()
+        assert f"has {l0:.3g} active latents, where --model.{option} asks for 8: train longer" in sentence
+    else:
+        assert sentence is None
 
 
 @pytest.mark.parametrize(("projection", "fires"), [(0.049, False), (0.051, True)])
