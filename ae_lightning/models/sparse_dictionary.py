@@ -144,6 +144,8 @@ class SparseDictionary(ScaledDictionary):
         """Encode and decode x (batch, *input_shape)."""
         flat = self.flatten(x)
         _, z = self._code(self.scaling(flat))
+        if self.decodes_to_data:
+            return AutoencoderOutput(self.decode(z), z)
         x_hat = self.dictionary.decode(z, self.output_activation)
         return AutoencoderOutput(self.unflatten(self.scaling.undo(x_hat, flat)), z)
 

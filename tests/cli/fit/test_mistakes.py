@@ -14,6 +14,7 @@ from jsonargparse import ActionConfigFile
 from ae_lightning import upstream
 from ae_lightning.cli.fit.mistakes import HelpfulParser, ParseMistake, explain
 from ae_lightning.parser_errors import FRAMES, Wording, denied_in, is_wrapped, reason_of
+from ae_lightning.training.coefficients import Ramp
 
 
 @pytest.fixture
@@ -133,6 +134,7 @@ def parser() -> HelpfulParser:
     parser = HelpfulParser()
     parser.add_argument("--config", action=ActionConfigFile)
     parser.add_argument("--n", type=int, default=1)
+    parser.add_argument("--k", type=float | Ramp, default=1.0)
     parser.add_argument("--many", type=list[Shape] | Shape | None, default=None)
     parser.add_class_arguments(Square, "group", skip={"size"})
     parser.add_subclass_arguments(Shape, "shape", required=False)
@@ -196,6 +198,8 @@ CANARIES = [
     Canary(Wording.LITERAL, "'a', 'b'", ("--group.name", "c")),
     Canary(Wording.TUPLE, "2", ("--group.place", "[1, 2, 3]")),
     Canary(Wording.KIND, "int", ("--n", "x")),
+    Canary(Wording.SCHEDULE, "<class 'ae_lightning.training.coefficients.Ramp'>", ("--k", "x")),
+    Canary(Wording.NO_PART, "strat", ("--k.strat", "4")),
     Canary(Wording.WRAPPED, "Does not validate against any of the Union subtypes", ("--shape", "x.y")),
 ]
 
