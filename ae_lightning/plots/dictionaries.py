@@ -83,7 +83,7 @@ def history_figure(
     _finish(ax, legend=False)
     if ax.get_yscale() == "linear" and ax.get_ylim()[1] >= _COUNTED:
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)  # curves leave no free corner
+    figure.legend(loc="outside upper center", frameon=False, fontsize=9)  # curves leave no free corner
     return figure
 
 
