@@ -45,7 +45,7 @@ class GatedSAE(SparseDictionary):
     ) -> None:
         activation = Gated(latent_dim, instances)
         super().__init__(input_shape, latent_dim, activation, instances, encoder_bias=False, **kwargs)
-        self.penalty_weight = self.coefficient("penalty_weight", penalty_weight or _RISING)
+        self.penalty_weight = self.coefficient("penalty_weight", _RISING if penalty_weight is None else penalty_weight)
 
     def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:
         """`l1` of ReLU(π), and `auxiliary`, the error of its reconstruction."""
