@@ -108,7 +108,7 @@ def project_decoder_gradient(module: ShallowAutoencoder) -> None:
 
 
 def refuse_split_weights(trainer: Trainer, callback: str) -> None:
-    """Check that each process holds whole weights, whose rows can be edited.
+    """Check that each process holds whole weights, which a callback reads or edits.
 
     Raises:
         ConfigError: The strategy splits weights, or the optimizer's state, among processes.
@@ -116,6 +116,6 @@ def refuse_split_weights(trainer: Trainer, callback: str) -> None:
     strategy: Any = trainer.strategy
     if isinstance(strategy, (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)):
         raise ConfigError(
-            f"{callback} edits rows of whole weights, which {type(strategy).__name__} splits among processes: use "
+            f"{callback} needs whole weights, which {type(strategy).__name__} splits among processes: use "
             "--trainer.strategy ddp"
         )

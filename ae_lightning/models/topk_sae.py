@@ -3,6 +3,8 @@
 from abc import abstractmethod
 from typing import Any
 
+from torch import Tensor
+
 from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.nn.topk import ActiveLatents, BatchTopK, TopK
 from ae_lightning.training.coefficients import Coefficient, Ramp
@@ -40,6 +42,11 @@ class SelectingSAE(SparseDictionary):
         """Go on to the k of the next step."""
         super().advance()
         self._set_k(self.trainer.global_step + 1)  # which the trainer counts after this
+
+    def scores(self, x: Tensor) -> Tensor:
+        """What latents are selected by, (…, batch, latent), of samples x (batch, *input_shape); it has no gradient."""
+        assert isinstance(self.dictionary.activation, ActiveLatents)
+        return self.dictionary.activation.scored(self.dictionary.pre_activations(self.inputs(x)), self.selection_norms)
 
     def _set_k(self, step: int) -> None:
         if self.k.moves:
