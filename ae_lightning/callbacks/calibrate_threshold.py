@@ -1,5 +1,7 @@
 """The threshold of batch-wise selected codes, set so that samples held out are as sparse as asked for."""
 
+from typing import Any
+
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -60,7 +62,7 @@ class CalibrateThreshold(Callback):
 
     def _calibrate(self, trainer: Trainer, module: LightningModule) -> None:
         self._calibrated_step = trainer.global_step
-        threshold = on_first_process(trainer, lambda: _threshold(trainer, module))
+        threshold: Any = on_first_process(trainer, lambda: _threshold(trainer, module))
         _selection(module).calibrate(trainer.strategy.broadcast(threshold))
 
 

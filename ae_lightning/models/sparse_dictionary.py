@@ -10,12 +10,12 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
-from ae_lightning.errors import Notice
+from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.losses.auxk import auxk
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.scaled_dictionary import ScaledDictionary
-from ae_lightning.nn.code_activation import CodeActivation
+from ae_lightning.nn.code_activation import CodeActivation, is_rectified
 from ae_lightning.nn.l0_controller import L0Controller
 from ae_lightning.nn.scaling import InputScalingName
 from ae_lightning.nn.silence import SilentSamples
@@ -94,6 +94,7 @@ class SparseDictionary(ScaledDictionary):
     ) -> None:
         require_not_negative(auxk_weight=auxk_weight)
         require_positive(k_aux=k_aux, dead_after=dead_after)
+        _require_silent_latents(auxk_weight, activation)
         super().__init__(
             input_shape,
             latent_dim,
@@ -279,3 +280,17 @@ class SparseDictionary(ScaledDictionary):
         if trainer is None or trainer.world_size == 1:
             return value
         return torch.as_tensor(trainer.strategy.reduce(value, reduce_op=operation))
+
+
+def _require_silent_latents(auxk_weight: float, activation: nn.Module) -> None:
+    """Check that AuxK finds what it trains: pre-activations of latents that do not fire.
+
+    Raises:
+        ConfigError: No code of this activation is exactly zero, so that no latent is ever dead.
+    """
+    if auxk_weight > 0 and not is_rectified(activation):
+        raise ConfigError(
+            f"--model.auxk_weight is {auxk_weight:g}, but AuxK needs pre-activations of latents that do not fire, and "
+            f"a code by {type(activation).__name__} has none: leave the option out, or choose a code that is exactly "
+            "zero there"
+        )

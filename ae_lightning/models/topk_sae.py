@@ -56,7 +56,7 @@ class SelectingSAE(SparseDictionary):
 
 def final_k(k: float | Ramp, latent_dim: int) -> float:
     """The number of active latents that an option ends with."""
-    return Coefficient("k", k, most=latent_dim).final
+    return Coefficient("k", k, most=latent_dim).final if isinstance(k, dict) else k
 
 
 class TopKSAE(SelectingSAE):
