@@ -79,7 +79,7 @@ def test_the_running_threshold_alone_gives_l0_within_two_percent_on_the_test_set
 
 def test_calibrated_it_is_closer_on_the_validation_set(running, sparse, make_trainer):
     model = load_autoencoder(running)
-    model.build_optimizer = lambda params: torch.optim.SGD(params, lr=0.0)
+    model.build_optimizer = lambda params: torch.optim.SGD(params, lr=1e-12)
     x, _ = sparse.val_set.take(1000)
     before = abs(float(l0(model, x)) - K)
     make_trainer(CalibrateThreshold(), max_steps=1, limit_train_batches=1).fit(model, sparse)
