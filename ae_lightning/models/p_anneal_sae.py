@@ -78,6 +78,11 @@ class PAnnealSAE(SparseDictionary):
             weight = weight * self.annealing.factor
         return {**super().loss_weights, "lp": weight}
 
+    @property
+    def advances(self) -> bool:
+        """Whether p moves, or anything else does."""
+        return self.annealing is not None or super().advances
+
     @torch.no_grad()
     def observe(self, output: AutoencoderOutput) -> None:
         """Gather the penalties by which the coefficient will be adapted, too."""
