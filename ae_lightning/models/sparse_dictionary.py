@@ -64,8 +64,7 @@ class SparseDictionary(ScaledDictionary):
             follows L0; null leaves the coefficient as it is.
         auxk_weight: Coefficient of AuxK, by which dead latents learn to explain what the living leave over; 0 is none.
         k_aux: Dead latents of a sample that AuxK takes; null is the power of two next below half the input's size.
-        auxk_relu: Whether pre-activations that AuxK takes pass a ReLU, as in OpenAI's code: those below zero then get no
-            gradient.
+        auxk_relu: Whether pre-activations that AuxK takes pass a ReLU (OpenAI): those below zero then get no gradient.
         dead_after: Training samples without firing after which a latent is dead; null is a tenth of the run's, at most
             10 million.
         reconstruction_loss: As `Autoencoder` has it, with `mse_sum` for coefficients as SAELens and dictionary_learning
