@@ -110,7 +110,8 @@ def _earlier_hash(run: Run) -> str | None:
 
 
 def describe(model: Autoencoder) -> dict[str, Any]:
-    """Class, size and shape of a model, and the weights of what its loss holds beside the reconstruction."""
+    """Class, size and shape of a model, and the weights of what its loss holds, means over instances."""
+    weights = {name: float(torch.as_tensor(weight).mean()) for name, weight in model.loss_weights.items()}
     return {
         "class": type(model).__name__,
         "parameters": model.num_parameters,
@@ -119,7 +120,7 @@ def describe(model: Autoencoder) -> dict[str, Any]:
         "instances": model.instances,
         "compression_ratio": model.compression_ratio,
         "is_undercomplete": model.is_undercomplete,
-        "penalties": {name: weight for name, weight in model.loss_weights.items() if weight},
+        "penalties": {name: weight for name, weight in weights.items() if weight},
         "images_seen": model.images_seen,
     }
 

@@ -64,6 +64,7 @@ class SparseDictionary(ScaledDictionary):
             follows L0; null leaves the coefficient as it is.
         auxk_weight: Coefficient of AuxK, by which dead latents learn to explain what the living leave over; 0 is none.
         k_aux: Dead latents of a sample that AuxK takes; null is the power of two next below half the input's size.
+        auxk_relu: Whether pre-activations that AuxK takes pass a ReLU (OpenAI): those below zero then get no gradient.
         dead_after: Training samples without firing after which a latent is dead; null is a tenth of the run's, at most
             10 million.
         reconstruction_loss: As `Autoencoder` has it, with `mse_sum` for coefficients as SAELens and dictionary_learning
@@ -87,6 +88,7 @@ class SparseDictionary(ScaledDictionary):
         target_l0: float | None = None,
         auxk_weight: float = 0.0,
         k_aux: int | None = None,
+        auxk_relu: bool = False,
         dead_after: int | None = None,
         reconstruction_loss: ReconstructionLossName = "mse_sum",
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=0.0, fused=True),
@@ -114,6 +116,7 @@ class SparseDictionary(ScaledDictionary):
         self.controller = None if target_l0 is None else L0Controller(target_l0, latent_dim, instances)
         self.auxk_weight = auxk_weight
         self.k_aux = min(latent_dim, k_aux or 1 << max(0, (self.input_size // 2).bit_length() - 1))
+        self.auxk_relu = auxk_relu
         self.dead_after = dead_after
         self.silence = SilentSamples(latent_dim, instances) if auxk_weight > 0 else None
         self.total_steps = self._samples_of_run = math.inf
@@ -201,7 +204,8 @@ class SparseDictionary(ScaledDictionary):
         scores = activation.scores(done.pre) if isinstance(activation, CodeActivation) else done.pre
         dead = self.silence.dead(self.dead_after_samples)
         residual = done.target - done.x_hat
-        return {"auxk": auxk(scores, dead, residual, self.dictionary.decoder_vectors, self.k_aux)}
+        rows = self.dictionary.decoder_vectors
+        return {"auxk": auxk(scores, dead, residual, rows, self.k_aux, self.auxk_relu)}
 
     @property
     def dead_after_samples(self) -> float:
