@@ -43,7 +43,8 @@ class ScaledDictionary(ShallowAutoencoder):
         init: How weights start: see `Start`.
         center: Where the decoder's bias starts: at zero, or in the middle (mean, geometric_median) of 10,000 training
             samples, which are drawn by the run's seed when a new model is first fitted.
-        input_scaling: How inputs are scaled, estimated from the same samples: see `InputScalingName`.
+        input_scaling: How inputs are scaled, estimated from the same samples: see `InputScalingName`. Of instances with
+            samples of their own each is scaled by its own.
         norm_weighted: Whether penalties and selections take a latent for as large as what it writes, its activation
             times the norm of its decoder row. It stands in place of rows of norm 1, as `DecoderNorm` keeps them.
         unit_norm: Whether decoding divides each decoder row by its norm.
@@ -82,7 +83,8 @@ class ScaledDictionary(ShallowAutoencoder):
         self.norm_weighted = norm_weighted
         self.init: Start = init
         self.center: Center = center
-        self.scaling = make_scaling(input_scaling, self.input_size)
+        # An instance may have samples of its own: it is then scaled as it would be alone.
+        self.scaling = make_scaling(input_scaling, self.input_size, self._lead)
 
     def inputs(self, x: Tensor) -> Tensor:
         """Vectors (…, batch, input) as the encoder reads them: flat, and scaled."""
@@ -113,7 +115,7 @@ class ScaledDictionary(ShallowAutoencoder):
 
     @torch.no_grad()
     def start_from(self, samples: Tensor, generator: torch.Generator) -> None:
-        """Set what is to start from samples (…, n, input), flat and in the data's units.
+        """Set what is to start from samples (n, input), or (instances, n, input), flat and in the data's units.
 
         The generator, on the CPU, draws decoder rows.
         """
@@ -122,11 +124,15 @@ class ScaledDictionary(ShallowAutoencoder):
         if self.center != "zero":
             self.dictionary.b_dec.copy_(scaled.mean(-2) if self.center == "mean" else geometric_median(scaled))
         if self.init in _FROM_SAMPLES:
-            lead = () if self.instances is None else (self.instances,)
-            each = scaled.expand(*lead, *scaled.shape[-2:])
+            each = scaled.expand(*self._lead, *scaled.shape[-2:])
             rows = _FROM_SAMPLES[self.init](each, self.latent_dim, generator)
-            everyone = torch.ones(*lead, self.latent_dim, dtype=torch.bool, device=rows.device)
+            everyone = torch.ones(*self._lead, self.latent_dim, dtype=torch.bool, device=rows.device)
             self.dictionary.set_latents(everyone, rows[everyone], rows[everyone])
+
+    @property
+    def _lead(self) -> tuple[int, ...]:
+        """What stands before the axes of a single instance."""
+        return () if self.instances is None else (self.instances,)
 
     def fold(self) -> "ScaledDictionary":
         """A copy with the same output whose dictionary reads the data as they are and has decoder rows of norm 1.
@@ -143,4 +149,5 @@ class ScaledDictionary(ShallowAutoencoder):
         folded.scaling = InputScaling()
         folded.hparams.update(tied=False, unit_norm=False, input_scaling="none", norm_weighted=False)
         folded.norm_weighted = False
+        folded._compiled_terms = None  # it computes with the weights of this model
         return folded

@@ -119,7 +119,7 @@ def fold_dictionary(dictionary: Dictionary, scaling: InputScaling) -> Dictionary
     for name, value in weights._asdict().items():
         if value is not None:
             getattr(folded, name).copy_(value)
-    return folded
+    return folded.train(dictionary.training)
 
 
 def _wide(weights: DictionaryWeights) -> DictionaryWeights:
