@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ae_lightning.analysis.centers import geometric_median
+from ae_lightning.errors import ConfigError
 from ae_lightning.models.shallow import ShallowAutoencoder, dictionary_for
+from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.dictionary import DictionaryInit
 from ae_lightning.nn.folding import fold_dictionary
 from ae_lightning.nn.scaling import InputScaling, InputScalingName, make_scaling
@@ -133,7 +135,18 @@ class ScaledDictionary(ShallowAutoencoder):
         """What stands before the axes of a single instance."""
         return () if self.instances is None else (self.instances,)
 
-    def fold(self) -> "ScaledDictionary":
+    @property
+    def compares_norms(self) -> bool:
+        """Whether latents are selected by pre-activation × norm of the decoder's row."""
+        activation = self.dictionary.activation
+        return isinstance(activation, CodeActivation) and activation.weighted
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether there is nothing to fold: inputs are not scaled, and latents not compared by norms."""
+        return type(self.scaling) is InputScaling and not self.compares_norms
+
+    def fold(self, norms: bool = True) -> "ScaledDictionary":
         """A copy with the same output whose dictionary reads the data as they are, and compares latents without norms.
 
         Input scaling and decoder norms go into weights, biases and thresholds. A latent's activation becomes what it
@@ -144,13 +157,21 @@ class ScaledDictionary(ShallowAutoencoder):
         R times as much of what of the output varies (2e-5 at R = 100, 2e-4 at 1,000), and a latent whose
         pre-activation is as close to its threshold may fire in one of them alone. `double()` first where this matters.
 
+        Args:
+            norms: Whether to fold norms too; without, codes stay as they are. They have to be where `compares_norms`.
+
         Raises:
-            ConfigError: Samples are scaled each by itself, or latents are selected in a way that norms would change.
+            ConfigError: Samples are scaled each by itself, or latents are selected in a way that norms would change,
+                or that they would not be folded into.
         """
+        if self.compares_norms and not norms:
+            raise ConfigError("latents that are selected by norms of the decoder's rows cannot be folded without these")
         folded = copy.deepcopy(self)
-        folded.dictionary = fold_dictionary(self.dictionary, self.scaling)
+        folded.dictionary = fold_dictionary(self.dictionary, self.scaling, norms)
         folded.scaling = InputScaling()
-        folded.hparams.update(tied=False, unit_norm=False, input_scaling="none", norm_weighted=False)
-        folded.norm_weighted = False
+        folded.hparams.update(tied=False, unit_norm=False, input_scaling="none")
+        if norms:
+            folded.hparams.update(norm_weighted=False)
+            folded.norm_weighted = False
         folded._compiled_terms = None  # it computes with the weights of this model
         return folded
