@@ -31,6 +31,13 @@ class SelectingSAE(SparseDictionary):
         """Why the loss cannot be compiled."""
         return "it would be compiled anew for each k of its schedule" if self.k.moves else super().untraceable
 
+    def on_fit_start(self) -> None:
+        """Begin with the first k before callbacks look; a training that goes on has that of its checkpoint."""
+        super().on_fit_start()
+        if self.k.moves and self.images_seen == 0:
+            assert isinstance(self.dictionary.activation, ActiveLatents)
+            self.dictionary.activation.set_k(self.k.ramp["start"])
+
     def on_train_start(self) -> None:
         """Begin with the k of the present step."""
         super().on_train_start()

@@ -8,6 +8,7 @@ import torch
 from playwright.sync_api import Page
 from torch import Tensor
 
+from ae_lightning.explorer.network import folded
 from ae_lightning.models.base import Autoencoder
 
 FINAL, HISTORY = 1e-3, 2e-2
@@ -48,12 +49,14 @@ def samples_of(shown: Any) -> Tensor:
 
 
 def outputs(model: Autoencoder, x: Tensor, instance: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (n, latent) and reconstructions (n, pixels) by PyTorch, for one instance."""
-    model.eval()
+    """Codes (n, latent) and reconstructions (n, pixels) by PyTorch, for one instance.
+
+    The codes are those of the folded model, the reconstructions of the model itself.
+    """
     with torch.no_grad():
         if instance is not None:
             x = x.unsqueeze(1).expand(-1, model.instances or 1, *x.shape[1:])
-        x_hat, z = model(x)
+        x_hat, z = model.eval()(x).x_hat, folded(model).eval()(x).z
     own = slice(None) if instance is None else instance
     return z[own].flatten(1).numpy(), x_hat[own].flatten(1).numpy()
 
@@ -145,7 +148,7 @@ def test_what_a_unit_reads_and_writes_are_gradients(shown: Any, page: Page) -> N
         }""",
         unit,
     )
-    reads, writes = _gradients(shown.run.model.eval(), x, z, unit, shown.instance)
+    reads, writes = _gradients(folded(shown.run.model).eval(), x, z, unit, shown.instance)
     # A code that is linear or rectified, and active: its gradient is that of the sum before the activation.
     np.testing.assert_allclose(rows[0], reads, atol=2e-3)
     np.testing.assert_allclose(rows[1], writes, atol=2e-3)
@@ -162,6 +165,7 @@ def _liveliest(shown: Any, page: Page) -> tuple[Tensor, np.ndarray, np.ndarray]:
 
 
 def _decoded(model: Autoencoder, z: Tensor, instance: int | None) -> np.ndarray:
+    model = folded(model)
     with torch.no_grad():
         if instance is None:
             return model.decode(z).flatten(1).numpy()
