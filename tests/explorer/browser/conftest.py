@@ -51,9 +51,9 @@ FITS = {
     "tied": (*TIED, "--trainer.max_epochs", "2"),
     "fully_connected": (*DEEP, "--data", "digits", "--trainer.max_epochs", "2"),
     "topk_sae": ("--model", "TopKSAE", "--model.k", "{start: 30, end: 8, until: 0.8}", *SPARSE),
-    "jumprelu_sae": ("--model", "JumpReLUSAE", "--model.target_l0", "12", *SPARSE),
 }
 SLOW_FITS = {
+    "jumprelu_sae": ("--model", "JumpReLUSAE", "--model.target_l0", "12", *SPARSE),
     "batch_topk_sae": ("--model", "BatchTopKSAE", "--model.k", "8", *SPARSE),
     "gated_sae": ("--model", "GatedSAE", "--model.penalty_weight", "1", *SPARSE),
 }
