@@ -39,13 +39,13 @@ class ScaledDictionary(ShallowAutoencoder):
         input_shape: Shape of one sample.
         latent_dim: Number of latents.
         activation: Activation of the code.
-        instances: Independent copies trained side by side, or None for a single one.
+        instances: Independent copies trained side by side, or None for a single one. Where each has samples of its own,
+            it is scaled and started by them.
         tied: Whether the decoder is the encoder transposed.
         init: How weights start: see `Start`.
         center: Where the decoder's bias starts: at zero, or in the middle (mean, geometric_median) of 10,000 training
             samples, which are drawn by the run's seed when a new model is first fitted.
-        input_scaling: How inputs are scaled, estimated from the same samples: see `InputScalingName`. Of instances with
-            samples of their own each is scaled by its own.
+        input_scaling: How inputs are scaled, estimated from the same samples: see `InputScalingName`.
         norm_weighted: Whether penalties and selections take a latent for as large as what it writes, its activation
             times the norm of its decoder row. It stands in place of rows of norm 1, as `DecoderNorm` keeps them.
         unit_norm: Whether decoding divides each decoder row by its norm.
