@@ -33,6 +33,12 @@ class SelectingSAE(SparseDictionary):
         """Why the loss cannot be compiled."""
         return "it would be compiled anew for each k of its schedule" if self.k.moves else super().untraceable
 
+    def on_fit_start(self) -> None:
+        """Begin with the first k, before anything looks at the untrained model."""
+        super().on_fit_start()
+        if self.images_seen == 0:  # the number of steps of a run that goes on is not yet known
+            self._set_k(0)
+
     def on_train_start(self) -> None:
         """Begin with the k of the present step."""
         super().on_train_start()
