@@ -103,7 +103,8 @@ class Gallery:
         """The first n test samples, their reconstructions, and the error."""
         x = self.test_set.take(n)[0]
         with evaluation_mode(self.model):
-            x_hat = self._coder.decode(self._coder.encode(like_weights(self.model, x)))
+            x_hat = self.model(like_weights(self.model, x)).x_hat
+        x_hat = x_hat if self.model.instances is None else x_hat[0]
         shape = viewable_shape(self.model.input_shape)
         return reconstruction_strip(x.reshape(-1, *shape), x_hat.reshape(-1, *shape), self._value_range, n)
 
@@ -119,7 +120,7 @@ class Gallery:
         rows = [interpolate(self._coder, start, end, steps) for start, end in ends]
         labels = [f"#{i} → #{j}" for i, j in pairs]
         pictures = torch.stack([torch.stack(pair) for pair in ends])
-        return interpolation_strips(torch.stack(rows), self._value_range, pictures, labels)
+        return interpolation_strips(torch.stack(rows), self._decoded_range, pictures, labels)
 
     def arithmetic(self, a: int, b: int, c: int) -> Figure:
         """Three test samples, and the decoded code of a, plus that of b, minus that of c.
@@ -129,7 +130,7 @@ class Gallery:
         """
         x_a, x_b, x_c = (self.sample(i) for i in (a, b, c))
         result = arithmetic(self._coder, x_a, x_b, x_c)
-        return arithmetic_strip(x_a, x_b, x_c, result, self._value_range, (f"#{a}", f"#{b}", f"#{c}"))
+        return arithmetic_strip(x_a, x_b, x_c, result, self._decoded_range, (f"#{a}", f"#{b}", f"#{c}"))
 
     def samples(self, n: int = _SAMPLES) -> Figure:
         """Decoded draws from a normal fitted to the training codes.
@@ -140,7 +141,7 @@ class Gallery:
         if n < 1:
             raise ConfigError(f"there must be at least 1 sample to draw, not {n}")
         return image_grid(
-            sample(self._coder, n, self._training_codes), None, self._value_range, "random codes, decoded"
+            sample(self._coder, n, self._training_codes), None, self._decoded_range, "random codes, decoded"
         )
 
     def grid(self, size: int = GRID_SIZE) -> Figure:
@@ -155,7 +156,7 @@ class Gallery:
         title = (
             "decoded codes in the plane of two principal components" if self._plane.is_projection else "decoded codes"
         )
-        return plane_grid(images, axes, self._plane.axis_labels, self._value_range, title)
+        return plane_grid(images, axes, self._plane.axis_labels, self._decoded_range, title)
 
     def scatter(self) -> Figure:
         """Codes of the first 10,000 test samples by class; of wide codes, their first two principal components.
@@ -206,6 +207,11 @@ class Gallery:
     def _value_range(self) -> tuple[float, float] | None:
         bounded = all(map(math.isfinite, self.data.value_range))
         return self.data.value_range if bounded else None
+
+    @property
+    def _decoded_range(self) -> tuple[float, float] | None:
+        """That of codes that are decoded, which do not know the units of samples that are scaled each by itself."""
+        return self._value_range if self.model.decodes_to_data else None
 
     @cached_property
     def _training_codes(self) -> Tensor:

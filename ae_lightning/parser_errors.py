@@ -39,6 +39,8 @@ class Wording(Enum):
     LITERAL = r"Expected a typing\.Literal\[([^\]]*)\]"
     TUPLE = r"Expected a tuple with (\d+) elements"
     KIND = r"Expected a <class '(\w+)'>"
+    SCHEDULE = r"<class 'ae_lightning\.training\.coefficients\.Ramp'>"
+    NO_PART = r"Unexpected keys: \{'([^']+)'"
     WRAPPED = r"Does not validate against any of the Union subtypes"
 
     def find(self, message: str) -> re.Match[str] | None:

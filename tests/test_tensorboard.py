@@ -157,8 +157,42 @@ def test_the_layout_names_curves_that_are_there(run: Path) -> None:
         "linear probe": ["probe/latent", "probe/raw", "probe/pca", "probe/untrained"],
         "rank": ["weights/encoder_effective_rank", "weights/decoder_effective_rank"],
         "active latents per sample (L0)": ["sparsity/l0"],
-        "fraction of latents that are dead": ["sparsity/dead_fraction"],
+        "fraction of latents dead on the validation set": ["sparsity/dead_fraction"],
     }
+
+
+@pytest.mark.parametrize(
+    ("options", "measured"),
+    [
+        (["BatchTopKSAE", "--model.k.start", "8", "--model.k.end", "4"], ["dead_latents", "k", "threshold"]),
+        (["JumpReLUSAE", "--model.target_l0", "4"], ["l0_multiplier", "threshold"]),
+    ],
+)
+def test_measures_are_in_the_table_and_in_tensorboard_with_charts_for_them(
+    options: list[str], measured: list[str], tmp_path: Path
+) -> None:
+    data = ["--model.latent_dim", "16", "--data", "digits", "--data.batch_size", "256", "--trainer.max_epochs", "1"]
+    rows_each = ["--trainer.log_every_n_steps", "2", "--snapshots.schedule.count", "2"]
+    place = [*rows_each, "--experiment", "measured", "--trainer.default_root_dir", str(tmp_path)]
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PL_GLOBAL_SEED", "0")
+        assert main(["fit", "--model", *options, *data, *place]) == 0
+    run = tmp_path / "lightning_logs" / "measured" / "version_0"
+    events, rows = read(run), table(run)
+    names = [f"measures/{name}" for name in measured]
+    assert sorted(name for name in rows if name.startswith("measures/")) == names
+    for name in names:
+        assert [step for step, _ in rows[name]] == [2, 4, 6]
+        shown = [(event.step, event.value) for event in events.Scalars(name)]
+        assert shown == [(step, pytest.approx(value, rel=1e-6)) for step, value in rows[name]]
+    charts = drawn(run)
+    assert all(charts.values())
+    assert {tag for tags in charts.values() for tag in tags if tag.startswith("measures/")} == set(names)
+    if "k" in measured:
+        assert charts["active latents per sample (L0)"] == ["sparsity/l0", "measures/k"]
+        # From 8 to 4 over the six steps.
+        k = [value for _, value in rows["measures/k"]]
+        assert k == pytest.approx([8 - 4 * at / 6 for at in (1, 3, 5)], abs=0.01)
 
 
 def drawn(run: Path) -> dict[str, list[str]]:
@@ -181,7 +215,7 @@ def drawn(run: Path) -> dict[str, list[str]]:
 def test_without_a_probe_there_is_no_empty_chart(tmp_path: Path) -> None:
     run = fit(tmp_path, "--trainer.callbacks", "null", "--trainer.max_epochs", "1")
     charts = drawn(run)
-    assert set(charts) == {"loss", "active latents per sample (L0)", "fraction of latents that are dead"}
+    assert set(charts) == {"loss", "active latents per sample (L0)", "fraction of latents dead on the validation set"}
     assert all(charts.values())
 
 

@@ -112,8 +112,8 @@ def drift(vectors: Iterable[Tensor]) -> Tensor:
 def births_and_deaths(firing: Tensor, threshold: float = 0.0) -> Births:
     """When each unit first fires, and after which moment it never fires again.
 
-    A unit may be silent between the two. One that is silent at the last moment counts as dead, whether or not it
-    would have come back.
+    A unit may be silent between the two. One that is silent at the last moment counts as fallen silent, whether or not
+    it would have come back.
 
     Args:
         firing: How often each unit fires at each moment, such as its firing density, (moments, latent).

@@ -31,5 +31,6 @@ class FeatureRecovery(Callback):
         if directions is None or not isinstance(pl_module, ShallowAutoencoder):
             return
         if not isinstance(pl_module, ToyModel):
-            scores = recovery_scores(pl_module.decoder_vectors, directions.to(pl_module.device))
+            rows = pl_module.writing(pl_module.decoder_vectors)
+            scores = recovery_scores(rows, directions.to(pl_module.device))
             log_now(trainer, {f"recovery/{name}": scores[name] for name in _LOGGED})

@@ -86,7 +86,10 @@ class TensorBoardImages(Callback):
         )
 
     def _weights(self, module: ShallowAutoencoder) -> dict[str, np.ndarray]:
-        sides = {"encoder": module.encoder_vectors, "decoder": module.decoder_vectors}
+        sides = {
+            "encoder": module.reading(module.encoder_vectors),
+            "decoder": module.writing(module.decoder_vectors),
+        }
         pictures = {}
         for side, vectors in sides.items():
             one = vectors if module.instances is None else vectors[0]

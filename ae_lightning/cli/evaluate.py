@@ -57,7 +57,7 @@ def print_results(results: dict[str, Any]) -> None:
 
 def print_numbers(results: dict[str, Any]) -> None:
     """Print the numbers alone, and what is to be said of them."""
-    from ae_lightning.evaluation.judgment import shortcoming
+    from ae_lightning.evaluation.judgment import missed_l0, shortcoming
 
     console = PlainConsole()
     console.print(f"{results['data']['description']}")
@@ -70,7 +70,7 @@ def print_numbers(results: dict[str, Any]) -> None:
     console.print(details)
     if results["probes"]:
         console.print(_probe_table(results["probes"]))
-    if sentence := shortcoming(results):
+    for sentence in filter(None, (shortcoming(results), missed_l0(results))):
         console.print(sentence, markup=False)
 
 
@@ -130,7 +130,7 @@ def _latent_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
     alive = f"{_count(latents['active'])} active, {_count(latents['dead'])} dead"
     copies = results["model"]["instances"]
     mean = f" (means of {copies} instances)" if copies else ""
-    yield "latents", f"{alive}; L0 {latents['l0']:.3g} per {sample}{mean}"
+    yield "latents", f"{alive} on the test set; L0 {latents['l0']:.3g} per {sample}{mean}"
     size = f"L1 {latents['l1']:.3g} per {sample}, Hoyer {latents['hoyer']:.2f}"
     yield "code", f"{size}, |z| ≤ 0.001 in {latents['near_zero']:.0%}"
     # The mean of the positive part says little of a code of either sign, unless something is asked of it.

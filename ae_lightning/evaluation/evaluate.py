@@ -18,12 +18,17 @@ from ae_lightning.evaluation.latents import LatentMeter, recovery
 from ae_lightning.files import finite
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import load_autoencoder
+from ae_lightning.models.scaled_dictionary import ScaledDictionary
 from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.models.sparse_dictionary import SparseDictionary
+from ae_lightning.nn.precision import like_weights
 from ae_lightning.run.results import write_results
 from ae_lightning.run.run import Run
 from ae_lightning.run.tables import latents_file
 from ae_lightning.training.checks import check_shape
 from ae_lightning.version import __version__
+
+_SAMPLES_TO_MEASURE = 1000
 
 
 def evaluate(
@@ -45,11 +50,12 @@ def evaluate(
     Returns:
         `model`, `data`, `versions`: what was measured. `errors`: for each set and for `autoencoder`, `mean_image` and
         `pca`, what `ErrorMeter.compute` says. `baseline_samples`: how many training samples the baselines were fitted
-        to, `drawn` at random or all of them. `test_is_validation`: whether both sets are the same, so that the errors
-        are not those of unseen data. `latents`: what `LatentMeter.statistics` says of the code, on the test
-        set. `weights`: of shallow models; `recovery`: of shallow models on data whose true features are known, see
-        `recovery_scores`; both are empty for others. A number that is not finite is None, with the reason beside it,
-        see `ae_lightning.files.finite`.
+        to, `drawn` at random or all of them. `scaled_length`: root mean square of ‖x − mean‖ over the first 1,000 test
+        samples as the model scales them, None where it does not. `test_is_validation`: whether both sets are the same,
+        so that the errors are not those of unseen data. `latents`: what `LatentMeter.statistics` says of the code, on
+        the test set. `weights`: of shallow models; `recovery`: of shallow models on data whose true features are known,
+        see `recovery_scores`; both are empty for others. A number that is not finite is None, with the reason beside
+        it, see `ae_lightning.files.finite`.
 
     Raises:
         ConfigError: The model was made for samples of another shape, or another number of instances.
@@ -110,7 +116,12 @@ def _earlier_hash(run: Run) -> str | None:
 
 
 def describe(model: Autoencoder) -> dict[str, Any]:
-    """Class, size and shape of a model, and the weights of what its loss holds, means over instances."""
+    """Class, size and shape of a model, and what its loss holds.
+
+    Returns:
+        `penalties`: weights of the terms beside the reconstruction, means over instances. `asked_l0`: options that say
+        how many latents of a sample shall be active, see `SparseDictionary.asked_l0`.
+    """
     weights = {name: float(torch.as_tensor(weight).mean()) for name, weight in model.loss_weights.items()}
     return {
         "class": type(model).__name__,
@@ -120,7 +131,9 @@ def describe(model: Autoencoder) -> dict[str, Any]:
         "instances": model.instances,
         "compression_ratio": model.compression_ratio,
         "is_undercomplete": model.is_undercomplete,
-        "penalties": {name: weight for name, weight in weights.items() if weight},
+        "reconstruction_loss": model.reconstruction_loss,
+        "penalties": {name: weight for name, weight in weights.items() if weight and name != "reconstruction"},
+        "asked_l0": model.asked_l0 if isinstance(model, SparseDictionary) else {},
         "images_seen": model.images_seen,
     }
 
@@ -159,6 +172,7 @@ def _measure(model: Autoencoder, data: AutoencoderDataModule) -> tuple[dict[str,
         "errors": {"validation": errors(data.val_set), "test": errors(data.test_set)},
         "pca_components": baselines.components,
         "baseline_samples": {"count": baselines.samples, "drawn": baselines.are_drawn},
+        "scaled_length": _scaled_length(model, data.test_set),
         "test_is_validation": data.test_is_validation,
         "latents": latents.statistics(),
         "recovery": recovery(model, data),
@@ -168,6 +182,13 @@ def _measure(model: Autoencoder, data: AutoencoderDataModule) -> tuple[dict[str,
         "versions": versions(),
     }
     return finite(results), latents
+
+
+def _scaled_length(model: Autoencoder, dataset: InMemoryDataset) -> float | None:
+    if not isinstance(model, ScaledDictionary):
+        return None
+    rows = model.inputs(like_weights(model, dataset.take(_SAMPLES_TO_MEASURE)[0])).cpu().double()
+    return float((rows - rows.mean(-2, keepdim=True)).square().sum(-1).mean().sqrt())
 
 
 def _format(model: Autoencoder) -> torch.dtype:

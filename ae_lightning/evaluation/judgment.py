@@ -9,10 +9,21 @@ from ae_lightning.run.results import known
 
 # Part of a baseline's error down to which a model is hardly better: one that answers the mean may be so by chance.
 _HARDLY = 0.99
+# Relative distance of L0 from what was asked for that is let pass.
+_NEAR_L0 = 0.25
 # Part of a typical sample's length that a latent's projection must exceed before it pays to fire.
 _BEARABLE = 0.05
-# Classes of ours whose penalty has its weight in --model.penalty_weight, and the reduction of `l1` there.
-_L1_OVER_LATENTS = {"StandardSAE": "sum", "SparseAutoencoder": "mean", "TiedSparseAutoencoder": "mean"}
+# Classes of ours whose penalty has its weight in --model.penalty_weight, and the reduction of `l1` or `l0` there.
+_OVER_LATENTS = {
+    **dict.fromkeys(("StandardSAE", "GatedSAE", "JumpReLUSAE", "PAnnealSAE"), "sum"),
+    **dict.fromkeys(("SparseAutoencoder", "TiedSparseAutoencoder"), "mean"),
+}
+# Terms that make no code sparse; one for each prefix of a Matryoshka autoencoder is another.
+_NO_PENALTIES = ("auxk", "auxiliary", "pre_activation")
+_BESIDE = {
+    "mse_sum": "that is a sum over the input's entries",
+    "fvu": "in parts of the data's variance",
+}
 
 
 LITTLE = ("no better", "hardly better")
@@ -50,27 +61,50 @@ def shortcoming(results: Mapping[str, Any]) -> str | None:
     return f"{what}. {_advice(results)}."
 
 
+def missed_l0(results: Mapping[str, Any]) -> str | None:
+    """What is said of a code that is far from the number of active latents that was asked for; None if it is not.
+
+    Of a code that selects the k largest latents fewer may be positive, so that it misses k only by more of them.
+
+    Args:
+        results: What `evaluate` answers.
+    """
+    l0 = known(results["latents"], "l0")
+    for option, number in results["model"].get("asked_l0", {}).items():
+        if l0 > number * (1 + _NEAR_L0) or (option != "k" and 0 < l0 < number * (1 - _NEAR_L0)):
+            return (
+                f"A test sample has {l0:.3g} active latents, where --model.{option} asks for {number:g}: train longer, "
+                "or evaluate last.ckpt, for the checkpoint with the lowest loss may be one of before it was reached."
+            )
+    return None
+
+
 def penalty_to_try(results: Mapping[str, Any]) -> float:
     """A weight of the penalty that leaves the code something to do, for a model that its penalty has emptied.
 
     With decoder rows of norm 1, a latent of a `StandardSAE` lowers loss by firing as soon as the sample's projection on
     its row exceeds weight · input size / 2: the error, a mean over the input's entries, falls by 2 · projection / size
     for the first bit of activation, and the penalty, a sum over latents, costs the weight. The answer puts that at 5 %
-    of the length of a typical sample (the root mean square of ‖x − mean‖). Where `l1` is a mean over latents it is as
-    many times larger as there are latents. It is made for the squared error; of penalties other than `l1` it is a tenth
-    of the present one, and it never is more.
+    of the length of a typical sample (the root mean square of ‖x − mean‖, as the model scales its input). Of an error
+    that is a sum over entries nothing is divided by the size, and of `fvu` the error of a sum by the squared length.
+    Where `l1` is a mean over latents it is as many times larger as there are latents. A penalty `l0` costs the weight
+    for as much as a latent can gain, projection² in place of 2 · projection. All is made for the squared error; of
+    other penalties it is a tenth of the present one, and it never is more.
 
     Args:
         results: What `evaluate` answers, of a class of ours with a penalty.
     """
-    name, weight = next(iter(results["model"]["penalties"].items()))
+    model = results["model"]
+    name, weight = _penalty(model)
     tenth = weight / 10
-    if name != "l1":
+    if name not in ("l1", "l0"):
         return tenth
-    length = math.sqrt(results["errors"]["test"]["mean_image"]["mse_per_image"])
-    bearable = 2 * _BEARABLE * length / math.prod(results["model"]["input_shape"])
-    if _L1_OVER_LATENTS[results["model"]["class"]] == "mean":
-        bearable *= math.prod(results["model"]["latent_shape"])
+    length = results.get("scaled_length") or math.sqrt(results["errors"]["test"]["mean_image"]["mse_per_image"])
+    gain = 2 * _BEARABLE * length if name == "l1" else (_BEARABLE * length) ** 2
+    units = {"mse_sum": 1.0, "fvu": length**2}
+    bearable = gain / units.get(model.get("reconstruction_loss", "mse"), math.prod(model["input_shape"]))
+    if _OVER_LATENTS[model["class"]] == "mean":
+        bearable *= math.prod(model["latent_shape"])
     return min(bearable, tenth)
 
 
@@ -92,11 +126,24 @@ def _emptiness(results: Mapping[str, Any], is_useless: bool) -> str:
 
 def _advice(results: Mapping[str, Any]) -> str:
     model = results["model"]
-    name, weight = next(iter(model["penalties"].items()), ("", 0.0))
+    for option, number in model.get("asked_l0", {}).items():
+        return (
+            f"Train longer (--trainer.max_epochs), raise --model.{option}, which is {number:g}, or set another "
+            "--model.optimizer.lr"
+        )
+    name, weight = _penalty(model)
     if not name:
         return "Train longer (--trainer.max_epochs), or with another --model.optimizer.lr"
-    if model["class"] not in _L1_OVER_LATENTS or name.rpartition("_layer_")[0] or name == "geometric":
+    if model["class"] not in _OVER_LATENTS or name.rpartition("_layer_")[0] or name == "geometric":
         return f"Lower the weight of {name}, which is {weight:g}"
-    beside = "beside an error that is a mean over the input's entries"
-    reduction = f": l1 is a {_L1_OVER_LATENTS[model['class']]} over latents, {beside}" if name == "l1" else ""
+    beside = _BESIDE.get(model.get("reconstruction_loss", "mse"), "that is a mean over the input's entries")
+    over = f": {name} is a {_OVER_LATENTS[model['class']]} over latents, beside an error {beside}"
+    reduction = over if name in ("l1", "l0") else ""
     return f"Lower --model.penalty_weight, which is {weight:g}{reduction}; try {penalty_to_try(results):.1g}"
+
+
+def _penalty(model: Mapping[str, Any]) -> tuple[str, float]:
+    """Name and weight of the first term that makes a code sparse; an empty name where there is none."""
+    weights = model["penalties"].items()
+    found = (item for item in weights if item[0] not in _NO_PENALTIES and not item[0].startswith("prefix"))
+    return next(found, ("", 0.0))

@@ -117,7 +117,7 @@ def recovery(model: Autoencoder, data: AutoencoderDataModule) -> dict[str, float
         return {}
     if directions.shape[-1] != model.input_size:
         return {}
-    return recovery_scores(model.decoder_vectors.cpu(), directions.cpu())
+    return recovery_scores(model.writing(model.decoder_vectors).cpu(), directions.cpu())
 
 
 def _nearness_to_target(model: Autoencoder, activation: Tensor) -> dict[str, float]:

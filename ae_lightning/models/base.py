@@ -79,6 +79,9 @@ class Autoencoder(Sizes, Steps, ABC):
         for name in {"forward", "encode", "decode"} & vars(cls).keys():
             setattr(cls, name, refusing_arrays(vars(cls)[name]))
 
+    #: Whether `decode` gives samples in the data's units; where it does not, only `forward` does.
+    decodes_to_data: bool = True
+
     # --- what a variant writes ---------------------------------------------------------------------------------
 
     @abstractmethod

@@ -44,7 +44,9 @@ class GatedSAE(SparseDictionary):
         **kwargs: Any,
     ) -> None:
         activation = Gated(latent_dim, instances)
-        super().__init__(input_shape, latent_dim, activation, instances, encoder_bias=False, **kwargs)
+        super().__init__(
+            input_shape, latent_dim, activation, instances, encoder_bias=False, output_activation="none", **kwargs
+        )
         self.penalty_weight = self.coefficient("penalty_weight", _RISING if penalty_weight is None else penalty_weight)
 
     def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:

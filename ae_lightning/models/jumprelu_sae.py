@@ -32,7 +32,8 @@ class JumpReLUSAE(SparseDictionary):
         latent_dim: Number of latents.
         penalty_weight: Coefficient of the penalty, or how it changes over the run. It belongs to the sum of squares
             over dimensions (mse_sum) of inputs of mean norm √d.
-        penalty: What is penalized: step, tanh, or target.
+        penalty: What is penalized: step, the number of active latents; tanh, a smooth stand-in for it; or target, the
+            squared relative distance of a batch's mean number of active latents from `l0`.
         l0: Active latents that `penalty` target asks for.
         threshold: Where thresholds start.
         bandwidth: Width of the window whose pre-activations tell a threshold its gradient.
@@ -58,7 +59,7 @@ class JumpReLUSAE(SparseDictionary):
     ) -> None:
         require_not_negative(preactivation_weight=preactivation_weight)
         activation = JumpReLU(latent_dim, instances, threshold, bandwidth, gradient_to_encoder)
-        super().__init__(input_shape, latent_dim, activation, instances, **kwargs)
+        super().__init__(input_shape, latent_dim, activation, instances, output_activation="none", **kwargs)
         self.penalty_weight = self.coefficient("penalty_weight", penalty_weight)
         self.penalty: SparsityLoss = penalty
         self.l0 = _l0(l0, latent_dim, penalty)
@@ -82,6 +83,11 @@ class JumpReLUSAE(SparseDictionary):
         """Coefficients at the present step."""
         weight = self.controlled(self.penalty_weight.present(self))
         return {**super().loss_weights, "l0": weight, "pre_activation": self.preactivation_weight}
+
+    @property
+    def asked_l0(self) -> dict[str, float]:
+        """Options that say how many latents of a sample shall be active."""
+        return super().asked_l0 | ({"l0": self.l0} if self.penalty == "target" else {})
 
     @property
     def _jump(self) -> JumpReLU:

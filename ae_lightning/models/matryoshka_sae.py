@@ -85,6 +85,12 @@ class MatryoshkaSAE(SelectingSAE):
             outputs.append(outputs[-1] + product(z[..., start:end], rows[..., start:end, :]))
         return outputs
 
+    def prefix_reconstructions(self, x: Tensor) -> list[Tensor]:
+        """Reconstructions of x (batch, *input_shape) by each prefix, the narrowest first, in the data's units."""
+        flat = self.flatten(x)
+        z = self.encode(x)
+        return [self.unflatten(self.scaling.undo(x_hat, flat)) for x_hat in self.outputs(z)]
+
     def reconstruction_terms(self, done: Pass) -> dict[str, Tensor]:
         """The errors of all latents and of the prefixes."""
         *inner, whole = (self.error(x_hat, done.target) for x_hat in done.outputs)

@@ -42,10 +42,14 @@ class ScaledDictionary(ShallowAutoencoder):
         instances: Independent copies trained side by side, or None for a single one. Where each has samples of its own,
             it is scaled and started by them.
         tied: Whether the decoder is the encoder transposed.
-        init: How weights start: see `Start`.
+        init: How weights start: linear as `torch.nn.Linear` does; kaiming or xavier, with _joint as torch's functions
+            have them for all instances as one tensor; transpose, where decoder rows are random directions of norm 1 and
+            the encoder is the decoder transposed; samples, where rows point from the mean to training samples; or
+            active_subspace, where they lie in the span of the training samples' principal components.
         center: Where the decoder's bias starts: at zero, or in the middle (mean, geometric_median) of 10,000 training
             samples, which are drawn by the run's seed when a new model is first fitted.
-        input_scaling: How inputs are scaled, estimated from the same samples: see `InputScalingName`.
+        input_scaling: How inputs are scaled, estimated from the same samples: see `InputScalingName`. With an output
+            activation they are not, for it has a range in the data's units.
         norm_weighted: Whether penalties and selections take a latent for as large as what it writes, its activation
             times the norm of its decoder row. It stands in place of rows of norm 1, as `DecoderNorm` keeps them.
         unit_norm: Whether decoding divides each decoder row by its norm.
@@ -81,6 +85,11 @@ class ScaledDictionary(ShallowAutoencoder):
             unit_norm=unit_norm,
         )
         super().__init__(input_shape, dictionary, **kwargs)
+        if input_scaling != "none" and self.output_activation_name != "none":
+            raise ConfigError(
+                f"--model.output_activation {self.output_activation_name} has its range in the data's units, but with "
+                f"--model.input_scaling {input_scaling} others are decoded: set one of them to none"
+            )
         self.norm_weighted = norm_weighted
         self.init: Start = init
         self.center: Center = center
@@ -96,8 +105,33 @@ class ScaledDictionary(ShallowAutoencoder):
 
         A code does not tell the units of a sample that is standardized by itself; it is then left standardized.
         """
-        x_hat = self.dictionary.decode(z)
+        x_hat = self.dictionary.decode(z, self.output_activation)
         return self.unflatten(self.scaling.undo(x_hat) if self.scaling.is_foldable else x_hat)
+
+    @property
+    def decodes_to_data(self) -> bool:  # type: ignore[override]
+        """Whether `decode` gives samples in the data's units."""
+        return self.scaling.is_foldable
+
+    def reading(self, rows: Tensor) -> Tensor:
+        """Encoder rows (…, latent, input) as they act on samples in the data's units."""
+        return self.scaling.fold_reading(rows.mT).mT
+
+    def writing(self, rows: Tensor, x: Tensor | None = None) -> Tensor:
+        """Decoder rows (…, latent, output) as they add to a reconstruction, of a sample x (1, *input_shape)."""
+        if self.scaling.is_foldable:
+            return self.scaling.fold_writing(rows)
+        if x is None:
+            return rows
+        flat = self.flatten(x)
+        return self.scaling.undo(rows, flat) - self.scaling.undo(torch.zeros_like(rows), flat)
+
+    def written_bias(self, x: Tensor | None = None) -> Tensor:
+        """What a reconstruction, of a sample x (1, *input_shape), is without any latent, (…, output)."""
+        bias = self.dictionary.b_dec
+        if x is None and not self.scaling.is_foldable:
+            return bias
+        return self.scaling.undo(bias.unsqueeze(-2), None if x is None else self.flatten(x)).squeeze(-2)
 
     def setup(self, stage: str) -> None:
         """Start from training samples what is to start from them, when a new model is first fitted."""

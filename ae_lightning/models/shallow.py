@@ -96,6 +96,27 @@ class ShallowAutoencoder(Autoencoder):
         """
         return self.dictionary.decoder_vectors
 
+    def reading(self, rows: Tensor) -> Tensor:
+        """Encoder rows (…, latent, input), such as those of a snapshot, as they act on samples in the data's units.
+
+        They do as they are, unless a variant scales its input.
+        """
+        return rows
+
+    def writing(self, rows: Tensor, x: Tensor | None = None) -> Tensor:
+        """Decoder rows (…, latent, output) as they add to a reconstruction in the data's units.
+
+        Args:
+            rows: As the dictionary has them, or a snapshot.
+            x: The sample (1, *input_shape) that is reconstructed, for variants that scale each by itself; without it
+                theirs stay in scaled units.
+        """
+        return rows
+
+    def written_bias(self, x: Tensor | None = None) -> Tensor:
+        """What a reconstruction is without any latent, (…, output), in the units of `writing`."""
+        return self.dictionary.b_dec
+
     @property
     def fires_above_zero(self) -> bool:
         """Whether a latent that does not fire is exactly zero, as with ReLU; a sigmoid only comes close."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError, Notice
@@ -22,6 +22,7 @@ from ae_lightning.nn.silence import SilentSamples
 from ae_lightning.training.checks import require_not_negative, require_positive
 from ae_lightning.training.coefficients import Coefficient, Ramp
 from ae_lightning.training.default_rate import optimizer_with_rate, warmup_and_decay
+from ae_lightning.training.rows import is_due_after
 from ae_lightning.training.run_length import RunLength
 from ae_lightning.training.trainer import trainer_of
 
@@ -57,7 +58,11 @@ class SparseDictionary(ScaledDictionary):
         latent_dim: Number of latents.
         activation: Activation of the code.
         instances: Independent copies trained side by side, or None for a single one.
-        input_scaling: How inputs are scaled, estimated from training samples: see `InputScalingName`.
+        input_scaling: How inputs are scaled before the encoder reads them, by what 10,000 training samples tell: none;
+            mean_norm, one factor that makes the mean norm √d for d dimensions; mean_square, one that makes the mean
+            squared norm 1; centered, the mean subtracted; centered_mean_norm and centered_mean_square, both; whitened,
+            each principal direction with deviation 1; or standardized, each sample by itself. Losses are in scaled
+            units.
         norm_weighted: Whether penalties and selections take a latent for as large as what it writes, its activation
             times the norm of its decoder row. It stands in place of rows of norm 1, as `DecoderNorm` keeps them.
         target_l0: Active latents of a sample, on average, that the penalty's coefficient is held to by a factor that
@@ -67,9 +72,13 @@ class SparseDictionary(ScaledDictionary):
         auxk_relu: Whether pre-activations that AuxK takes pass a ReLU (OpenAI): those below zero then get no gradient.
         dead_after: Training samples without firing after which a latent is dead; null is a tenth of the run's, at most
             10 million.
-        reconstruction_loss: As `Autoencoder` has it, with `mse_sum` for coefficients as SAELens and dictionary_learning
-            have them.
-        optimizer: Builds the optimizer from the parameters.
+        reconstruction_loss: mse_sum, the squared error summed over pixels, mean over the batch, to which coefficients
+            of SAELens and dictionary_learning belong; mse, mae or bce, means over pixels and batch; or fvu, the
+            fraction of the batch's variance that is unexplained.
+        optimizer: Builds the optimizer from the parameters; a rate (lr) of 0 stands for one that follows from the
+            number of latents and the length of the run.
+        lr_scheduler: Builds a learning-rate schedule from the optimizer; null is one that rises over the first
+            twentieth of the run and falls to zero over its last fifth (in a StandardSAE none).
         **kwargs: Arguments of `ScaledDictionary`.
     """
 
@@ -92,6 +101,7 @@ class SparseDictionary(ScaledDictionary):
         dead_after: int | None = None,
         reconstruction_loss: ReconstructionLossName = "mse_sum",
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=0.0, fused=True),
+        lr_scheduler: LRSchedulerCallable | None = None,
         **kwargs: Any,
     ) -> None:
         require_not_negative(auxk_weight=auxk_weight)
@@ -106,6 +116,7 @@ class SparseDictionary(ScaledDictionary):
             norm_weighted=norm_weighted,
             reconstruction_loss=reconstruction_loss,
             optimizer=optimizer,
+            lr_scheduler=lr_scheduler,
             **kwargs,
         )
         if self.has_default_rate:
@@ -137,7 +148,8 @@ class SparseDictionary(ScaledDictionary):
         """Encode and decode x (batch, *input_shape)."""
         flat = self.flatten(x)
         _, z = self._code(self.scaling(flat))
-        return AutoencoderOutput(self.unflatten(self.scaling.undo(self.dictionary.decode(z), flat)), z)
+        x_hat = self.dictionary.decode(z, self.output_activation)
+        return AutoencoderOutput(self.unflatten(self.scaling.undo(x_hat, flat)), z)
 
     def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
         """Forward pass of x, and the terms of the loss in the units that the dictionary reads."""
@@ -149,7 +161,7 @@ class SparseDictionary(ScaledDictionary):
 
     def outputs(self, z: Tensor) -> list[Tensor]:
         """What a code z is decoded to for the loss: x̂ alone, in the units that the dictionary reads."""
-        return [self.dictionary.decode(z)]
+        return [self.dictionary.decode(z, self.output_activation)]
 
     def reconstruction_terms(self, done: Pass) -> dict[str, Tensor]:
         """The error of x̂, summed over instances."""
@@ -167,6 +179,11 @@ class SparseDictionary(ScaledDictionary):
     def loss_weights(self) -> Mapping[str, float | Tensor]:
         """Coefficients of the terms."""
         return {"auxk": self.auxk_weight} if self.auxk_weight > 0 else {}
+
+    @property
+    def asked_l0(self) -> dict[str, float]:
+        """Options that say how many latents of a sample shall be active; none where a coefficient decides."""
+        return {} if self.controller is None else {"target_l0": self.controller.target}
 
     def controlled(self, weight: float) -> float | Tensor:
         """The coefficient of a penalty with the factor that holds the target L0, if there is one."""
@@ -274,8 +291,9 @@ class SparseDictionary(ScaledDictionary):
             self._any_dead = self._looks_dead()
         if self.controller is not None:
             self.controller.advance(self._reduce)
-            if self.row_is_due(0) and (sentence := self.controller.saturation()):
-                warnings.warn(sentence, Notice, stacklevel=2)
+            # As rarely as rows are logged, since it waits for the device.
+            if is_due_after(self.trainer.global_step + 1, self.trainer) and (told := self.controller.saturation()):
+                warnings.warn(told, Notice, stacklevel=2)
 
     def measures(self) -> dict[str, Tensor]:
         """Thresholds, dead latents, the controller's factor: what there is of them, means over instances."""

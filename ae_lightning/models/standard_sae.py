@@ -42,8 +42,13 @@ class StandardSAE(SparseDictionary):
         unit_norm: Whether decoding divides each decoder row by its norm, so that none can grow. With tied weights the
             encoder keeps its lengths. Beside it `DecoderNorm` keeps the divided rows of an untied decoder at norm 1.
         norm_weighted: Whether the penalty is Σ|z| ‖w‖ with the norms of decoder rows (Anthropic, April 2024).
-        input_scaling: How inputs are scaled, estimated from training samples.
-        reconstruction_loss: As `Autoencoder` has it.
+        input_scaling: How inputs are scaled before the encoder reads them, by what 10,000 training samples tell: none;
+            mean_norm, one factor that makes the mean norm √d for d dimensions; mean_square, one that makes the mean
+            squared norm 1; centered, the mean subtracted; centered_mean_norm and centered_mean_square, both; whitened,
+            each principal direction with deviation 1; or standardized, each sample by itself. Losses are in scaled
+            units.
+        reconstruction_loss: mse, bce or mae, means over pixels and batch; mse_sum, the squared error summed over
+            pixels, mean over the batch; or fvu, the fraction of the batch's variance that is unexplained.
         optimizer: Builds the optimizer from the parameters; no rate is chosen here by width and length of the run.
         **kwargs: Arguments of `SparseDictionary`.
     """

@@ -25,7 +25,15 @@ class SelectingSAE(SparseDictionary):
     def __init__(
         self, input_shape: tuple[int, ...], latent_dim: int, activation: ActiveLatents, k: float | Ramp, **kwargs: Any
     ) -> None:
-        super().__init__(input_shape, latent_dim, activation, norm_weighted=activation.weighted, **kwargs)
+        super().__init__(
+            input_shape,
+            latent_dim,
+            activation,
+            norm_weighted=activation.weighted,
+            target_l0=None,  # there is no penalty to hold it by
+            output_activation="none",
+            **kwargs,
+        )
         self.k = self.coefficient("k", k, most=latent_dim)
 
     @property
@@ -53,6 +61,11 @@ class SelectingSAE(SparseDictionary):
         """What latents are selected by, (…, batch, latent), of samples x (batch, *input_shape); it has no gradient."""
         assert isinstance(self.dictionary.activation, ActiveLatents)
         return self.dictionary.activation.scored(self.dictionary.pre_activations(self.inputs(x)), self.selection_norms)
+
+    @property
+    def asked_l0(self) -> dict[str, float]:
+        """The number of active latents, in the end."""
+        return {"k": self.k.final}
 
     def _set_k(self, step: int) -> None:
         if self.k.moves:

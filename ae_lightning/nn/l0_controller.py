@@ -104,10 +104,10 @@ class L0Controller(KeepsPrecision):
         worst = int(self.steps_at_bound.flatten().argmax())
         l0, log = float(self.smoothed_l0.flatten()[worst]), float(self.log_multiplier.flatten()[worst])
         of = "" if self.steps_at_bound.ndim == 0 else f" of instance {worst}"
-        factor, remedy = (f"{_HIGHEST:g} times", "raise") if log > 0 else (f"{_LOWEST:g} of", "lower")
+        factor, remedy = (f"{_HIGHEST:g} times its", "raise") if log > 0 else (f"{_LOWEST:g} of its", "lower")
         return (
-            f"the penalty{of} is at its bound, {factor} its coefficient, and L0 is {l0:.3g} and no longer follows it "
-            f"to the target {self.target:g}: {remedy} the coefficient, or choose another target"
+            f"--model.target_l0 is {self.target:g}, but L0{of} stays at {l0:.3g} with --model.penalty_weight at "
+            f"{factor} value, as far as it is moved: {remedy} --model.penalty_weight, or ask for another target"
         )
 
     @property

@@ -89,10 +89,10 @@ def layer_activations(outputs: Sequence[Any], names: Sequence[str] | None = None
         silent = np.flatnonzero((values <= 0).all(axis=0))
         if silent.size:  # an empty line that is not clipped would confuse the layout
             ax.plot(silent, np.full(silent.size, 1.03), "v", transform=ax.get_xaxis_transform(), **_MARK)
-        dead = "dead on these samples" if low == 0 else "never above zero on these samples"
+        silent_ones = "silent on these samples" if low == 0 else "never above zero on these samples"
         units = "1 unit" if values.shape[1] == 1 else f"{values.shape[1]} units"
         ax.set_title(f"{name}: {units}", fontsize=10, loc="left", pad=9)
-        share = f"{dead}: {silent.size} of {values.shape[1]}"
+        share = f"{silent_ones}: {silent.size} of {values.shape[1]}"
         ax.set_title(share, fontsize=10, loc="right", pad=9, color=_MARK["color"])
         ax.set_ylabel("sample")
         for axis in (ax.xaxis, ax.yaxis):

@@ -36,7 +36,8 @@ PANELS = {
     "linear probe, accuracy": "probe/latent",
     "encoder, effective rank": "weights/encoder_effective_rank",
     "decoder, effective rank": "weights/decoder_effective_rank",
-    "dead latents, fraction": "sparsity/dead_fraction",
+    "L0 on the validation set": "sparsity/l0",
+    "dead on the validation set, fraction": "sparsity/dead_fraction",
 }
 """Titles of the panels of curves, and the metric that each shows."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeGuard
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -11,14 +12,15 @@ from ae_lightning.analysis.contributions import Contributions, contributions
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.toy_model import ToyModel
+from ae_lightning.nn.precision import like_weights
 from ae_lightning.plots.contributions import contribution_bars, contribution_images
-from ae_lightning.run.codes import by_instance, decode, encode
+from ae_lightning.run.codes import by_instance, encode, reconstruct
 
 _MOST_BARS = 64
 
 
 class TakenApart(NamedTuple):
-    """A sample, its reconstruction, and what that is the sum of; those of the first instance."""
+    """A sample, its reconstruction, and what that is the sum of, in the data's units; those of the first instance."""
 
     x: Tensor  #: (input,)
     x_hat: Tensor  #: the model's answer, after an output activation, (input,)
@@ -39,9 +41,12 @@ def take_apart(model: ShallowAutoencoder, x: Tensor, most: int = 8) -> TakenApar
         most: How many latents are listed singly.
     """
     z = encode(model, x[None])
-    x_hat = decode(model, z)[0].flatten()
+    x_hat = reconstruct(model, x[None])[0].flatten()
     sample = model.flatten(x[None]).reshape(-1, model.input_size)[0]
-    vectors, bias = (by_instance(part, model)[0] for part in (model.decoder_vectors, model.dictionary.b_dec))
+    with torch.no_grad():
+        like = like_weights(model, x[None])
+        written = (model.writing(model.decoder_vectors, like), model.written_bias(like))
+    vectors, bias = (by_instance(part, model)[0] for part in written)
     return TakenApart(sample, x_hat, contributions(z[0, 0], vectors, bias, most))
 
 

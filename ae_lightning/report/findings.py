@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ae_lightning.evaluation.judgment import shortcoming
+from ae_lightning.evaluation.judgment import missed_l0, shortcoming
 from ae_lightning.numerals import numeral
 from ae_lightning.run.results import TEST_IS_VALIDATION, known
 
@@ -51,6 +51,8 @@ def _of_errors(results: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_latents(results: Mapping[str, Any]) -> Iterator[str]:
+    if sentence := missed_l0(results):
+        yield sentence
     latents = results["latents"]
     size = latents["active"] + latents["dead"]
     if latents["active"] and latents["dead"] >= size / 2:

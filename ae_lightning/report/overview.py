@@ -98,7 +98,7 @@ def latent_table(results: Mapping[str, Any]) -> Numbers:
 
 def _latent_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     latents, weights = (with_nan(results.get(part) or {}) for part in ("latents", "weights"))
-    yield "latents that are active, dead", f"{latents['active']:.4g}, {latents['dead']:.4g}"
+    yield "latents that fire on a test sample, on none (dead)", f"{latents['active']:.4g}, {latents['dead']:.4g}"
     yield "active per sample (L0)", f"{latents['l0']:.4g}"
     for name, title in (("hoyer", "Hoyer's measure"), ("near_zero", "fraction of values within 0.001 of zero")):
         if name in latents:
@@ -124,8 +124,14 @@ def _copies(model: Mapping[str, Any]) -> str:
 def _settings(part: Any) -> str:
     """Settings of a model or data set that are plain, in one line."""
     arguments = part.get("init_args", {}) if isinstance(part, dict) else {}
-    plain = {name: value for name, value in arguments.items() if not isinstance(value, dict) and name != "input_shape"}
+    told = {name: _schedule(value) if isinstance(value, dict) else value for name, value in arguments.items()}
+    plain = {name: value for name, value in told.items() if name != "input_shape"}
     return ", ".join(f"{name} {value}" for name, value in plain.items() if value is not None)
+
+
+def _schedule(value: Mapping[str, Any]) -> str | None:
+    """Start and end of a coefficient that moves; None of any other mapping."""
+    return f"{value['start']} → {value['end']}" if {"start", "end"} <= value.keys() else None
 
 
 def _optimizer(config: Mapping[str, Any]) -> str:
@@ -134,7 +140,9 @@ def _optimizer(config: Mapping[str, Any]) -> str:
     if not isinstance(chosen, dict):
         return "the variant's own"
     name = chosen["class_path"].rpartition(".")[2]
-    return ", ".join([name, *(f"lr {rate}" for rate in [chosen.get("init_args", {}).get("lr")] if rate is not None)])
+    rate = chosen.get("init_args", {}).get("lr")
+    by_rule = "lr by width and length of the run"
+    return ", ".join([name, *([] if rate is None else [by_rule if rate == 0 else f"lr {rate}"])])
 
 
 def _seconds(seconds: float | None) -> str:

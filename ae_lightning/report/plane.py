@@ -11,7 +11,7 @@ from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.toy_model import ToyModel
-from ae_lightning.run.codes import by_instance, decode, encode, first_batches
+from ae_lightning.run.codes import by_instance, first_batches, reconstruct
 
 
 def has_plane(model: Autoencoder) -> bool:
@@ -22,11 +22,14 @@ def has_plane(model: Autoencoder) -> bool:
 
 
 def directions(model: ShallowAutoencoder) -> Mapping[str, Tensor]:
-    """The rows of arrows of a model, (instances, n, 2) each: a toy model's features, or encoder and decoder."""
+    """The rows of arrows of a model, (instances, n, 2) each: a toy model's features, or encoder and decoder.
+
+    They are in the data's units, unless each sample is scaled by itself.
+    """
     if isinstance(model, ToyModel):
         rows = {"features": model.feature_directions}
     else:
-        rows = {"encoder": model.encoder_vectors, "decoder": model.decoder_vectors}
+        rows = {"encoder": model.reading(model.encoder_vectors), "decoder": model.writing(model.decoder_vectors)}
     return {name: by_instance(vectors.detach(), model).cpu() for name, vectors in rows.items()}
 
 
@@ -49,7 +52,7 @@ def hidden_states(model: ShallowAutoencoder, data: AutoencoderDataModule, n: int
 
 def reconstructed(model: ShallowAutoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
     """Samples x as `hidden_states` gives them, and their reconstructions, (instances, n, 2) each."""
-    x_hat = decode(model, encode(model, x)).cpu().flatten(2)
+    x_hat = reconstruct(model, x).cpu().flatten(2)
     return model.flatten(x).cpu().float().expand(x_hat.shape), x_hat
 
 

@@ -8,7 +8,8 @@ TITLES_AND_READINGS = {
     ),
     "penalties": (
         "Terms of the loss",
-        "Each term as it is before its weight, in training and on the validation set.",
+        "Each term as it is before its weight, in training and on the validation set, in the units of the input as "
+        "the model scales it.",
     ),
     "reconstructions": (
         "Reconstructions",
@@ -66,7 +67,8 @@ TITLES_AND_READINGS = {
     ),
     "mean_activation": (
         "How active latents are",
-        "Left the mean activation of each latent, right on how many test samples it fires.",
+        "Left the mean activation of each latent, right on how many test samples it fires; those that never do are "
+        "the dead ones of the table.",
     ),
     "latent_histograms": (
         "Values of latents",
@@ -86,7 +88,26 @@ TITLES_AND_READINGS = {
     ),
     "fraction_active": (
         "Firing in the course of training",
-        "How often each latent fires on the test set, snapshot by snapshot; at zero it is dead.",
+        "How often each latent fires on the test set, snapshot by snapshot.",
+    ),
+    "active_latents": (
+        "Active latents in the course of training",
+        "L0, the mean number of latents that fire on a validation sample; dashed what the settings ask for.",
+    ),
+    "dead_latents": (
+        "Dead latents in the course of training",
+        "Latents that fired on none of the last `dead_after` training samples, and latents that fire on no validation "
+        "sample: two questions, with two answers.",
+    ),
+    "thresholds": (
+        "Thresholds",
+        "What a latent has to exceed to fire, in the units of the input as the model scales it: latent by latent in "
+        "the end, where each has its own, and over training.",
+    ),
+    "prefixes": (
+        "What each prefix reconstructs",
+        "The first latents alone, and the decoder's bias: their error on the test set, in the units of the data, and "
+        "the variance that they explain.",
     ),
     "animation": (
         "Directions in the course of training",

@@ -24,6 +24,7 @@ from ae_lightning.plots import sparsity as sparsity_plots
 from ae_lightning.report import plane
 from ae_lightning.report.animation import TrainingAnimation
 from ae_lightning.report.contributions import can_be_taken_apart, contribution_figure
+from ae_lightning.report.dictionaries import DictionaryFigures
 from ae_lightning.run.codes import (
     MOST_SAMPLES,
     chosen_moments,
@@ -80,7 +81,7 @@ class SparsityFigures:
                 figures["hidden_states"] = partial(self.hidden_states, instances)
         if self._is_rectified and self.run.snapshots:
             figures["fraction_active"] = partial(self.fraction_active, instances)
-        return figures
+        return figures | DictionaryFigures(self.run, self.model).fitting()
 
     def needing_snapshots(self) -> list[str]:
         """Names of what this run's model would allow, and `animation` too, if the run had weight snapshots."""

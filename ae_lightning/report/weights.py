@@ -129,25 +129,28 @@ class WeightFigures:
         if "importance" not in self.fitting() or not self._shallow.fires_above_zero:
             return None
         born, died = births_and_deaths(self._ranking.history)  # an importance is zero where a unit is silent
-        silent, late, dead = (int(mask.sum()) for mask in (born < 0, born > 0, died >= 0))
+        silent, late, fell = (int(mask.sum()) for mask in (born < 0, born > 0, died >= 0))
         return (
             f"Of {len(born):,} units {silent:,} are active on none of {self._ranking.samples} at any snapshot, "
-            f"{late:,} came to life after the first one, and {dead:,} fell silent and are so at the last."
+            f"{late:,} came to life after the first one, and {fell:,} fell silent and are so at the last."
         )
 
     def encoder_units(self) -> Figure:
         """Encoder rows of the most important units of the trained model."""
         title = f"what the {self._count} most important units read"
-        return weight_grid(self._encoder, self._shape, indices=self._top, title=title, mask=self._lit)
+        encoder = self._shallow.reading(self._encoder)
+        return weight_grid(encoder, self._shape, indices=self._top, title=title, mask=self._lit)
 
     def decoder_units(self) -> Figure:
         """Decoder rows of the same units."""
         title = f"what the {self._count} most important units write"
-        return weight_grid(self._decoder, self._shape, indices=self._top, title=title)
+        decoder = self._shallow.writing(self._decoder)
+        return weight_grid(decoder, self._shape, indices=self._top, title=title)
 
     def grids(self) -> Figure:
         """Encoder rows of the units that are most important at each of the moments shown."""
-        encoders = torch.stack([self._first(self.run.snapshots[step]["encoder_vectors"]) for step in self.steps])
+        rows = (self._first(self.run.snapshots[step]["encoder_vectors"]) for step in self.steps)
+        encoders = torch.stack([self._shallow.reading(row) for row in rows])
         orders = torch.stack([self._ranking.top_at(step, self._count) for step in self.steps])
         return evolution_plots.weight_grids(
             encoders, self._shape, self.steps, orders, mask=self._lit, shared_scale=False, title="encoder rows"
@@ -212,10 +215,8 @@ class WeightFigures:
             "least important first": by_importance.flip(0),
         }
         x, z = self._samples
-        bias = self._first(self._shallow.dictionary.b_dec.detach())
-        errors = {
-            name: error_by_removal(x, z, self._decoder, bias, units, counts).numpy() for name, units in orders.items()
-        }
+        written = self._written
+        errors = {name: error_by_removal(x, z, *written, units, counts).numpy() for name, units in orders.items()}
         return importance_plots.removal_curve(counts, errors, None)
 
     def cosines(self) -> Figure:
@@ -282,20 +283,28 @@ class WeightFigures:
         return self._first(self._shallow.decoder_vectors.detach())
 
     def _decoder_at(self, step: int) -> Tensor:
-        return self._first(self.run.snapshots[step]["decoder_vectors"])
+        return self._shallow.writing(self._first(self.run.snapshots[step]["decoder_vectors"]))
+
+    @cached_property
+    def _written(self) -> tuple[Tensor, Tensor]:
+        """Decoder rows and bias of the first instance that make reconstructions in the units of `_samples`."""
+        return self._shallow.writing(self._decoder), self._first(self._shallow.written_bias().detach())
 
     @cached_property
     def _samples(self) -> tuple[Tensor, Tensor]:
-        """Test samples (n, input) of the first instance, and their codes (n, latent)."""
+        """Test samples (n, input) of the first instance, and their codes (n, latent).
+
+        They are in the data's units, unless each sample is scaled by itself.
+        """
         x = torch.cat(list(first_batches(self.data.test_set, self.data.eval_batch_size, _SAMPLES)))
-        flat = self._shallow.flatten(x)
+        flat = self._shallow.flatten(x) if self.model.decodes_to_data else self._shallow.inputs(x)
         return flat[0] if flat.ndim == 3 else flat, encode(self.model, x)[0]
 
     @cached_property
     def _causal(self) -> Tensor:
         x, z = self._samples
         if self._is_linear:
-            return causal_importance(x, z, self._decoder, self._first(self._shallow.dictionary.b_dec.detach()))
+            return causal_importance(x, z, *self._written)
         return ablation_importance(x.reshape(-1, *self.model.input_shape), z, self._decode)
 
     def _decode(self, z: Tensor) -> Tensor:

@@ -42,10 +42,10 @@ def encode(model: Autoencoder, x: Tensor) -> Tensor:
         return by_instance(model.encode(like_weights(model, x)), model)
 
 
-def decode(model: Autoencoder, z: Tensor) -> Tensor:
-    """Reconstructions from codes (instances, batch, *latent_shape): (instances, batch, *input_shape)."""
+def reconstruct(model: Autoencoder, x: Tensor) -> Tensor:
+    """Reconstructions of a batch in the data's units, in evaluation mode: (instances, batch, *output_shape)."""
     with evaluation_mode(model):
-        return by_instance(model.decode(z if model.instances is not None else z[0]), model)
+        return by_instance(model(like_weights(model, x)).x_hat, model)
 
 
 def first_batches(dataset: InMemoryDataset, batch_size: int, n: int = MOST_SAMPLES) -> Iterator[Tensor]:

@@ -72,7 +72,7 @@ def as_row(results: Mapping[str, Any]) -> dict[str, Any]:
         "class": model.get("class"),
         "latent_size": None if (shape := model.get("latent_shape")) is None else math.prod(shape),
         **{name: model.get(name) for name in ("compression_ratio", "parameters")},
-        "is_penalized": bool(model.get("penalties")),
+        "is_penalized": bool(model.get("penalties") or model.get("asked_l0")),
         **{f"test_{name}": ours.get(name) for name in ("mse_per_pixel", "mse_per_image", "mse_per_pixel_std")},
         "explained_variance": ours.get("explained_variance"),
         "val_mse_per_pixel": validation.get("autoencoder", {}).get("mse_per_pixel"),

@@ -32,14 +32,15 @@ _NUMBERS = {_ANY: _is_number}
 _FORM: dict[str, Any] = {
     **{name: _is_text for name in ("run", "checkpoint")},
     **{name: _is_count for name in ("seed", "pca_components")},
-    "seconds": _is_number,
+    **{name: _is_number for name in ("seconds", "scaled_length")},
     "model": {
         "class": _is_text,
         **{name: _is_count for name in ("parameters", "instances", "images_seen")},
         **{name: _is_shape for name in ("input_shape", "latent_shape")},
         "compression_ratio": _is_number,
         "is_undercomplete": _is_truth,
-        "penalties": _NUMBERS,
+        "reconstruction_loss": _is_text,
+        **{name: _NUMBERS for name in ("penalties", "asked_l0")},
     },
     "data": {name: _is_text for name in ("class", "description", "hash")},
     "test_is_validation": _is_truth,

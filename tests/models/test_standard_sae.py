@@ -1,3 +1,5 @@
+import math
+import warnings
 from functools import partial
 
 import numpy as np
@@ -8,7 +10,7 @@ from ae_lightning.analysis.centers import geometric_median
 from ae_lightning.callbacks.initial_validation import InitialValidation
 from ae_lightning.data.arrays import ArraysDataModule
 from ae_lightning.data.digits import DigitsDataModule
-from ae_lightning.errors import ConfigError
+from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.models.standard_sae import StandardSAE
 
 SHAPE = (1, 8, 8)
@@ -178,3 +180,29 @@ def test_a_stronger_penalty_gives_sparser_codes_and_larger_errors(make_trainer):
 def test_what_makes_no_sense_is_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         small(**options)
+
+
+def test_an_output_activation_is_applied_where_inputs_are_not_scaled_and_refused_where_they_are():
+    model = StandardSAE((6,), 8, output_activation="sigmoid", reconstruction_loss="bce")
+    x = torch.rand(5, 6)
+    losses, output = model.loss(x)
+    expected = (model.encode(x) @ model.dictionary.W_dec + model.dictionary.b_dec).sigmoid()
+    torch.testing.assert_close(output.x_hat, expected)
+    torch.testing.assert_close(model(x).x_hat, expected)
+    torch.testing.assert_close(losses["reconstruction"], torch.nn.functional.binary_cross_entropy(expected, x))
+    with pytest.raises(ConfigError, match=r"--model\.output_activation sigmoid .* --model\.input_scaling mean_norm"):
+        StandardSAE((6,), 8, output_activation="sigmoid", input_scaling="mean_norm")
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_coefficient_at_its_bound_is_told_of_also_where_gradients_accumulate(accumulate, make_trainer):
+    """Ten steps suffice here, as a run of 200 at the bound is written into the count."""
+    model = StandardSAE((1, 8, 8), 16, penalty_weight=1e-6, target_l0=0.5)
+    model.controller.log_multiplier.fill_(math.log(1000))
+    model.controller.steps_at_bound.fill_(250)
+    trainer = make_trainer(limit_train_batches=10, accumulate_grad_batches=accumulate, log_every_n_steps=2)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        trainer.fit(model, DigitsDataModule(batch_size=64))
+    (sentence,) = [str(each.message) for each in told if issubclass(each.category, Notice)]
+    assert sentence.startswith("--model.target_l0 is 0.5, but L0 stays at")

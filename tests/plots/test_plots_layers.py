@@ -86,7 +86,7 @@ def test_units_that_never_fire_are_counted_and_marked():
     outputs[1:, 2] = 0  # fires once
     figure = layer_activations([outputs, outputs[:, :1]], title="Encoder")
     assert _titles(figure) == ["layer 1: 6 units", "layer 2: 1 unit"]
-    assert _titles(figure, "right") == ["dead on these samples: 2 of 6", "dead on these samples: 0 of 1"]
+    assert _titles(figure, "right") == ["silent on these samples: 2 of 6", "silent on these samples: 0 of 1"]
     ax = figure.axes[0]
     assert ax.lines[0].get_xdata().tolist() == [1, 4]
     np.testing.assert_allclose(_pictures(figure)[0], outputs)
@@ -121,7 +121,7 @@ def test_activations_of_any_shape_fit_the_figure(shapes, title):
 
 def test_activations_that_are_not_finite_are_neither_dead_nor_an_error():
     figure = layer_activations([np.full((5, 3), np.nan), np.ones((5, 3))])
-    assert _titles(figure, "right") == ["dead on these samples: 0 of 3"] * 2
+    assert _titles(figure, "right") == ["silent on these samples: 0 of 3"] * 2
     _draw(figure)
 
 

@@ -17,6 +17,7 @@ TOY = [
     *("--data.steps_per_epoch", "100", "--data.batch_size", "2", "--data.num_val", "64", "--data.num_test", "600"),
     *("--data.instances", "3", "--model.instances", "3", "--trainer.max_epochs", "1"),
 ]
+DIGITS = ["--data", "digits", "--data.batch_size", "64"]
 RESAMPLED = "{class_path: ResampleDeadLatents, init_args: {every: 40, window: 4, method: simple, stop_after: 80}}"
 
 
@@ -64,3 +65,17 @@ def sparse(fit: Callable[..., Path]) -> Path:
     """A deep autoencoder with a KL penalty and a rectified code of 10."""
     model = ("--model.penalty", "kl", "--model.target", "0.1", "--model.latent_activation", "relu")
     return fit("sparse", "--model", "SparseAutoencoder", "--model.latent_dim", "10", *model, "--data", "digits")
+
+
+@pytest.fixture(scope="session")
+def matryoshka(fit: Callable[..., Path]) -> Path:
+    """A Matryoshka autoencoder of 24 latents, prefixes of 6 and 12, that reads whitened digits; k falls to 6."""
+    options = ("--model.latent_dim", "24", "--model.prefixes", "[6, 12]", "--model.k.start", "12", "--model.k.end", "6")
+    return fit("matryoshka", "--model", "MatryoshkaSAE", *options, "--model.input_scaling", "whitened", *DIGITS)
+
+
+@pytest.fixture(scope="session")
+def jump(fit: Callable[..., Path]) -> Path:
+    """Two JumpReLU autoencoders of 20 latents on digits, with a controller and without AuxK."""
+    options = ("--model.latent_dim", "20", "--model.target_l0", "5", "--model.instances", "2")
+    return fit("jump", "--model", "JumpReLUSAE", *options, *DIGITS)

@@ -202,7 +202,7 @@ def test_an_accuracy_of_unknown_error_is_told_without_one(results):
 
 def test_numbers_of_the_code(results):
     told = rows(latent_table(results))
-    assert told["latents that are active, dead"] == ["14, 2"]
+    assert told["latents that fire on a test sample, on none (dead)"] == ["14, 2"]
     assert told["active per sample (L0)"] == ["7.9"]
     assert told["Hoyer's measure"] == ["0.523"]
     assert told["fraction of values within 0.001 of zero"] == ["0.507"]

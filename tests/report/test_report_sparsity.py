@@ -56,8 +56,9 @@ def test_what_fits_a_run(toy_sae, toy_model, digits_sae, sparse):
     always = ["penalties", "mean_activation", "latent_histograms"]
     toy, sae, digits, deep = (figures_of(folder) for folder in (toy_model, toy_sae, digits_sae, sparse))
     assert list(toy.fitting()) == [*always, "features"]
-    assert list(sae.fitting()) == [*always, "contributions", "features", "hidden_states", "fraction_active"]
-    assert list(digits.fitting()) == [*always, "contributions", "fraction_active"]
+    counted = ["fraction_active", "active_latents", "dead_latents"]
+    assert list(sae.fitting()) == [*always, "contributions", "features", "hidden_states", *counted]
+    assert list(digits.fitting()) == [*always, "contributions", *counted]
     assert list(deep.fitting()) == always
     assert [f.has_animation for f in (toy, sae, digits, deep)] == [True, True, False, False]
     for figures in (toy, sae, digits, deep):

@@ -25,6 +25,7 @@ from ae_lightning.models import faults, variants
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.parser_errors import Wording, denied_in, is_wrapped, reason_of
 from ae_lightning.safe_mode import refusal, refuse_unsafe
+from ae_lightning.training.coefficients import Ramp
 from ae_lightning.upstream import is_tested
 
 # What can be named where, by the last part of the option.
@@ -109,6 +110,7 @@ def explain(message: str, options: Iterable[str], commands: Iterable[str], value
         _of_command(message, commands),
         _of_help(message),
         _of_class(message),
+        _of_schedule(message),
         _of_value(message),
     )
     return next((sentence for sentence in explanations if sentence), _in_one_line(message))
@@ -217,6 +219,23 @@ def _of_value(message: str) -> str | None:
     if match := Wording.NO_CLASS.find(message):
         return f"{path}: {given} is no {match[1]}"
     return None
+
+
+def _of_schedule(message: str) -> str | None:
+    """About a part of a schedule, such as --model.k.start, where a number would do as well."""
+    if not Wording.SCHEDULE.find(message):
+        return None
+    parts = Wording.NESTED_KEY.find_all(message)
+    path = f"--{Wording.KEY.find_all(message)[0]}.{parts[-1]}" if parts else _path(message)
+    if unknown := Wording.NO_PART.find(message):
+        whole = path.removesuffix(f".{unknown[1]}")
+        hint = guess(unknown[1], Ramp.__annotations__) or one_of(Ramp.__annotations__)
+        return f"{whole}: a schedule has no part {unknown[1]}{hint}"
+    if not parts:
+        return None
+    literal = Wording.LITERAL.find(message)
+    expected = "one of " + literal[1].replace("'", "") if literal else "a number"
+    return f"{path} should be {expected}, but it is {_given(message)!r}"
 
 
 def _of_declared(path: str, name: str) -> str | None:

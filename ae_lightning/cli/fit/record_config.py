@@ -15,17 +15,24 @@ from ae_lightning.callbacks.weight_statistics import WeightStatistics
 from ae_lightning.cli.fit.searches import found_settings, set_found
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.run.config import amend_config, write_config
 
 CHARTS = {
     "loss": ["train/loss", "val/loss"],
     "linear probe": ["probe/latent", "probe/raw", "probe/pca", "probe/untrained"],
     "rank": ["weights/encoder_effective_rank", "weights/decoder_effective_rank"],
-    "active latents per sample (L0)": ["sparsity/l0"],
-    "fraction of latents that are dead": ["sparsity/dead_fraction"],
+    "active latents per sample (L0)": ["sparsity/l0", "measures/k"],
+    "fraction of latents dead on the validation set": ["sparsity/dead_fraction"],
+    "latents dead in training": ["measures/dead_latents"],
+    "threshold": ["measures/threshold"],
+    "factor of the penalty's coefficient": ["measures/l0_multiplier"],
     "recovery": ["recovery/mcc", "recovery/mmcs", "recovery/fraction_recovered"],
 }
 """TensorBoard's custom scalars: curves of one unit that belong together, in one chart each."""
+
+
+_MEASURES = "measures/"
 
 
 class RecordConfig(SaveConfigCallback):
@@ -95,15 +102,18 @@ def _layout(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     callbacks = {type(callback) for callback in trainer.callbacks}  # type: ignore[attr-defined]
     shallow = isinstance(module, ShallowAutoencoder)
     sparse = shallow and module.fires_above_zero
+    measured = {f"{_MEASURES}{name}" for name in module.measures()} if isinstance(module, SparseDictionary) else set()
     shown = {
         "loss": True,
         "linear probe": LinearProbe in callbacks,
         "rank": shallow and WeightStatistics in callbacks,
         "active latents per sample (L0)": sparse,
-        "fraction of latents that are dead": sparse,
+        "fraction of latents dead on the validation set": sparse,
         "recovery": shallow and _knows_directions(trainer.datamodule),  # type: ignore[attr-defined]
     }
-    return {"training": {name: _chart(tags) for name, tags in CHARTS.items() if shown[name]}}
+    charts = {name: tags for name, tags in CHARTS.items() if shown.get(name, measured.issuperset(tags))}
+    absent = {tag for tags in CHARTS.values() for tag in tags if tag.startswith(_MEASURES)} - measured
+    return {"training": {name: _chart([tag for tag in tags if tag not in absent]) for name, tags in charts.items()}}
 
 
 def _chart(tags: Sequence[str]) -> list[Any]:
