@@ -6,6 +6,7 @@ from typing import Any
 from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.nn.topk import ActiveLatents, BatchTopK, TopK
 from ae_lightning.training.coefficients import Coefficient, Ramp
+from ae_lightning.training.trainer import trainer_of
 
 
 class SelectingSAE(SparseDictionary):
@@ -31,6 +32,12 @@ class SelectingSAE(SparseDictionary):
         """Why the loss cannot be compiled."""
         return "it would be compiled anew for each k of its schedule" if self.k.moves else super().untraceable
 
+    def on_fit_start(self) -> None:
+        """Begin with the first k, before anything looks at the untrained model."""
+        super().on_fit_start()
+        if self.images_seen == 0:  # the number of steps of a run that goes on is not yet known
+            self._set_k(0)
+
     def on_train_start(self) -> None:
         """Begin with the k of the present step."""
         super().on_train_start()
@@ -39,7 +46,8 @@ class SelectingSAE(SparseDictionary):
     def advance(self) -> None:
         """Go on to the k of the next step."""
         super().advance()
-        self._set_k(self.trainer.global_step + 1)  # which the trainer counts after this
+        if trainer := trainer_of(self):
+            self._set_k(trainer.global_step + 1)  # which the trainer counts after this
 
     def _set_k(self, step: int) -> None:
         if self.k.moves:
