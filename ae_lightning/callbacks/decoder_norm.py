@@ -24,6 +24,9 @@ class DecoderNorm(Callback):
     Of a dictionary with `unit_norm`, whose decoding divides rows itself, the rows that it keeps are divided after each
     step only, so that the first step starts from their lengths; with tied weights these are the encoder's, and left.
 
+    Beside `norm_weighted` of a sparse dictionary nothing is left to weigh: all norms are 1 at each step, and penalties
+    and selections those without weights.
+
     List it in `trainer.callbacks` before `ResampleDeadLatents` and whatever else looks at weights after a step. On
     the command line snapshots, pictures and checkpoints come after the listed callbacks by themselves.
 

@@ -236,33 +236,51 @@ class SparseDictionary(ScaledDictionary):
         dead = self.silence.dead(self.dead_after_samples)
         return dead.device.type != "cpu" or bool(dead.any())
 
+    @torch.no_grad()
+    def set_latents(self, which: Tensor, encoder: Tensor, decoder: Tensor) -> None:
+        """Give some latents new weights; they count as if they had just fired."""
+        super().set_latents(which, encoder, decoder)
+        if self.silence is not None:
+            self.silence.revive(which)
+            self._any_dead = self._looks_dead()
+
     # --- starting, and moving on ---------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
-        """Refuse coefficients that would not arrive before the run ends; build the optimizer and its schedule."""
+        """Refuse coefficients that would not arrive before the run ends; build the optimizer and its schedule.
+
+        It is called for the run that was asked for, and not for the shorter ones of a search.
+        """
         if trainer := trainer_of(self):
             for coefficient in self.coefficients:
                 coefficient.require_within(trainer)
+            run = RunLength.of(trainer)
+            self._tell_if_none_dies(run.total_steps * run.images_per_step)
         return super().configure_optimizers()
 
     def on_fit_start(self) -> None:
         """Train in the mode of training, where a code may be another one: a loaded model is in that of evaluation."""
         self.train()
+        self._measure_run()
 
     def on_train_start(self) -> None:
-        """Measure the run that dead latents are counted by."""
+        """Measure the run again, which may be a search's."""
         super().on_train_start()
+        self._measure_run()
+        if self.silence is not None:
+            self._any_dead = self._looks_dead()
+
+    def _measure_run(self) -> None:
         run = RunLength.of(self.trainer)
         self.total_steps, self._samples_of_run = run.total_steps, run.total_steps * run.images_per_step
-        if self.silence is None:
-            return
-        self._any_dead = self._looks_dead()
-        if self.dead_after is not None and self.dead_after > self._samples_of_run:
+
+    def _tell_if_none_dies(self, samples: float) -> None:
+        if self.silence is not None and self.dead_after is not None and self.dead_after > samples:
             warnings.warn(
-                f"--model.dead_after is {self.dead_after:,} samples, more than the {self._samples_of_run:,.0f} of this "
-                "run, so that no latent will be found dead: lower it, or train longer",
+                f"--model.dead_after is {self.dead_after:,} samples, more than the {samples:,.0f} of this run, so that "
+                "no latent will be found dead: lower it, or train longer",
                 Notice,
-                stacklevel=2,
+                stacklevel=3,
             )
 
     @property
@@ -292,8 +310,15 @@ class SparseDictionary(ScaledDictionary):
         if self.controller is not None:
             self.controller.advance(self._reduce)
             # As rarely as rows are logged, since it waits for the device.
-            if is_due_after(self.trainer.global_step + 1, self.trainer) and (told := self.controller.saturation()):
+            trainer = trainer_of(self)
+            if trainer and is_due_after(trainer.global_step + 1, trainer) and (told := self.controller.saturation()):
                 warnings.warn(told, Notice, stacklevel=2)
+
+    def forget(self) -> None:
+        """Drop what the batches of a step told that was skipped."""
+        for part in (self.dictionary.activation, self.silence, self.controller):
+            if isinstance(part, (CodeActivation, SilentSamples, L0Controller)):
+                part.forget()
 
     def measures(self) -> dict[str, Tensor]:
         """Thresholds, dead latents, the controller's factor: what there is of them, means over instances."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.nn.topk import ActiveLatents, BatchTopK, TopK
 from ae_lightning.training.coefficients import Coefficient, Ramp
+from ae_lightning.training.trainer import trainer_of
 
 
 class SelectingSAE(SparseDictionary):
@@ -55,7 +56,8 @@ class SelectingSAE(SparseDictionary):
     def advance(self) -> None:
         """Go on to the k of the next step."""
         super().advance()
-        self._set_k(self.trainer.global_step + 1)  # which the trainer counts after this
+        if trainer := trainer_of(self):
+            self._set_k(trainer.global_step + 1)  # which the trainer counts after this
 
     def scores(self, x: Tensor) -> Tensor:
         """What latents are selected by, (…, batch, latent), of samples x (batch, *input_shape); it has no gradient."""
