@@ -101,7 +101,7 @@ def _l0(l0: float | None, latent_dim: int, penalty: str) -> float:
         raise ConfigError(f"--model.penalty is {penalty!r}; it can be step, tanh or target")
     if penalty == "target" and not (l0 is not None and 0 < l0 <= latent_dim):
         raise ConfigError(
-            f"--model.l0 is {l0}; where --model.penalty is target it must be above 0 and at most the "
-            f"{latent_dim} latents"
+            f"--model.penalty target holds L0 at --model.l0, which must be above 0 and at most the {latent_dim} "
+            f"latents, but it is {'not given' if l0 is None else l0}"
         )
     return float("nan") if l0 is None else l0

@@ -83,7 +83,7 @@ class MatryoshkaSAE(SelectingSAE):
         outputs = [affine(z[..., : widths[0]], rows[..., : widths[0], :], self.dictionary.b_dec)]
         for start, end in pairwise(widths):
             outputs.append(outputs[-1] + product(z[..., start:end], rows[..., start:end, :]))
-        return outputs
+        return [self.output_activation(output) for output in outputs]
 
     def reconstruction_terms(self, done: Pass) -> dict[str, Tensor]:
         """The errors of all latents and of the prefixes."""

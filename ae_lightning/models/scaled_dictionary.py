@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ae_lightning.analysis.centers import geometric_median
+from ae_lightning.errors import ConfigError
 from ae_lightning.models.shallow import ShallowAutoencoder, dictionary_for
 from ae_lightning.nn.dictionary import DictionaryInit
 from ae_lightning.nn.folding import fold_dictionary
@@ -79,6 +80,11 @@ class ScaledDictionary(ShallowAutoencoder):
             unit_norm=unit_norm,
         )
         super().__init__(input_shape, dictionary, **kwargs)
+        if self.output_activation_name != "none" and input_scaling != "none":
+            raise ConfigError(
+                f"--model.output_activation {self.output_activation_name} belongs to the data's units, which inputs "
+                "that are scaled do not have: set --model.input_scaling none, or leave it out"
+            )
         self.norm_weighted = norm_weighted
         self.init: Start = init
         self.center: Center = center
@@ -93,7 +99,7 @@ class ScaledDictionary(ShallowAutoencoder):
 
         A code does not tell the units of a sample that is standardized by itself; it is then left standardized.
         """
-        x_hat = self.dictionary.decode(z)
+        x_hat = self.dictionary.decode(z, self.output_activation)
         return self.unflatten(self.scaling.undo(x_hat) if self.scaling.is_foldable else x_hat)
 
     def setup(self, stage: str) -> None:

@@ -133,7 +133,7 @@ class SparseDictionary(ScaledDictionary):
         """Encode and decode x (batch, *input_shape)."""
         flat = self.flatten(x)
         _, z = self._code(self.scaling(flat))
-        return AutoencoderOutput(self.unflatten(self.scaling.undo(self.dictionary.decode(z), flat)), z)
+        return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z), flat)), z)
 
     def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
         """Forward pass of x, and the terms of the loss in the units that the dictionary reads."""
@@ -145,7 +145,7 @@ class SparseDictionary(ScaledDictionary):
 
     def outputs(self, z: Tensor) -> list[Tensor]:
         """What a code z is decoded to for the loss: x̂ alone, in the units that the dictionary reads."""
-        return [self.dictionary.decode(z)]
+        return [self._decoded(z)]
 
     def reconstruction_terms(self, done: Pass) -> dict[str, Tensor]:
         """The error of x̂, summed over instances."""
@@ -177,6 +177,10 @@ class SparseDictionary(ScaledDictionary):
     def selection_norms(self) -> Tensor | None:
         """The same norms without a gradient."""
         return self.dictionary.decoder_norms.detach() if self.norm_weighted else None
+
+    def _decoded(self, z: Tensor) -> Tensor:
+        """x̂ (…, batch, output), in the units that the dictionary reads."""
+        return self.dictionary.decode(z, self.output_activation)
 
     def _code(self, vectors: Tensor) -> tuple[Tensor | None, Tensor]:
         """Pre-activations, as far as they are kept, and the code, both (…, batch, latent)."""

@@ -1,8 +1,10 @@
 """Sparse autoencoders that keep a fixed number of latents: of each sample, or of a sample in the mean over a batch."""
 
+import math
 from abc import abstractmethod
 from typing import Any
 
+from ae_lightning.errors import ConfigError
 from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.nn.topk import ActiveLatents, BatchTopK, TopK
 from ae_lightning.training.coefficients import Coefficient, Ramp
@@ -24,6 +26,11 @@ class SelectingSAE(SparseDictionary):
         self, input_shape: tuple[int, ...], latent_dim: int, activation: ActiveLatents, k: float | Ramp, **kwargs: Any
     ) -> None:
         super().__init__(input_shape, latent_dim, activation, norm_weighted=activation.weighted, **kwargs)
+        if self.controller is not None:
+            raise ConfigError(
+                f"--model.target_l0 moves the coefficient of a penalty, and a {type(self).__name__} has none: give "
+                "--model.k, its number of active latents"
+            )
         self.k = self.coefficient("k", k, most=latent_dim)
 
     @property
@@ -49,7 +56,9 @@ class SelectingSAE(SparseDictionary):
 
 def final_k(k: float | Ramp, latent_dim: int) -> float:
     """The number of active latents that an option ends with."""
-    return Coefficient("k", k, most=latent_dim).final
+    if isinstance(k, dict) or not math.isfinite(k):
+        return Coefficient("k", k, most=latent_dim).final
+    return k  # which the activation checks
 
 
 class TopKSAE(SelectingSAE):
