@@ -37,7 +37,8 @@ class JumpReLUSAE(SparseDictionary):
         threshold: Where thresholds start.
         bandwidth: Width of the window whose pre-activations tell a threshold its gradient.
         gradient_to_encoder: Whether pre-activations in the window get the thresholds' gradient too (Anthropic).
-        preactivation_weight: Coefficient of how far dead latents are below their thresholds; 0 for none.
+        preactivation_weight: Coefficient of how far dead latents are below their thresholds; 0 for none. Anthropic's
+            3e-6 belongs to mse_sum and mean norm √d, as `penalty_weight` does.
         instances: Independent copies trained side by side, or None for a single one.
         **kwargs: Arguments of `SparseDictionary`.
     """
