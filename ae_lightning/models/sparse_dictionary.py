@@ -57,10 +57,11 @@ class SparseDictionary(ScaledDictionary):
         latent_dim: Number of latents.
         activation: Activation of the code.
         instances: Independent copies trained side by side, or None for a single one.
-        input_scaling: How inputs are scaled, estimated from 10,000 training samples: none; mean_norm, by one factor to a
-            mean norm of √d for d dimensions; mean_square, by one to a mean squared norm of 1; centered, by subtracting
-            the mean; centered_mean_norm and centered_mean_square, first the mean and then the factor; whitened, each
-            principal direction to variance 1; standardized, each sample by itself to mean 0 and deviation 1.
+        input_scaling: How inputs are scaled, estimated from 10,000 training samples: none; mean_norm, by one factor to
+            a mean norm of √d for d dimensions; mean_square, by one to a mean squared norm of 1; centered, by
+            subtracting the mean; centered_mean_norm and centered_mean_square, first the mean and then the factor;
+            whitened, each principal direction to variance 1; standardized, each sample by itself to mean 0 and
+            deviation 1.
         norm_weighted: Whether penalties and selections take a latent for as large as what it writes, its activation
             times the norm of its decoder row. It stands in place of rows of norm 1, as `DecoderNorm` keeps them.
         target_l0: Active latents of a sample, on average, that the penalty's coefficient is held to by a factor that
