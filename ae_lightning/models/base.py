@@ -187,7 +187,7 @@ class Autoencoder(Sizes, Steps, ABC):
         return weight * min(1.0, trainer.global_step / steps)
 
     def trained_parameters(self) -> Iterable[nn.Parameter]:
-        """What the optimizer holds; all parameters unless overridden."""
+        """Parameters that the optimizer updates (default: all)."""
         return self.parameters()
 
     def snapshot(self) -> dict[str, Tensor]:

@@ -42,10 +42,10 @@ class ScaledDictionary(ShallowAutoencoder):
         instances: Independent copies trained side by side, or None for a single one. Where each has samples of its own,
             it is scaled and started by them.
         tied: Whether the decoder is the encoder transposed.
-        init: How weights start: linear as `torch.nn.Linear` does; kaiming or xavier, with _joint as torch's functions
-            have them for all instances as one tensor; transpose, where decoder rows are random directions of norm 1 and
-            the encoder is the decoder transposed; samples, where rows point from the mean to training samples; or
-            active_subspace, where they lie in the span of the training samples' principal components.
+        init: How weights start: transpose, decoder rows of random direction and norm 1, with the encoder transposed
+            from them; samples, the same with rows that point to training samples; active_subspace, the same with rows
+            in the span of the leading principal components; linear, as `torch.nn.Linear` does; or kaiming, xavier,
+            kaiming_joint, xavier_joint, as torch's functions do, of each instance or of all as one tensor.
         center: Where the decoder's bias starts: at zero, or in the middle (mean, geometric_median) of 10,000 training
             samples, which are drawn by the run's seed when a new model is first fitted.
         input_scaling: How inputs are scaled, estimated from the same samples: see `InputScalingName`. With an output

@@ -58,11 +58,11 @@ class SparseDictionary(ScaledDictionary):
         latent_dim: Number of latents.
         activation: Activation of the code.
         instances: Independent copies trained side by side, or None for a single one.
-        input_scaling: How inputs are scaled before the encoder reads them, by what 10,000 training samples tell: none;
-            mean_norm, one factor that makes the mean norm √d for d dimensions; mean_square, one that makes the mean
-            squared norm 1; centered, the mean subtracted; centered_mean_norm and centered_mean_square, both; whitened,
-            each principal direction with deviation 1; or standardized, each sample by itself. Losses are in scaled
-            units.
+        input_scaling: How inputs are scaled, estimated from 10,000 training samples: none; mean_norm, by one factor to
+            a mean norm of √d for d dimensions; mean_square, by one to a mean squared norm of 1; centered, by
+            subtracting the mean; centered_mean_norm and centered_mean_square, first the mean and then the factor;
+            whitened, each principal direction to variance 1; standardized, each sample by itself to mean 0 and
+            deviation 1.
         norm_weighted: Whether penalties and selections take a latent for as large as what it writes, its activation
             times the norm of its decoder row. It stands in place of rows of norm 1, as `DecoderNorm` keeps them.
         target_l0: Active latents of a sample, on average, that the penalty's coefficient is held to by a factor that
@@ -148,8 +148,7 @@ class SparseDictionary(ScaledDictionary):
         """Encode and decode x (batch, *input_shape)."""
         flat = self.flatten(x)
         _, z = self._code(self.scaling(flat))
-        x_hat = self.dictionary.decode(z, self.output_activation)
-        return AutoencoderOutput(self.unflatten(self.scaling.undo(x_hat, flat)), z)
+        return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z), flat)), z)
 
     def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
         """Forward pass of x, and the terms of the loss in the units that the dictionary reads."""
@@ -161,7 +160,7 @@ class SparseDictionary(ScaledDictionary):
 
     def outputs(self, z: Tensor) -> list[Tensor]:
         """What a code z is decoded to for the loss: x̂ alone, in the units that the dictionary reads."""
-        return [self.dictionary.decode(z, self.output_activation)]
+        return [self._decoded(z)]
 
     def reconstruction_terms(self, done: Pass) -> dict[str, Tensor]:
         """The error of x̂, summed over instances."""
@@ -198,6 +197,10 @@ class SparseDictionary(ScaledDictionary):
     def selection_norms(self) -> Tensor | None:
         """The same norms without a gradient."""
         return self.dictionary.decoder_norms.detach() if self.norm_weighted else None
+
+    def _decoded(self, z: Tensor) -> Tensor:
+        """x̂ (…, batch, output), in the units that the dictionary reads."""
+        return self.dictionary.decode(z, self.output_activation)
 
     def _code(self, vectors: Tensor) -> tuple[Tensor | None, Tensor]:
         """Pre-activations, as far as they are kept, and the code, both (…, batch, latent)."""

@@ -1,5 +1,6 @@
 """Sparse autoencoders that keep a fixed number of latents: of each sample, or of a sample in the mean over a batch."""
 
+import math
 from abc import abstractmethod
 from typing import Any
 
@@ -77,7 +78,9 @@ class SelectingSAE(SparseDictionary):
 
 def final_k(k: float | Ramp, latent_dim: int) -> float:
     """The number of active latents that an option ends with."""
-    return Coefficient("k", k, most=latent_dim).final if isinstance(k, dict) else k
+    if isinstance(k, dict) or not math.isfinite(k):
+        return Coefficient("k", k, most=latent_dim).final
+    return k  # which the activation checks
 
 
 class TopKSAE(SelectingSAE):
