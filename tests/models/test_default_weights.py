@@ -25,3 +25,11 @@ def test_a_prefix_weighs_as_much_as_the_latents_that_it_adds():
     assert MatryoshkaSAE((4,), 32).prefix_weights == [1 / 16, 1 / 16, 1 / 8, 1 / 4, 1 / 2]
     assert MatryoshkaSAE((4,), 32, prefixes=(4, 12)).prefix_weights == [0.125, 0.25, 0.625]
     assert MatryoshkaSAE((4,), 32, prefix_weights=(1, 1, 1, 1, 1)).prefix_weights == [1, 1, 1, 1, 1]
+
+
+def test_random_prefixes_weigh_together_as_much_as_all_latents():
+    x = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+    model = MatryoshkaSAE((4,), 32, k=2, random_prefixes=3, auxk_weight=0.0)
+    losses = model.terms(x, x)[0]
+    assert losses.keys() == {"reconstruction", "prefixes"}
+    assert model.loss_weights["prefixes"] == model.loss_weights["reconstruction"] == 0.5
