@@ -12,7 +12,7 @@ from ae_lightning.nn.gated import Gated
 from ae_lightning.training.coefficients import Ramp
 
 # Without the rise the gates close before they have learned what to open for.
-_RISING = Ramp(start=0.0, end=3.2, until=0.3)
+_RISING = Ramp(start=0.0, end=4.8, until=0.3)
 
 
 class GatedSAE(SparseDictionary):
@@ -29,7 +29,7 @@ class GatedSAE(SparseDictionary):
         input_shape: Shape of one sample. The command line takes it from the data.
         latent_dim: Number of latents.
         penalty_weight: Coefficient of the penalty, or how it changes over the run. It belongs to the sum of squares
-            over dimensions (mse_sum) of inputs of mean norm √d. Null is 3.2, to which it rises over three tenths of the
+            over dimensions (mse_sum) of inputs of mean norm √d. Null is 4.8, to which it rises over three tenths of the
             run.
         instances: Independent copies trained side by side, or None for a single one.
         **kwargs: Arguments of `SparseDictionary`.

@@ -68,6 +68,7 @@ class SparseDictionary(ScaledDictionary):
         target_l0: Active latents of a sample, on average, that the penalty's coefficient is held to by a factor that
             follows L0; null leaves the coefficient as it is.
         auxk_weight: Coefficient of AuxK, by which dead latents learn to explain what the living leave over; 0 is none.
+            Beside `mse_sum` it is to be d times what it is beside `mse`, for d dimensions.
         k_aux: Dead latents of a sample that AuxK takes; null is the power of two next below half the input's size.
         auxk_relu: Whether pre-activations that AuxK takes pass a ReLU (OpenAI): those below zero then get no gradient.
         dead_after: Training samples without firing after which a latent is dead; null is a tenth of the run's, at most

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ae_lightning.losses.reconstruction import ReconstructionLossName
 from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.nn.topk import ActiveLatents, BatchTopK, TopK
 from ae_lightning.training.coefficients import Coefficient, Ramp
@@ -15,17 +16,27 @@ from ae_lightning.training.trainer import trainer_of
 class SelectingSAE(SparseDictionary):
     """A sparse dictionary whose code is a selection of the k largest; what it selects from, a variant says.
 
+    The coefficient of AuxK belongs to a reconstruction loss that is 1 where nothing is explained: `mse` of inputs of
+    mean norm √d is. Beside `mse_sum` AuxK would be d times weaker.
+
     Args:
         input_shape: Shape of one sample.
         latent_dim: Number of latents.
         activation: The selection.
         k: Active latents of a sample, or how they change over the run.
+        reconstruction_loss: As `Autoencoder` has it.
         **kwargs: Arguments of `SparseDictionary`.
     """
 
     @abstractmethod
     def __init__(
-        self, input_shape: tuple[int, ...], latent_dim: int, activation: ActiveLatents, k: float | Ramp, **kwargs: Any
+        self,
+        input_shape: tuple[int, ...],
+        latent_dim: int,
+        activation: ActiveLatents,
+        k: float | Ramp,
+        reconstruction_loss: ReconstructionLossName = "mse",
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             input_shape,
@@ -34,6 +45,7 @@ class SelectingSAE(SparseDictionary):
             norm_weighted=activation.weighted,
             target_l0=None,  # there is no penalty to hold it by
             output_activation="none",
+            reconstruction_loss=reconstruction_loss,
             **kwargs,
         )
         self.k = self.coefficient("k", k, most=latent_dim)
@@ -98,7 +110,8 @@ class TopKSAE(SelectingSAE):
         groups: Whether the largest of each of k groups of neighboring latents is kept, in place of the k largest.
         instances: Independent copies trained side by side, or None for a single one.
         norm_weighted: Whether latents are compared by what they write, pre-activation × norm of the decoder's row.
-        auxk_weight: Coefficient of AuxK, 1/32 after the paper; 0 for none.
+        auxk_weight: Coefficient of AuxK, 1/32 after the paper, beside a loss that is 1 where nothing is explained; 0
+            for none.
         **kwargs: Arguments of `SparseDictionary`.
     """
 
