@@ -31,10 +31,12 @@ RATE = 0.005
 
 LIKE_THE_OTHERS = (
     *("--model.latent_dim", "512", "--model.init", "active_subspace", "--model.norm_weighted", "true"),
+    *("--model.input_scaling", "centered_mean_norm", "--model.reconstruction_loss", "mse_sum"),
+    *("--model.penalty_weight", "1", "--model.penalty_warmup", "190"),
     *("--model.lr_scheduler", "CosineAnnealingLR", "--model.lr_scheduler.T_max", "633"),
     *("--model.lr_scheduler_interval", "step", "--trainer.max_epochs", "3"),
 )
-"""What makes the earlier experiment of StandardSAE comparable: width, start, and a rate that falls over 633 steps."""
+"""What makes the experiment of StandardSAE comparable: width, start, units, and a rate that falls over 633 steps."""
 
 #: Of each experiment the name in the figure, the option that L0 is set by, and what else is given.
 EXPERIMENTS: dict[str, tuple[str, str, Sequence[str]]] = {
