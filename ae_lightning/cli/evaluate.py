@@ -130,7 +130,7 @@ def _latent_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
     alive = f"{_count(latents['active'])} active, {_count(latents['dead'])} dead"
     copies = results["model"]["instances"]
     mean = f" (means of {copies} instances)" if copies else ""
-    yield "latents", f"{alive} on the test set; L0 {latents['l0']:.3g} per {sample}{mean}"
+    yield "latents", f"{alive}; L0 {latents['l0']:.3g} per {sample}{mean}"
     size = f"L1 {latents['l1']:.3g} per {sample}, Hoyer {latents['hoyer']:.2f}"
     yield "code", f"{size}, |z| ≤ 0.001 in {latents['near_zero']:.0%}"
     # The mean of the positive part says little of a code of either sign, unless something is asked of it.

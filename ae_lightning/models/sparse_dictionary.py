@@ -149,6 +149,8 @@ class SparseDictionary(ScaledDictionary):
         """Encode and decode x (batch, *input_shape)."""
         flat = self.flatten(x)
         _, z = self._code(self.scaling(flat))
+        if self.decodes_to_data:
+            return AutoencoderOutput(self.decode(z), z)
         return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z), flat)), z)
 
     def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:

@@ -17,6 +17,8 @@ from ae_lightning.plots.scales import log_if_spanning
 _COLORS = ("#0072B2", "#D55E00", "#009E73")
 _FEW = 30
 _BINS = 40
+# From this value on, axes of counts have ticks at whole numbers only.
+_COUNTED = 3
 
 
 def threshold_figure(
@@ -53,6 +55,7 @@ def threshold_figure(
     if history is not None:
         name = "mean threshold" if thresholds is not None else "threshold"
         _draw_curves(axes[0], {name: history}, label, {})
+        _finish(axes[0])
     return figure
 
 
@@ -75,7 +78,12 @@ def history_figure(
     if not curves:
         raise ValueError("there are no curves to draw")
     figure = Figure(figsize=(6.6, 3.8), layout="constrained")
-    _draw_curves(figure.subplots(), curves, label, levels or {})
+    ax = figure.subplots()
+    _draw_curves(ax, curves, label, levels or {})
+    _finish(ax, legend=False)
+    if ax.get_yscale() == "linear" and ax.get_ylim()[1] >= _COUNTED:
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)  # curves leave no free corner
     return figure
 
 
@@ -127,11 +135,10 @@ def _draw_curves(ax: Axes, curves: Mapping[str, tuple[Any, Any]], label: str, le
         ax.set_ylim(bottom=0)
     ax.set(xlabel="optimizer step", ylabel=label)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    _finish(ax)
 
 
-def _finish(ax: Axes) -> None:
+def _finish(ax: Axes, legend: bool = True) -> None:
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
-    if ax.get_legend_handles_labels()[0]:
+    if legend and ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize=9)

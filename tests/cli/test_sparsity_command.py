@@ -27,7 +27,7 @@ SMALL = [
     *("--snapshots.schedule.count", "3", "--snapshots.schedule.spacing", "linear"),
 ]
 ALWAYS = {"penalties.png", "mean_activation.png", "latent_histograms.png"}
-OVERCOMPLETE = ALWAYS | {"contributions.png", "fraction_active.png"}
+OVERCOMPLETE = ALWAYS | {"contributions.png", "fraction_active.png", "active_latents.png", "dead_latents.png"}
 ANIMATION = {"animation.html", "animation.gif"}
 
 

@@ -134,6 +134,7 @@ def parser() -> HelpfulParser:
     parser = HelpfulParser()
     parser.add_argument("--config", action=ActionConfigFile)
     parser.add_argument("--n", type=int, default=1)
+    parser.add_argument("--k", type=float | Ramp, default=1.0)
     parser.add_argument("--many", type=list[Shape] | Shape | None, default=None)
     parser.add_argument("--coefficient", type=float | Ramp, default=1.0)
     parser.add_argument("--widths", type=Sequence[int], default=[1])
