@@ -53,6 +53,10 @@ class SparseDictionary(ScaledDictionary):
     length of the run. Without `lr_scheduler` the rate rises over the first twentieth of the run and falls to zero over
     its last fifth.
 
+    Several processes train as one would on all their batches together, with counts of dead latents, thresholds and
+    controllers of all. Of its own batch each has what is no mean over samples: a selection from the batch, and the
+    ratios AuxK and fvu, whose gradients are averaged.
+
     Args:
         input_shape: Shape of one sample. The command line takes it from the data.
         latent_dim: Number of latents.

@@ -184,6 +184,20 @@ def test_nobody_who_looks_moves_anything(whole, case):
 
 
 @each_case
+def test_measuring_and_predicting_move_nothing(make_trainer, case):
+    model = seeded(CASES[case]).train()
+    before = state_of(model)
+    for measure in ("validate", "test"):
+        getattr(make_trainer(), measure)(model, vectors(), verbose=False)
+    make_trainer().predict(model, vectors())
+    with torch.no_grad():
+        model(torch.randn(5, INPUT))
+        model.train().loss(torch.randn(5, INPUT))
+    assert_same(state_of(model), before)
+    assert model.images_seen == 0
+
+
+@each_case
 def test_decoder_norm_keeps_rows_at_norm_1_and_gradients_off_them(whole, case):
     watch = whole(case).watch
     for norms in watch.norms:
