@@ -162,6 +162,11 @@ class Autoencoder(Sizes, Steps, ABC):
         """Drop what was gathered since the last optimizer step: the one that it was for was skipped."""
 
     @property
+    def advances(self) -> bool:
+        """Whether there is anything that `advance` moves; a small model's step is not to pay for it otherwise."""
+        return type(self).advance is not Autoencoder.advance
+
+    @property
     def untraceable(self) -> str:
         """Why the loss cannot be compiled; empty where it can."""
         return ""
@@ -218,7 +223,7 @@ class Autoencoder(Sizes, Steps, ABC):
         if trainer := trainer_of(self):
             require_trainable(trainer.precision)
             require_clippable(optimizer, trainer.precision, trainer.gradient_clip_val)
-        if type(self).advance is not Autoencoder.advance:
+        if self.advances:
             optimizer.register_step_post_hook(self._after_step)
         if self.build_lr_scheduler is None:
             return optimizer

@@ -265,6 +265,12 @@ class SparseDictionary(ScaledDictionary):
                 stacklevel=3,
             )
 
+    @property
+    def advances(self) -> bool:
+        """Whether the activation, a count of silence or a controller moves with each step."""
+        activation = self.dictionary.activation
+        return isinstance(activation, CodeActivation) or self.silence is not None or self.controller is not None
+
     @torch.no_grad()
     def observe(self, output: AutoencoderOutput) -> None:
         """Gather which latents fire, and what the activation and the controller move by."""
