@@ -9,6 +9,7 @@ import torch
 from ae_lightning.models.gated_sae import GatedSAE
 from ae_lightning.models.jumprelu_sae import JumpReLUSAE
 from ae_lightning.models.matryoshka_sae import MatryoshkaSAE
+from ae_lightning.models.p_anneal_sae import PAnnealSAE
 from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.models.standard_sae import StandardSAE
 from ae_lightning.models.topk_sae import BatchTopKSAE, TopKSAE
@@ -51,6 +52,7 @@ CASES: dict[str, Make] = {
     ),
     "gated": _case(GatedSAE, penalty_weight={"start": 0.0, "end": 0.5, "until": 0.5}, **AUXK),
     "gated_tied": _case(GatedSAE, penalty_weight=0.3, tied=True, target_l0=3, instances=2),
+    "p_anneal": _case(PAnnealSAE, penalty_weight=0.1, **AUXK),
     "standard": _case(
         StandardSAE, penalty_weight=0.1, target_l0=3, norm_weighted=True, input_scaling="standardized", **AUXK
     ),
