@@ -18,6 +18,7 @@ _HOMES = {
     "MNISTDataModule": "data.mnist",
     "SparseFeaturesDataModule": "data.sparse_features",
     "ToyActivationsDataModule": "data.toy_activations",
+    "CalibrateThreshold": "callbacks.calibrate_threshold",
     "DecoderNorm": "callbacks.decoder_norm",
     "Figures": "callbacks.figures",
     "Gallery": "gallery",

@@ -38,9 +38,9 @@ class Wording(Enum):
     # Values.
     LITERAL = r"Expected a typing\.Literal\[([^\]]*)\]"
     TUPLE = r"Expected a tuple with (\d+) elements"
-    KIND = r"Expected a <class '(\w+)'>"
+    KIND = r"Expected a <class '(?:collections\.abc\.)?(\w+)'>"
     SCHEDULE = r"<class 'ae_lightning\.training\.coefficients\.Ramp'>"
-    NO_PART = r"Unexpected keys: \{'([^']+)'"
+    OTHER_KEYS = r"Unexpected keys: \{'([^']+)'"
     WRAPPED = r"Does not validate against any of the Union subtypes"
 
     def find(self, message: str) -> re.Match[str] | None:

@@ -24,6 +24,9 @@ class DecoderNorm(Callback):
     Of a dictionary with `unit_norm`, whose decoding divides rows itself, the rows that it keeps are divided after each
     step only, so that the first step starts from their lengths; with tied weights these are the encoder's, and left.
 
+    Beside `norm_weighted` of a sparse dictionary nothing is left to weigh: all norms are 1 at each step, and penalties
+    and selections those without weights.
+
     List it in `trainer.callbacks` before `ResampleDeadLatents` and whatever else looks at weights after a step. On
     the command line snapshots, pictures and checkpoints come after the listed callbacks by themselves.
 
@@ -108,7 +111,7 @@ def project_decoder_gradient(module: ShallowAutoencoder) -> None:
 
 
 def refuse_split_weights(trainer: Trainer, callback: str) -> None:
-    """Check that each process holds whole weights, whose rows can be edited.
+    """Check that each process holds whole weights, which a callback reads or edits.
 
     Raises:
         ConfigError: The strategy splits weights, or the optimizer's state, among processes.
@@ -116,6 +119,6 @@ def refuse_split_weights(trainer: Trainer, callback: str) -> None:
     strategy: Any = trainer.strategy
     if isinstance(strategy, (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)):
         raise ConfigError(
-            f"{callback} edits rows of whole weights, which {type(strategy).__name__} splits among processes: use "
+            f"{callback} needs whole weights, which {type(strategy).__name__} splits among processes: use "
             "--trainer.strategy ddp"
         )

@@ -54,7 +54,7 @@ def validation_losses(trainer: Trainer, module: Autoencoder, data: AutoencoderDa
     trainer.state.stage = RunningStage.VALIDATING  # where a variant's own logging belongs
     try:
         with observing(trainer, module):
-            for batch in _validation_batches(trainer, data):
+            for batch in validation_batches(trainer, data):
                 x, target = (like_weights(module, part) for part in module.pair(batch))
                 losses, _ = module.loss(x, target)
                 means.add(module.per_instance(losses), len(x))
@@ -63,8 +63,17 @@ def validation_losses(trainer: Trainer, module: Autoencoder, data: AutoencoderDa
     return {f"val/{name}": float(value) for name, value in means.compute().items()}
 
 
-def _validation_batches(trainer: Trainer, data: AutoencoderDataModule) -> Iterable[LabeledBatch]:
-    size, limit = data.eval_batch_size, trainer.limit_val_batches
-    count = -(-len(data.val_set) // size)
-    allowed = limit * trainer.world_size if isinstance(limit, int) else max(1, int(count * limit))
-    return itertools.islice(data.val_set.batches(size), allowed)
+def validation_batches(trainer: Trainer, data: AutoencoderDataModule) -> Iterable[LabeledBatch]:
+    """The first batches of the whole validation set, as many as `limit_val_batches` lets all processes together see."""
+    return itertools.islice(data.val_set.batches(data.eval_batch_size), _allowed_batches(trainer, data))
+
+
+def validation_samples(trainer: Trainer, data: AutoencoderDataModule) -> int:
+    """How many samples these batches hold."""
+    return min(len(data.val_set), _allowed_batches(trainer, data) * data.eval_batch_size)
+
+
+def _allowed_batches(trainer: Trainer, data: AutoencoderDataModule) -> int:
+    limit = trainer.limit_val_batches
+    count = -(-len(data.val_set) // data.eval_batch_size)
+    return limit * trainer.world_size if isinstance(limit, int) else max(1, int(count * limit))

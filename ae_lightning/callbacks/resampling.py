@@ -32,7 +32,8 @@ class ResampleDeadLatents(Callback):
     """Give new weights, every so many optimizer steps, to the latents that did not fire once in the steps before.
 
     A latent fires where its value is above zero. It is dead if it did so for no sample, on no process, in the last
-    `window` steps. Its decoder row, its encoder row and its encoder bias are set anew, each instance for itself:
+    `window` steps; a model that counts its silent latents itself, as for AuxK, is asked, and counts anew for those that
+    are resampled. Its decoder row, its encoder row and its encoder bias are set anew, each instance for itself:
 
     - `simple`: the decoder row is a random direction of norm 1, the encoder row `scale` times that.
     - `anthropic`: inputs are drawn from the training set with probability proportional to the square of their squared
@@ -40,7 +41,8 @@ class ResampleDeadLatents(Callback):
       input, of norm 1; the encoder row is that times `scale` times the mean norm of the living latents' encoder rows
       (1 where none lives).
 
-    The encoder bias becomes 0, and the optimizer forgets its moments of these weights and no others. With tied weights
+    The encoder bias becomes 0, and a threshold, a gate or the like what it started with; the optimizer forgets its
+    moments of these weights and no others. Inputs are in the units that the encoder reads. With tied weights
     the row of both is the decoder's, of norm 1, or with `unit_norm` the encoder's. List it after `DecoderNorm`.
 
     `resampling/latents` is how many, all instances together; `resampling.csv` in the run's folder says which. What is
@@ -69,6 +71,7 @@ class ResampleDeadLatents(Callback):
 
     _window_start: int | None
     _counts: Tensor | None
+    _seen: int | None
     _last_step: int
     _last_moment: float
     _strategy: Strategy | None
@@ -142,6 +145,8 @@ class ResampleDeadLatents(Callback):
         self._last_step = trainer.global_step
         self._strategy = trainer.strategy
         self._last_moment = self._find_last_moment(trainer)
+        assert isinstance(pl_module, ShallowAutoencoder)
+        self._begin_window(pl_module)
         if self._counts is not None:
             # Each process takes the sum over all: whether it is zero is all that is asked of it.
             self._counts = self._counts.to(pl_module.device)
@@ -154,29 +159,42 @@ class ResampleDeadLatents(Callback):
         """Count, in a window; at its end, resample."""
         step = trainer.global_step
         stepped = step != self._last_step
-        # A batch whose gradients accumulate belongs to the step to come.
-        self._count(outputs["z"], step if stepped else step + 1)
+        assert isinstance(pl_module, ShallowAutoencoder)
+        if pl_module.silence is None:
+            # A batch whose gradients accumulate belongs to the step to come.
+            self._count(outputs["z"], step if stepped else step + 1)
         self._last_step = step
-        if stepped and (step + self._lead) % self.every == 0:
-            if self._counts is not None:  # a whole window was seen
-                self._resample(trainer, pl_module)
-            self._window_start, self._counts = None, None
+        if not stepped:
+            return
+        if (step + self._lead) % self.every == 0:
+            dead = self._dead(pl_module)
+            if dead is not None:  # a whole window was seen
+                self._resample(trainer, pl_module, dead)
+            self._window_start, self._counts, self._seen = None, None, None
+        self._begin_window(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts of the present window, all processes together, and the step that it began with."""
-        return {"window_start": self._window_start, "counts": None if self._counts is None else self._sum().cpu()}
+        """The counts of the present window, all processes together, and the step that it began with.
+
+        Where the model counts, it is the number of samples that it had seen before that step.
+        """
+        counts = None if self._counts is None else self._sum().cpu()
+        state: dict[str, Any] = {"window_start": self._window_start, "counts": counts}
+        return state if self._seen is None else state | {"seen": self._seen}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the counts of the interrupted run."""
-        start, counts = state_dict["window_start"], state_dict["counts"]
-        if not (start is None or isinstance(start, int)) or not (counts is None or isinstance(counts, Tensor)):
+        start, counts, seen = state_dict["window_start"], state_dict["counts"], state_dict.get("seen")
+        if not all(number is None or isinstance(number, int) for number in (start, seen)) or not (
+            counts is None or isinstance(counts, Tensor)
+        ):
             raise CheckpointError("the checkpoint is damaged: what ResampleDeadLatents has counted is no tensor")
-        self._window_start, self._counts = start, counts
+        self._window_start, self._counts, self._seen = start, counts, seen
 
     # --- counting ------------------------------------------------------------------------------------------------
 
     def _forget(self) -> None:
-        self._window_start, self._counts = None, None
+        self._window_start, self._counts, self._seen = None, None, None
         self._last_step, self._last_moment = 0, math.inf
         self._strategy, self._folder = None, None
 
@@ -199,19 +217,33 @@ class ResampleDeadLatents(Callback):
             )
         return last - self._lead
 
-    def _count(self, z: Tensor, step: int) -> None:
-        """Add how often each latent fires in z (…, batch, latent) to the counts, if the step lies in a window."""
+    def _first_of_window(self, step: int) -> int | None:
+        """The first step of the window that a step lies in; None where it lies in none, or no moment follows."""
         end = math.ceil((step + self._lead) / self.every) * self.every - self._lead
         start = max(1, end - self.window + 1)
-        if step < start or end > self._last_moment:
-            return
-        if step == start and self._window_start != start:
-            self._window_start, self._counts = start, None
-        if self._window_start != start:  # the run was taken up here without the counts of the steps before
+        return start if start <= step and end <= self._last_moment else None
+
+    def _begin_window(self, module: ShallowAutoencoder) -> None:
+        """Begin to count anew, if a window begins with the step to come."""
+        step = self._last_step + 1
+        if self._first_of_window(step) == step and self._window_start != step:
+            self._window_start, self._counts = step, None
+            self._seen = None if module.silence is None else int(module.silence.seen)
+
+    def _count(self, z: Tensor, step: int) -> None:
+        """Add how often each latent fires in z (…, batch, latent) to the counts, if the step lies in a window."""
+        start = self._first_of_window(step)
+        if start is None or self._window_start != start:  # the run was taken up here without the steps before
             return
         # Ones and zeros in z's own type are summed several times as fast as booleans.
         fired = torch.gt(z, 0, out=torch.empty_like(z)).sum(-2, dtype=torch.float32)
         self._counts = fired if self._counts is None else self._counts.add_(fired)
+
+    def _dead(self, module: ShallowAutoencoder) -> Tensor | None:
+        """Latents (…, latent) that did not fire in the window; None if not all of it was seen."""
+        if module.silence is not None:
+            return None if self._seen is None else module.silence.silent_since(self._seen)
+        return None if self._counts is None else self._sum() == 0
 
     def _sum(self) -> Tensor:
         assert self._counts is not None
@@ -220,14 +252,12 @@ class ResampleDeadLatents(Callback):
 
     # --- resampling ----------------------------------------------------------------------------------------------
 
-    def _resample(self, trainer: Trainer, module: LightningModule) -> None:
-        assert isinstance(module, ShallowAutoencoder)
-        dead = self._sum() == 0
+    def _resample(self, trainer: Trainer, module: ShallowAutoencoder, dead: Tensor) -> None:
         many = int(dead.sum())
         if many:
             # Only one process decides: rounding may differ among devices, and a draw turns on a hair.
             new: Any = self._new_weights(trainer, module, dead) if trainer.is_global_zero else None
-            module.dictionary.set_latents(dead, *trainer.strategy.broadcast(new))
+            module.set_latents(dead, *trainer.strategy.broadcast(new))
             if not self.keep_moments:
                 forget_moments(trainer.optimizers, module.latent_axes, dead)
             if self._folder is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from ae_lightning.errors import ConfigError
 from ae_lightning.explorer.code import IDENTITY, Activation, Elementwise, code_of
 from ae_lightning.models.base import Autoencoder
+from ae_lightning.models.scaled_dictionary import ScaledDictionary
 from ae_lightning.nn.activations import LatentActivationName
 from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.dictionary import Dictionary
@@ -183,12 +185,16 @@ def check_network(network: Network, model: Autoencoder, x: Tensor, instance: int
 
 
 def folded(model: Autoencoder) -> Autoencoder:
-    """The model with scaling and norms in its weights, biases and thresholds, where it has any: `model.fold()`.
+    """The model, or with scaling in its weights and biases, and norms by which latents are compared: `model.fold()`.
+
+    Codes stay as they are, unless such norms go into them.
 
     Raises:
         ConfigError: It cannot be folded.
     """
     fold: Callable[[], Autoencoder] | None = getattr(model, "fold", None)
+    if isinstance(model, ScaledDictionary):
+        fold = None if model.is_folded else partial(model.fold, norms=model.compares_norms)
     if fold is None:
         return model
     try:

@@ -1,8 +1,8 @@
 """Sparsity penalties on codes: what is added to the reconstruction loss so that few latents are active.
 
-Codes z have shape (batch, latent) or (instances, batch, latent). Every penalty but `weighted_l1` is a scalar: the mean
-over the batch, summed over instances, so that the gradient of each instance is what it would be if that instance were
-trained alone.
+Codes z have shape (batch, latent) or (instances, batch, latent). Every penalty but the weighted ones is a scalar: the
+mean over the batch, summed over instances, so that the gradient of each instance is what it would be if that instance
+were trained alone.
 Over latents it is a sum or a mean, as each says: libraries differ here, and a weight cannot be carried from one to
 the other without multiplying or dividing it by the number of latents. All are computed in float32 or wider.
 """
@@ -192,7 +192,28 @@ def lp(z: Tensor, p: float = 0.5, reduction: Reduction = "sum") -> Tensor:
     """
     if not 0 < p <= 1:
         raise ValueError(f"the exponent p must lie in (0, 1], but it is {p}")
-    return _over_all((_checked(z).abs() + _LP_SHIFT).pow(p) - _LP_SHIFT**p, reduction)
+    return _over_all(_shifted_power(_checked(z).abs(), p), reduction)
+
+
+def weighted_lp(z: Tensor, p: float | Tensor, norms: Tensor | None = None) -> Tensor:
+    """Sum of (z_i ‖w_i‖)^p over latents, smoothed as `lp` is: a power of what each latent writes.
+
+    So weighted it does not change when a latent's code is halved and its decoder row doubled.
+
+    Args:
+        z: Codes (batch, latent) or (instances, batch, latent), nowhere negative.
+        p: Exponent in (0, 1]; as a scalar tensor it may change without the loss being compiled anew.
+        norms: Norms of decoder rows (…, latent), which get a gradient unless they are detached; None weighs all alike.
+
+    Returns:
+        One value for each instance, (instances,), or a scalar without them: mean over the batch, sum over latents.
+
+    Raises:
+        ValueError: `z` has another number of dimensions.
+    """
+    values = _checked(z)
+    powers = _shifted_power(values if norms is None else values * norms.unsqueeze(-2), p)
+    return powers.sum(dim=-1).mean(dim=-1)
 
 
 def sparsity_penalty(
@@ -239,6 +260,12 @@ def _checked(z: Tensor) -> Tensor:
             f"codes must have shape (batch, latent) or (instances, batch, latent), but theirs is {tuple(z.shape)}"
         )
     return at_least_float32(z)
+
+
+def _shifted_power(values: Tensor, p: float | Tensor) -> Tensor:
+    """(v + δ)^p − δ^p of values that are nowhere negative."""
+    shift: float | Tensor = _LP_SHIFT**p
+    return (values + _LP_SHIFT).pow(p) - shift
 
 
 def _over_latents(values: Tensor, reduction: Reduction) -> Tensor:

@@ -29,7 +29,7 @@ from ae_lightning.training.learning_rate import SchedulerInterval, schedule_sett
 from ae_lightning.training.restore import write_back
 from ae_lightning.training.sizes import Sizes
 from ae_lightning.training.steps import Steps
-from ae_lightning.training.trainer import trainer_of
+from ae_lightning.training.trainer import continue_batches, trainer_of
 
 
 class Autoencoder(Sizes, Steps, ABC):
@@ -70,6 +70,7 @@ class Autoencoder(Sizes, Steps, ABC):
         self.lr_scheduler_interval: SchedulerInterval = lr_scheduler_interval
         self.images_seen = 0
         self._data_checked = False
+        self._gathered_for = -1
         self._epoch_means = EpochMeans()
         self._compiled_terms: Callable[..., Any] | None = None
         self._rng_state: Tensor | None = None
@@ -160,6 +161,9 @@ class Autoencoder(Sizes, Steps, ABC):
         half precision overflowed.
         """
 
+    def forget(self) -> None:
+        """Drop what was gathered since the last optimizer step: the one that it was for was skipped."""
+
     @property
     def advances(self) -> bool:
         """Whether there is anything that `advance` moves; a small model's step is not to pay for it otherwise."""
@@ -183,7 +187,7 @@ class Autoencoder(Sizes, Steps, ABC):
         return weight * min(1.0, trainer.global_step / steps)
 
     def trained_parameters(self) -> Iterable[nn.Parameter]:
-        """What the optimizer holds; all parameters unless overridden."""
+        """Parameters that the optimizer updates (default: all)."""
         return self.parameters()
 
     def snapshot(self) -> dict[str, Tensor]:
@@ -276,7 +280,10 @@ class Autoencoder(Sizes, Steps, ABC):
             check_range(x, self.output_range, self.reconstruction_loss, type(self).__name__)
 
     def on_train_start(self) -> None:
-        """Continue the random numbers of a run that was interrupted."""
+        """Continue the batches and the random numbers of an interrupted run; forget what another run gathered."""
+        continue_batches(self.trainer)
+        self.forget()
+        self._gathered_for = -1
         if self._rng_state is not None:
             torch.set_rng_state(self._rng_state)
             self._rng_state = None
@@ -307,6 +314,7 @@ class Autoencoder(Sizes, Steps, ABC):
         overflowed = getattr(optimizer, "found_inf", None)
         if overflowed is None or not bool(overflowed):
             self.advance()
+            self._gathered_for = -1
 
 
 def _times(weight: float | Tensor, term: Tensor) -> Tensor:

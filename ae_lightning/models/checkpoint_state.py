@@ -75,7 +75,9 @@ def check_training_state(model: Autoencoder, checkpoint: Mapping[str, Any], path
             f"training cannot go on from {path}, which lacks {', '.join(missing)}: it holds a model to be measured, by "
             "`ae-lightning test`, but not a training that was interrupted"
         )
-    if broken := [name for name, value in checkpoint["state_dict"].items() if bool(value.isnan().any())]:
+    trained = dict(model.named_parameters())  # a buffer may say by NaN that there is no number yet
+    weights = [(name, value) for name, value in checkpoint["state_dict"].items() if name in trained]
+    if broken := [name for name, value in weights if bool(value.isnan().any())]:
         raise CheckpointError(f"{path} holds weights that are no numbers (NaN, in {broken[0]}): take another one")
     try:
         done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]

@@ -12,7 +12,7 @@ from ae_lightning.nn.gated import Gated
 from ae_lightning.training.coefficients import Ramp
 
 # Without the rise the gates close before they have learned what to open for.
-_RISING = Ramp(start=0.0, end=3.2, until=0.3)
+_RISING = Ramp(start=0.0, end=4.8, until=0.3)
 
 
 class GatedSAE(SparseDictionary):
@@ -29,7 +29,7 @@ class GatedSAE(SparseDictionary):
         input_shape: Shape of one sample. The command line takes it from the data.
         latent_dim: Number of latents.
         penalty_weight: Coefficient of the penalty, or how it changes over the run. It belongs to the sum of squares
-            over dimensions (mse_sum) of inputs of mean norm √d. Null is 3.2, to which it rises over three tenths of the
+            over dimensions (mse_sum) of inputs of mean norm √d. Null is 4.8, to which it rises over three tenths of the
             run.
         instances: Independent copies trained side by side, or None for a single one.
         **kwargs: Arguments of `SparseDictionary`.
@@ -47,7 +47,7 @@ class GatedSAE(SparseDictionary):
         super().__init__(
             input_shape, latent_dim, activation, instances, encoder_bias=False, output_activation="none", **kwargs
         )
-        self.penalty_weight = self.coefficient("penalty_weight", penalty_weight or _RISING)
+        self.penalty_weight = self.coefficient("penalty_weight", _RISING if penalty_weight is None else penalty_weight)
 
     def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:
         """`l1` of ReLU(π), and `auxiliary`, the error of its reconstruction."""
@@ -58,7 +58,7 @@ class GatedSAE(SparseDictionary):
         return {
             # Through norms the penalty would shrink rows, which no term of the gate makes up for.
             "l1": weighted_l1(gate, self.selection_norms, rectified=True),
-            "auxiliary": self.error(affine(gate, rows, bias), done.target),
+            "auxiliary": self.error(self.output_activation(affine(gate, rows, bias)), done.target),
         }
 
     @property

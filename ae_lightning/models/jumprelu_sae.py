@@ -38,7 +38,8 @@ class JumpReLUSAE(SparseDictionary):
         threshold: Where thresholds start.
         bandwidth: Width of the window whose pre-activations tell a threshold its gradient.
         gradient_to_encoder: Whether pre-activations in the window get the thresholds' gradient too (Anthropic).
-        preactivation_weight: Coefficient of how far dead latents are below their thresholds; 0 for none.
+        preactivation_weight: Coefficient of how far dead latents are below their thresholds; 0 for none. Anthropic's
+            3e-6 belongs to mse_sum and mean norm √d, as `penalty_weight` does.
         instances: Independent copies trained side by side, or None for a single one.
         **kwargs: Arguments of `SparseDictionary`.
     """
@@ -107,7 +108,7 @@ def _l0(l0: float | None, latent_dim: int, penalty: str) -> float:
         raise ConfigError(f"--model.penalty is {penalty!r}; it can be step, tanh or target")
     if penalty == "target" and not (l0 is not None and 0 < l0 <= latent_dim):
         raise ConfigError(
-            f"--model.l0 is {l0}; where --model.penalty is target it must be above 0 and at most the "
-            f"{latent_dim} latents"
+            f"--model.penalty target holds L0 at --model.l0, which must be above 0 and at most the {latent_dim} "
+            f"latents, but it is {'not given' if l0 is None else l0}"
         )
     return float("nan") if l0 is None else l0

@@ -19,9 +19,10 @@ from ae_lightning.training.coefficients import Ramp
 class MatryoshkaSAE(SelectingSAE):
     """A BatchTopK autoencoder each of whose prefixes, its first m₁ < m₂ < … latents, has to reconstruct by itself.
 
-    All latents are selected together; a prefix decodes its part of the code, and the decoder's bias. The loss is the
-    sum of all prefixes' errors, `reconstruction` for all latents and `prefix_m` for the first m. General features
-    settle in the first latents, and special ones that come later do not absorb them.
+    All latents are selected together; a prefix decodes its part of the code, and the decoder's bias. The loss is a
+    weighted sum of all prefixes' errors, `reconstruction` for all latents and `prefix_m` for the first m. General
+    features settle in the first latents, and special ones that come later do not absorb them. The more inner prefixes
+    weigh, the more of their latents stand for a mixture of features in place of one.
 
     Source: Bussmann et al. (2025), "Learning multi-level features with Matryoshka sparse autoencoders", arXiv
     2503.17547; random prefixes after Nabeshima (2024).
@@ -32,10 +33,11 @@ class MatryoshkaSAE(SelectingSAE):
         k: Active latents of a sample in the mean over a batch, all prefixes together, or how they change over the run.
         prefixes: Widths of the prefixes in rising order, to which latent_dim is added; or, where all are below 1, the
             fractions of the latents that each adds, which sum to 1.
-        prefix_weights: A coefficient for each prefix's error, that of all latents last. Null is 1 for each, as SAELens
-            has it; dictionary_learning has 1 / L² for L prefixes.
+        prefix_weights: A coefficient for each prefix's error, that of all latents last. Null is the part of the latents
+            that each adds. SAELens has 1 for each, dictionary_learning 1 / L² for L prefixes.
         random_prefixes: How many prefixes are drawn for each batch of training in place of the given ones, small ones
-            more often; their mean error is the term `prefixes`. Evaluation has the given ones. Null draws none.
+            more often; their mean error is the term `prefixes`, with the coefficient of all latents'. Evaluation has
+            the given ones. Null draws none.
         select: Whether the largest latents are taken of a batch, or of each sample.
         instances: Independent copies trained side by side, or None for a single one.
         norm_weighted: Whether latents are compared by what they write, pre-activation × norm of the decoder's row.
@@ -66,7 +68,7 @@ class MatryoshkaSAE(SelectingSAE):
         )
         super().__init__(input_shape, latent_dim, activation, k, instances=instances, auxk_weight=auxk_weight, **kwargs)
         self.widths = prefix_widths(prefixes, latent_dim)
-        self.prefix_weights = _weights(prefix_weights, len(self.widths))
+        self.prefix_weights = _weights(prefix_weights, self.widths)
         if random_prefixes is not None and not 1 <= random_prefixes < latent_dim:
             raise ConfigError(
                 f"--model.random_prefixes is {random_prefixes}; it must be from 1 to {latent_dim - 1}, one less than "
@@ -83,7 +85,7 @@ class MatryoshkaSAE(SelectingSAE):
         outputs = [affine(z[..., : widths[0]], rows[..., : widths[0], :], self.dictionary.b_dec)]
         for start, end in pairwise(widths):
             outputs.append(outputs[-1] + product(z[..., start:end], rows[..., start:end, :]))
-        return outputs
+        return [self.output_activation(output) for output in outputs]
 
     def prefix_reconstructions(self, x: Tensor) -> list[Tensor]:
         """Reconstructions of x (batch, *input_shape) by each prefix, the narrowest first, in the data's units."""
@@ -103,7 +105,8 @@ class MatryoshkaSAE(SelectingSAE):
     def loss_weights(self) -> dict[str, float | Tensor]:
         """A coefficient for each prefix."""
         names = [*(f"prefix_{width}" for width in self.widths[:-1]), "reconstruction"]
-        return {**super().loss_weights, **dict(zip(names, self.prefix_weights, strict=True))}
+        weights = dict(zip(names, self.prefix_weights, strict=True))
+        return {**super().loss_weights, "prefixes": self.prefix_weights[-1], **weights}
 
     @property
     def untraceable(self) -> str:
@@ -111,12 +114,12 @@ class MatryoshkaSAE(SelectingSAE):
         return super().untraceable if self.random_prefixes is None else "its prefixes are other ones at each step"
 
 
-def _weights(weights: Sequence[float] | None, prefixes: int) -> list[float]:
+def _weights(weights: Sequence[float] | None, widths: Sequence[int]) -> list[float]:
     if weights is None:
-        return [1.0] * prefixes
-    if len(weights) != prefixes or not all(0 <= weight < float("inf") for weight in weights):
+        return [(width - before) / widths[-1] for before, width in pairwise((0, *widths))]
+    if len(weights) != len(widths) or not all(0 <= weight < float("inf") for weight in weights):
         raise ConfigError(
-            f"--model.prefix_weights is {list(weights)}; it must have {prefixes} numbers from 0 on, one for each "
+            f"--model.prefix_weights is {list(weights)}; it must have {len(widths)} numbers from 0 on, one for each "
             "prefix, that of all latents last"
         )
     return list(weights)

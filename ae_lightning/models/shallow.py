@@ -14,6 +14,7 @@ from ae_lightning.nn.activations import ActivationName, activation_range
 from ae_lightning.nn.activations import activation as make_activation
 from ae_lightning.nn.dictionary import Dictionary
 from ae_lightning.nn.precision import at_least_float32
+from ae_lightning.nn.silence import SilentSamples
 from ae_lightning.training.batch import instances_first
 from ae_lightning.training.checks import require_positive
 from ae_lightning.training.restore import require_fit, write_back
@@ -64,6 +65,8 @@ class ShallowAutoencoder(Autoencoder):
     ) -> None:
         super().__init__(input_shape, **kwargs)
         self.dictionary = dictionary
+        #: Counts for how long each latent has not fired, where a term of the loss asks for it.
+        self.silence: SilentSamples | None = None
         self.latent_dim = dictionary.latent_dim
         self.instances = dictionary.instances
         self.output_activation_name: ActivationName = output_activation
@@ -126,6 +129,10 @@ class ShallowAutoencoder(Autoencoder):
     def latent_axes(self) -> dict[nn.Parameter, int]:
         """Parameters that have one entry for each latent, and the axis of latents, counted from the end."""
         return self.dictionary.latent_axes
+
+    def set_latents(self, which: Tensor, encoder: Tensor, decoder: Tensor) -> None:
+        """Give some latents new weights, as `Dictionary.set_latents` does."""
+        self.dictionary.set_latents(which, encoder, decoder)
 
     def flatten(self, x: Tensor) -> Tensor:
         """Vectors from samples: (batch, *input_shape) to (batch, input).

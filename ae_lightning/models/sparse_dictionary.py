@@ -10,12 +10,12 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from ae_lightning.errors import Notice
+from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.losses.auxk import auxk
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.scaled_dictionary import ScaledDictionary
-from ae_lightning.nn.code_activation import CodeActivation
+from ae_lightning.nn.code_activation import CodeActivation, is_rectified
 from ae_lightning.nn.l0_controller import L0Controller
 from ae_lightning.nn.scaling import InputScalingName
 from ae_lightning.nn.silence import SilentSamples
@@ -53,22 +53,28 @@ class SparseDictionary(ScaledDictionary):
     length of the run. Without `lr_scheduler` the rate rises over the first twentieth of the run and falls to zero over
     its last fifth.
 
+    Several processes train as one would on all their batches together, with counts of dead latents, thresholds and
+    controllers of all. Of its own batch each has what is no mean over samples: a selection from the batch, and the
+    ratios AuxK and fvu, whose gradients are averaged.
+
     Args:
         input_shape: Shape of one sample. The command line takes it from the data.
         latent_dim: Number of latents.
         activation: Activation of the code.
         instances: Independent copies trained side by side, or None for a single one.
-        input_scaling: How inputs are scaled before the encoder reads them, by what 10,000 training samples tell: none;
-            mean_norm, one factor that makes the mean norm √d for d dimensions; mean_square, one that makes the mean
-            squared norm 1; centered, the mean subtracted; centered_mean_norm and centered_mean_square, both; whitened,
-            each principal direction with deviation 1; or standardized, each sample by itself. Losses are in scaled
-            units.
+        input_scaling: How inputs are scaled, estimated from 10,000 training samples: none; mean_norm, by one factor to
+            a mean norm of √d for d dimensions; mean_square, by one to a mean squared norm of 1; centered, by
+            subtracting the mean; centered_mean_norm and centered_mean_square, first the mean and then the factor;
+            whitened, each principal direction to variance 1; standardized, each sample by itself to mean 0 and
+            deviation 1.
         norm_weighted: Whether penalties and selections take a latent for as large as what it writes, its activation
             times the norm of its decoder row. It stands in place of rows of norm 1, as `DecoderNorm` keeps them.
         target_l0: Active latents of a sample, on average, that the penalty's coefficient is held to by a factor that
             follows L0; null leaves the coefficient as it is.
         auxk_weight: Coefficient of AuxK, by which dead latents learn to explain what the living leave over; 0 is none.
+            Beside `mse_sum` it is to be d times what it is beside `mse`, for d dimensions.
         k_aux: Dead latents of a sample that AuxK takes; null is the power of two next below half the input's size.
+        auxk_relu: Whether pre-activations that AuxK takes pass a ReLU (OpenAI): those below zero then get no gradient.
         dead_after: Training samples without firing after which a latent is dead; null is a tenth of the run's, at most
             10 million.
         reconstruction_loss: mse_sum, the squared error summed over pixels, mean over the batch, to which coefficients
@@ -96,6 +102,7 @@ class SparseDictionary(ScaledDictionary):
         target_l0: float | None = None,
         auxk_weight: float = 0.0,
         k_aux: int | None = None,
+        auxk_relu: bool = False,
         dead_after: int | None = None,
         reconstruction_loss: ReconstructionLossName = "mse_sum",
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=0.0, fused=True),
@@ -104,6 +111,7 @@ class SparseDictionary(ScaledDictionary):
     ) -> None:
         require_not_negative(auxk_weight=auxk_weight)
         require_positive(k_aux=k_aux, dead_after=dead_after)
+        _require_silent_latents(auxk_weight, activation)
         super().__init__(
             input_shape,
             latent_dim,
@@ -124,6 +132,7 @@ class SparseDictionary(ScaledDictionary):
         self.controller = None if target_l0 is None else L0Controller(target_l0, latent_dim, instances)
         self.auxk_weight = auxk_weight
         self.k_aux = min(latent_dim, k_aux or 1 << max(0, (self.input_size // 2).bit_length() - 1))
+        self.auxk_relu = auxk_relu
         self.dead_after = dead_after
         self.silence = SilentSamples(latent_dim, instances) if auxk_weight > 0 else None
         self.total_steps = self._samples_of_run = math.inf
@@ -146,8 +155,7 @@ class SparseDictionary(ScaledDictionary):
         _, z = self._code(self.scaling(flat))
         if self.decodes_to_data:
             return AutoencoderOutput(self.decode(z), z)
-        x_hat = self.dictionary.decode(z, self.output_activation)
-        return AutoencoderOutput(self.unflatten(self.scaling.undo(x_hat, flat)), z)
+        return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z), flat)), z)
 
     def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
         """Forward pass of x, and the terms of the loss in the units that the dictionary reads."""
@@ -159,7 +167,7 @@ class SparseDictionary(ScaledDictionary):
 
     def outputs(self, z: Tensor) -> list[Tensor]:
         """What a code z is decoded to for the loss: x̂ alone, in the units that the dictionary reads."""
-        return [self.dictionary.decode(z, self.output_activation)]
+        return [self._decoded(z)]
 
     def reconstruction_terms(self, done: Pass) -> dict[str, Tensor]:
         """The error of x̂, summed over instances."""
@@ -197,6 +205,10 @@ class SparseDictionary(ScaledDictionary):
         """The same norms without a gradient."""
         return self.dictionary.decoder_norms.detach() if self.norm_weighted else None
 
+    def _decoded(self, z: Tensor) -> Tensor:
+        """x̂ (…, batch, output), in the units that the dictionary reads."""
+        return self.dictionary.decode(z, self.output_activation)
+
     def _code(self, vectors: Tensor) -> tuple[Tensor | None, Tensor]:
         """Pre-activations, as far as they are kept, and the code, both (…, batch, latent)."""
         activation = self.dictionary.activation
@@ -219,7 +231,8 @@ class SparseDictionary(ScaledDictionary):
         scores = activation.scores(done.pre) if isinstance(activation, CodeActivation) else done.pre
         dead = self.silence.dead(self.dead_after_samples)
         residual = done.target - done.x_hat
-        return {"auxk": auxk(scores, dead, residual, self.dictionary.decoder_vectors, self.k_aux)}
+        rows = self.dictionary.decoder_vectors
+        return {"auxk": auxk(scores, dead, residual, rows, self.k_aux, self.auxk_relu)}
 
     @property
     def dead_after_samples(self) -> float:
@@ -233,33 +246,51 @@ class SparseDictionary(ScaledDictionary):
         dead = self.silence.dead(self.dead_after_samples)
         return dead.device.type != "cpu" or bool(dead.any())
 
+    @torch.no_grad()
+    def set_latents(self, which: Tensor, encoder: Tensor, decoder: Tensor) -> None:
+        """Give some latents new weights; they count as if they had just fired."""
+        super().set_latents(which, encoder, decoder)
+        if self.silence is not None:
+            self.silence.revive(which)
+            self._any_dead = self._looks_dead()
+
     # --- starting, and moving on ---------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
-        """Refuse coefficients that would not arrive before the run ends; build the optimizer and its schedule."""
+        """Refuse coefficients that would not arrive before the run ends; build the optimizer and its schedule.
+
+        It is called for the run that was asked for, and not for the shorter ones of a search.
+        """
         if trainer := trainer_of(self):
             for coefficient in self.coefficients:
                 coefficient.require_within(trainer)
+            run = RunLength.of(trainer)
+            self._tell_if_none_dies(run.total_steps * run.images_per_step)
         return super().configure_optimizers()
 
     def on_fit_start(self) -> None:
         """Train in the mode of training, where a code may be another one: a loaded model is in that of evaluation."""
         self.train()
+        self._measure_run()
 
     def on_train_start(self) -> None:
-        """Measure the run that dead latents are counted by."""
+        """Measure the run again, which may be a search's."""
         super().on_train_start()
+        self._measure_run()
+        if self.silence is not None:
+            self._any_dead = self._looks_dead()
+
+    def _measure_run(self) -> None:
         run = RunLength.of(self.trainer)
         self.total_steps, self._samples_of_run = run.total_steps, run.total_steps * run.images_per_step
-        if self.silence is None:
-            return
-        self._any_dead = self._looks_dead()
-        if self.dead_after is not None and self.dead_after > self._samples_of_run:
+
+    def _tell_if_none_dies(self, samples: float) -> None:
+        if self.silence is not None and self.dead_after is not None and self.dead_after > samples:
             warnings.warn(
-                f"--model.dead_after is {self.dead_after:,} samples, more than the {self._samples_of_run:,.0f} of this "
-                "run, so that no latent will be found dead: lower it, or train longer",
+                f"--model.dead_after is {self.dead_after:,} samples, more than the {samples:,.0f} of this run, so that "
+                "no latent will be found dead: lower it, or train longer",
                 Notice,
-                stacklevel=2,
+                stacklevel=3,
             )
 
     @property
@@ -289,8 +320,15 @@ class SparseDictionary(ScaledDictionary):
         if self.controller is not None:
             self.controller.advance(self._reduce)
             # As rarely as rows are logged, since it waits for the device.
-            if is_due_after(self.trainer.global_step + 1, self.trainer) and (told := self.controller.saturation()):
+            trainer = trainer_of(self)
+            if trainer and is_due_after(trainer.global_step + 1, trainer) and (told := self.controller.saturation()):
                 warnings.warn(told, Notice, stacklevel=2)
+
+    def forget(self) -> None:
+        """Drop what the batches of a step told that was skipped."""
+        for part in (self.dictionary.activation, self.silence, self.controller):
+            if isinstance(part, (CodeActivation, SilentSamples, L0Controller)):
+                part.forget()
 
     def measures(self) -> dict[str, Tensor]:
         """Thresholds, dead latents, the controller's factor: what there is of them, means over instances."""
@@ -305,3 +343,17 @@ class SparseDictionary(ScaledDictionary):
         if trainer is None or trainer.world_size == 1:
             return value
         return torch.as_tensor(trainer.strategy.reduce(value, reduce_op=operation))
+
+
+def _require_silent_latents(auxk_weight: float, activation: nn.Module) -> None:
+    """Check that AuxK finds what it trains: pre-activations of latents that do not fire.
+
+    Raises:
+        ConfigError: No code of this activation is exactly zero, so that no latent is ever dead.
+    """
+    if auxk_weight > 0 and not is_rectified(activation):
+        raise ConfigError(
+            f"--model.auxk_weight is {auxk_weight:g}, but AuxK needs pre-activations of latents that do not fire, and "
+            f"a code by {type(activation).__name__} has none: leave the option out, or choose a code that is exactly "
+            "zero there"
+        )

@@ -1,27 +1,42 @@
 """Sparse autoencoders that keep a fixed number of latents: of each sample, or of a sample in the mean over a batch."""
 
+import math
 from abc import abstractmethod
 from typing import Any
 
+from torch import Tensor
+
+from ae_lightning.losses.reconstruction import ReconstructionLossName
 from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.nn.topk import ActiveLatents, BatchTopK, TopK
 from ae_lightning.training.coefficients import Coefficient, Ramp
+from ae_lightning.training.trainer import trainer_of
 
 
 class SelectingSAE(SparseDictionary):
     """A sparse dictionary whose code is a selection of the k largest; what it selects from, a variant says.
+
+    The coefficient of AuxK belongs to a reconstruction loss that is 1 where nothing is explained: `mse` of inputs of
+    mean norm √d is. Beside `mse_sum` AuxK would be d times weaker.
 
     Args:
         input_shape: Shape of one sample.
         latent_dim: Number of latents.
         activation: The selection.
         k: Active latents of a sample, or how they change over the run.
+        reconstruction_loss: As `Autoencoder` has it.
         **kwargs: Arguments of `SparseDictionary`.
     """
 
     @abstractmethod
     def __init__(
-        self, input_shape: tuple[int, ...], latent_dim: int, activation: ActiveLatents, k: float | Ramp, **kwargs: Any
+        self,
+        input_shape: tuple[int, ...],
+        latent_dim: int,
+        activation: ActiveLatents,
+        k: float | Ramp,
+        reconstruction_loss: ReconstructionLossName = "mse",
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             input_shape,
@@ -30,6 +45,7 @@ class SelectingSAE(SparseDictionary):
             norm_weighted=activation.weighted,
             target_l0=None,  # there is no penalty to hold it by
             output_activation="none",
+            reconstruction_loss=reconstruction_loss,
             **kwargs,
         )
         self.k = self.coefficient("k", k, most=latent_dim)
@@ -39,6 +55,12 @@ class SelectingSAE(SparseDictionary):
         """Why the loss cannot be compiled."""
         return "it would be compiled anew for each k of its schedule" if self.k.moves else super().untraceable
 
+    def on_fit_start(self) -> None:
+        """Begin with the first k, before anything looks at the untrained model."""
+        super().on_fit_start()
+        if self.images_seen == 0:  # the number of steps of a run that goes on is not yet known
+            self._set_k(0)
+
     def on_train_start(self) -> None:
         """Begin with the k of the present step."""
         super().on_train_start()
@@ -47,7 +69,13 @@ class SelectingSAE(SparseDictionary):
     def advance(self) -> None:
         """Go on to the k of the next step."""
         super().advance()
-        self._set_k(self.trainer.global_step + 1)  # which the trainer counts after this
+        if trainer := trainer_of(self):
+            self._set_k(trainer.global_step + 1)  # which the trainer counts after this
+
+    def scores(self, x: Tensor) -> Tensor:
+        """What latents are selected by, (…, batch, latent), of samples x (batch, *input_shape); it has no gradient."""
+        assert isinstance(self.dictionary.activation, ActiveLatents)
+        return self.dictionary.activation.scored(self.dictionary.pre_activations(self.inputs(x)), self.selection_norms)
 
     @property
     def asked_l0(self) -> dict[str, float]:
@@ -62,7 +90,9 @@ class SelectingSAE(SparseDictionary):
 
 def final_k(k: float | Ramp, latent_dim: int) -> float:
     """The number of active latents that an option ends with."""
-    return Coefficient("k", k, most=latent_dim).final
+    if isinstance(k, dict) or not math.isfinite(k):
+        return Coefficient("k", k, most=latent_dim).final
+    return k  # which the activation checks
 
 
 class TopKSAE(SelectingSAE):
@@ -80,7 +110,8 @@ class TopKSAE(SelectingSAE):
         groups: Whether the largest of each of k groups of neighboring latents is kept, in place of the k largest.
         instances: Independent copies trained side by side, or None for a single one.
         norm_weighted: Whether latents are compared by what they write, pre-activation × norm of the decoder's row.
-        auxk_weight: Coefficient of AuxK, 1/32 after the paper; 0 for none.
+        auxk_weight: Coefficient of AuxK, 1/32 after the paper, beside a loss that is 1 where nothing is explained; 0
+            for none.
         **kwargs: Arguments of `SparseDictionary`.
     """
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ae_lightning.errors import ConfigError
+
 Reduce = Callable[[Tensor, str], Tensor]
 """Combines a tensor over all processes by "sum", "mean" or "max"; with one process it gives the tensor back."""
 
@@ -57,7 +59,7 @@ class CodeActivation(nn.Module):
         Raises:
             ConfigError: There is no such adaptation.
         """
-        raise NotImplementedError
+        raise ConfigError(f"decoder norms cannot be folded: a {type(self).__name__} does not say how it follows them")
 
     @torch.no_grad()
     def observe(self, z: Tensor, norms: Tensor | None = None) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.nn.code_activation import CodeActivation, is_rectified
@@ -90,22 +90,23 @@ def fold_norms(weights: DictionaryWeights) -> tuple[DictionaryWeights, Tensor]:
 
 
 @torch.no_grad()
-def fold_dictionary(dictionary: Dictionary, scaling: InputScaling) -> Dictionary:
-    """A new dictionary, not tied, that does to data what this one does to scaled data, with decoder rows of norm 1.
+def fold_dictionary(dictionary: Dictionary, scaling: InputScaling, norms: bool = True) -> Dictionary:
+    """A new dictionary, not tied, that does to data what this one does to scaled data.
 
-    Rows have norm 1 in scaled units: those of the data follow from the scaling.
+    Args:
+        dictionary: In scaled units.
+        scaling: Fitted, of the same width, with the same instances or none.
+        norms: Whether decoder rows get norm 1 in scaled units, from which those in the data's follow. They have to
+            where latents are compared by norms.
 
     Raises:
         ConfigError: The scaling depends on each sample, or the activation cannot follow the norms.
     """
     weights = DictionaryWeights(dictionary.W_enc, dictionary.b_enc, dictionary.decoder_vectors, dictionary.b_dec)
-    weights, norms = fold_norms(weights)
     activation = copy.deepcopy(dictionary.activation)
-    if isinstance(activation, CodeActivation):
-        activation.scale_latents(norms)
-        activation.weighted = False  # norms are 1 now, and scaling would change them without changing who writes most
-    elif not is_rectified(activation):
-        raise ConfigError(f"decoder norms cannot be folded: a {type(activation).__name__} does not carry them through")
+    if norms:
+        weights, lengths = fold_norms(weights)
+        _scale_latents(activation, lengths)
     weights = fold_scaling(weights, dictionary.centered, scaling)
     folded = Dictionary(
         weights.W_enc.shape[-2],
@@ -119,7 +120,15 @@ def fold_dictionary(dictionary: Dictionary, scaling: InputScaling) -> Dictionary
     for name, value in weights._asdict().items():
         if value is not None:
             getattr(folded, name).copy_(value)
-    return folded
+    return folded.train(dictionary.training)
+
+
+def _scale_latents(activation: nn.Module, norms: Tensor) -> None:
+    if isinstance(activation, CodeActivation):
+        activation.scale_latents(norms)
+        activation.weighted = False  # norms are 1 now, and scaling would change them without changing who writes most
+    elif not is_rectified(activation):
+        raise ConfigError(f"decoder norms cannot be folded: a {type(activation).__name__} does not carry them through")
 
 
 def _wide(weights: DictionaryWeights) -> DictionaryWeights:

@@ -22,7 +22,7 @@ _TOLERANCE = 0.05
 class L0Controller(KeepsPrecision):
     """Multiplies a penalty's coefficient so that samples have `target` active latents on average.
 
-    It acts on the logarithm of the coefficient, as L0 does not care for its unit, and moves once for each optimizer
+    It acts on the logarithm of the coefficient, so that its unit does not matter, and moves once for each optimizer
     step. With e = log(L0 / target) of a running mean of L0, log(multiplier) grows by 0.03 · (e + 60 · Δe), within
     a thousandth and a thousandfold: the integral of e holds the target without an error that stays, and Δe, which
     is a share of e in the multiplier itself, keeps it from swinging, as L0 follows a coefficient only after some

@@ -36,8 +36,8 @@ class KeepsPrecision(nn.Module):
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "KeepsPrecision":
-        own = (*self._parameters.values(), *self._buffers.values())
-        kept = [tensor for tensor in own if tensor is not None and tensor.is_floating_point()]
+        own = (*self.parameters(recurse=False), *self.buffers(recurse=False))
+        kept = [tensor for tensor in own if tensor.is_floating_point()]
         kept += [tensor.grad for tensor in kept if tensor.grad is not None]
 
         def widely(x: Tensor) -> Tensor:

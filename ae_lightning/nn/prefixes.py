@@ -39,13 +39,13 @@ def prefix_widths(prefixes: Sequence[float], latent_dim: int) -> list[int]:
 
 
 def random_widths(count: int, latent_dim: int, power: float = 0.5) -> list[int]:
-    """So many different widths below latent_dim at random, and latent_dim, in rising order.
+    """Different widths below latent_dim, drawn at random, and latent_dim itself, in rising order.
 
     Narrow ones are likelier: without those already drawn, width m has the probability of a Pareto law, m^(−1 − power),
     drawn from torch's global random numbers, so that a resumed run draws on.
 
     Args:
-        count: How many.
+        count: How many to draw.
         latent_dim: Number of latents.
         power: Of the law; 0.5 after saev's implementation of Nabeshima (2024).
     """

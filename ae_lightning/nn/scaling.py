@@ -117,7 +117,7 @@ class AffineScaling(_Fitted):
     Args:
         name: Which of them, as `InputScalingName` says.
         input_dim: Width of the input.
-        lead: (instances,) where each instance has data, and so a scaling, of its own; else ().
+        lead: (instances,) where each instance may have data, and so a scaling, of its own; else ().
 
     Buffers: `mean` (…, input) and `factor` (…), each only where the name asks for it.
     """
@@ -187,7 +187,7 @@ class Whitening(_Fitted):
 
     Args:
         input_dim: Width of the input.
-        lead: (instances,) where each instance has data, and so a scaling, of its own; else ().
+        lead: (instances,) where each instance may have data, and so a scaling, of its own; else ().
         eps: ε in parts of the mean variance of a dimension, so that it does not depend on the data's units.
 
     Buffers: `mean` (…, input), `directions` (…, input, input), a row for each, and `deviations` (…, input), √(λ + ε).
@@ -292,8 +292,8 @@ def make_scaling(name: InputScalingName, input_dim: int, lead: tuple[int, ...] =
     Args:
         name: As `InputScalingName` says.
         input_dim: Width of the input.
-        lead: (instances,) where each instance has data of its own; () where they share them, so that samples are scaled
-            once for all.
+        lead: (instances,) where each instance may have data of its own; fitted to samples that they share, all are the
+            same. () scales shared samples once for all.
         **options: Of `Whitening`: `eps`.
     """
     if name == "whitened":

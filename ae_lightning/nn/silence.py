@@ -18,11 +18,12 @@ class SilentSamples(nn.Module):
         instances: Number of independent copies, or None for a single one without the extra dimension.
 
     Shapes:
-        silent (…, latent), int64; it alone is in `state_dict`. What was gathered is fired (…, latent), bool, and
-        samples (1,), int64.
+        silent (…, latent) and seen (1,), the samples that were taken up in all, int64; both are in `state_dict`. What
+        was gathered is fired (…, latent), bool, and samples (1,), int64.
     """
 
     silent: Tensor
+    seen: Tensor
     fired: Tensor
     samples: Tensor
 
@@ -30,6 +31,7 @@ class SilentSamples(nn.Module):
         super().__init__()
         shape = (latent_dim,) if instances is None else (instances, latent_dim)
         self.register_buffer("silent", torch.zeros(shape, dtype=torch.int64))
+        self.register_buffer("seen", torch.zeros(1, dtype=torch.int64))
         self.register_buffer("fired", torch.zeros(shape, dtype=torch.bool), persistent=False)
         self.register_buffer("samples", torch.zeros(1, dtype=torch.int64), persistent=False)
 
@@ -45,6 +47,7 @@ class SilentSamples(nn.Module):
         gathered = reduce(torch.cat([self.samples, self.fired.flatten().long()]), "sum")
         samples, fired = gathered[:1], gathered[1:].view_as(self.silent) > 0
         self.silent.add_(samples).masked_fill_(fired, 0)
+        self.seen.add_(samples)
         self.forget()
 
     @torch.no_grad()
@@ -56,6 +59,10 @@ class SilentSamples(nn.Module):
     def dead(self, after: float) -> Tensor:
         """Which latents (…, latent) have not fired in the last `after` samples; none before so many were seen."""
         return self.silent >= after
+
+    def silent_since(self, seen: int) -> Tensor:
+        """Which latents (…, latent) have not fired, nor been revived, since so many samples had been `seen`."""
+        return self.silent >= self.seen - seen
 
     @torch.no_grad()
     def revive(self, which: Tensor) -> None:

@@ -10,6 +10,9 @@ from ae_lightning.nn.batch_selection import largest
 from ae_lightning.nn.code_activation import CodeActivation, Reduce
 from ae_lightning.nn.precision import KeepsPrecision, wide_dtype
 
+# Thresholds are nowhere negative. Not NaN, which in a checkpoint says that training failed.
+_NOT_CALIBRATED = -1.0
+
 
 class ActiveLatents(KeepsPrecision, CodeActivation):
     """Codes of which the k with the largest scores are active; subclasses say of what.
@@ -193,14 +196,14 @@ class BatchTopK(ActiveLatents):
         zero = torch.zeros(() if instances is None else (instances,), dtype=wide_dtype())
         self.register_buffer("threshold", zero)
         self.register_buffer("weight", zero.clone())
-        self.register_buffer("calibrated", torch.full_like(zero, torch.nan))
+        self.register_buffer("calibrated", torch.full_like(zero, _NOT_CALIBRATED))
         # Sum and number, (2, …), of the smallest scores since the last step. No buffer: it differs between processes.
         self._gathered: Tensor | None = None
 
     @property
     def inference_threshold(self) -> Tensor:
         """The score (…) above which a latent is active outside training: the calibrated, or else the running one."""
-        return torch.where(self.calibrated.isnan(), self.threshold, self.calibrated)
+        return torch.where(self.calibrated < 0, self.threshold, self.calibrated)
 
     def forward(self, pre: Tensor, norms: Tensor | None = None) -> Tensor:
         """Codes (…, batch, latent)."""
@@ -236,7 +239,7 @@ class BatchTopK(ActiveLatents):
         self.weight += share * (1 - self.weight)
         smallest = total / number.clamp(min=1)
         self.threshold += (share / self.weight.clamp(min=1 - self.momentum)) * (smallest - self.threshold)
-        self.calibrated.fill_(torch.nan)
+        self.calibrated.fill_(_NOT_CALIBRATED)
 
     def forget(self) -> None:
         """Drop what was gathered since the last optimizer step."""

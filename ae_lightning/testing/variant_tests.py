@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from ae_lightning.errors import UserError
@@ -221,17 +221,17 @@ class VariantTests(PopulationTests):
         monkeypatch.setenv("PL_GLOBAL_SEED", "0")
         path = tmp_path / "last.ckpt"
 
-        def fit(epochs: int, seed: int, ckpt_path: Path | None = None) -> tuple[Autoencoder, Trainer]:
+        def fit(seed: int, *callbacks: Callback, ckpt_path: Path | None = None) -> tuple[Autoencoder, Trainer]:
             torch.manual_seed(seed)
             model = build(self.input_shapes[0])
-            trainer = quiet_trainer(tmp_path, max_epochs=epochs, limit_train_batches=3)
+            trainer = quiet_trainer(tmp_path, max_epochs=2, limit_train_batches=3, callbacks=[*callbacks])
             trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=None if ckpt_path is None else True)
             return model, trainer
 
-        whole, _ = fit(epochs=2, seed=0)
-        _, first = fit(epochs=1, seed=0)
+        whole, _ = fit(0)
+        _, first = fit(0, StopAfterAnEpoch())
         first.save_checkpoint(path)
-        resumed, second = fit(epochs=2, seed=99, ckpt_path=path)
+        resumed, second = fit(99, ckpt_path=path)
         assert (first.global_step, second.global_step) == (3, 6)
         assert_same_state(resumed, whole)
 
@@ -257,6 +257,14 @@ class VariantTests(PopulationTests):
         together = evaluated(model, x[:6]).x_hat
         alone = [evaluated(model, one[None]).x_hat for one in x[:6]]
         torch.testing.assert_close(together, torch.cat(alone, dim=0 if model.instances is None else 1))
+
+
+class StopAfterAnEpoch(Callback):
+    """Stops a fit early; its length, which rates may follow, is that of the whole."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ask for the stop."""
+        trainer.should_stop = True
 
 
 def random_samples(shape: tuple[int, ...], n: int) -> Tensor:

@@ -60,11 +60,14 @@ class Coefficient:
         """The value for the step that follows `step` completed ones, in a run of so many."""
         if not self.moves:
             return self.final
+        part = self.part(step, total_steps)
+        return self.ramp["start"] * (1 - part) + self.final * part
+
+    def part(self, step: int, total_steps: float) -> float:
+        """How much of the way from start to end is done then, from 0 to 1."""
         begin, until = self._span(total_steps)
         part = min(1.0, max(0.0, (step - begin) / (until - begin)))
-        if self.ramp.get("shape") == "cosine":
-            part = (1 - math.cos(math.pi * part)) / 2
-        return self.ramp["start"] * (1 - part) + self.final * part
+        return (1 - math.cos(math.pi * part)) / 2 if self.ramp.get("shape") == "cosine" else part
 
     def present(self, module: LightningModule) -> float:
         """The value at the present step where a module is being trained; the final one everywhere else.

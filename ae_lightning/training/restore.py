@@ -30,8 +30,14 @@ def require_fit(snapshot: Mapping[str, Tensor], parts: Mapping[str, Tensor], var
         ValueError: It has not.
     """
     has, needs = _shapes(snapshot), _shapes(parts)
-    if has != needs:
-        raise ValueError(f"the snapshot holds {_listed(has)}, but {variant} has {_listed(needs)}")
+    there = {name: shape for name, shape in has.items() if needs.get(name) != shape}
+    here = {name: shape for name, shape in needs.items() if has.get(name) != shape}
+    if (there and here) or not has:
+        raise ValueError(f"the snapshot holds {_listed(there)}, but {variant} has {_listed(here)}")
+    if here:
+        raise ValueError(f"the snapshot lacks {_listed(here)}, which {variant} has")
+    if there:
+        raise ValueError(f"the snapshot holds {_listed(there)}, which {variant} has not")
 
 
 def _shapes(parts: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

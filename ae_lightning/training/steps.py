@@ -22,6 +22,8 @@ class Steps(LearningRate, NumberedRows, ABC):
     instances: int | None = None
     images_seen: int
     _epoch_means: EpochMeans
+    #: The step that what was gathered is for, until it is taken up; -1 where nothing is.
+    _gathered_for: int
 
     @abstractmethod
     def pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -38,6 +40,10 @@ class Steps(LearningRate, NumberedRows, ABC):
     @abstractmethod
     def observe(self, output: AutoencoderOutput) -> None:
         """Gather what a training batch tells."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Drop what was gathered."""
 
     def per_instance(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The losses as they are logged: detached, and divided by the number of instances they are sums over."""
@@ -60,7 +66,7 @@ class Steps(LearningRate, NumberedRows, ABC):
             self._epoch_means.reset()
         self._epoch_means.add(losses, len(x))
         self.images_seen += len(x) * self.trainer.world_size
-        self.observe(output)
+        self._gather(output)
         if self.row_is_due(batch_idx):
             check_finite(self._epoch_means.sums, self.trainer)
             log_training_row(self, self.per_instance(losses), self.measures(), self.images_seen)
@@ -95,6 +101,13 @@ class Steps(LearningRate, NumberedRows, ABC):
         loss = self.trainer.callback_metrics.get("val/loss")
         if loss is not None:
             check_finite({"val/loss": loss}, self.trainer)
+
+    def _gather(self, output: AutoencoderOutput) -> None:
+        step = self.trainer.global_step  # which counts a step that was skipped, too
+        if self._gathered_for not in (-1, step):
+            self.forget()
+        self._gathered_for = step
+        self.observe(output)
 
     def _evaluation_step(self, stage: str, batch: Batch) -> dict[str, Tensor]:
         x, target = self.pair(batch)

@@ -1,6 +1,8 @@
-"""The trainer that a module is in, if it is in one."""
+"""The trainer that a module is in, if it is in one, and where a fit goes on."""
 
 from lightning.pytorch import LightningModule, Trainer
+
+from ae_lightning.upstream import private
 
 
 def trainer_of(module: LightningModule) -> Trainer | None:
@@ -14,3 +16,12 @@ def trainer_of(module: LightningModule) -> Trainer | None:
         return module.trainer
     except RuntimeError:
         return None
+
+
+def continue_batches(trainer: Trainer) -> None:
+    """Let an interrupted epoch go on at the batch where its checkpoint was written; call before the first batch.
+
+    Lightning sees to it as it sets the loaders up, which comes before it has read the checkpoint where optimizers are
+    built for the length of the run.
+    """
+    private(trainer.fit_loop, "_load_combined_loader_states", lambda: None)()

@@ -255,5 +255,5 @@ def test_variants_without_rows_are_refused_before_training(model, project, messa
 
 
 def test_split_weights_are_refused():
-    with pytest.raises(ConfigError, match=r"^DecoderNorm edits rows of whole weights, which FSDPStrategy splits"):
+    with pytest.raises(ConfigError, match=r"^DecoderNorm needs whole weights, which FSDPStrategy splits"):
         DecoderNorm().setup(SimpleNamespace(strategy=FSDPStrategy()), overcomplete(), "fit")

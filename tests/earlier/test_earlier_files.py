@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,13 @@ import torch
 from ae_lightning import DigitsDataModule, Run, load_autoencoder
 from ae_lightning.cli.main import main
 from ae_lightning.models import variants
+from ae_lightning.models.checkpoint import model_settings, read_checkpoint
+from ae_lightning.models.sparse_dictionary import SparseDictionary
+from ae_lightning.testing.building import quiet_trainer
 
 HERE = Path(__file__).parent
 OUTPUTS = json.loads((HERE / "checkpoints" / "outputs.json").read_text())
+SPARSE = json.loads((HERE / "sparse" / "outputs.json").read_text())
 
 
 @pytest.fixture
@@ -36,7 +41,9 @@ def errors_in(path: Path) -> dict[str, float]:
 
 
 def test_there_is_a_checkpoint_of_each_variant() -> None:
-    assert OUTPUTS.keys() == variants().keys() == {path.stem for path in HERE.glob("checkpoints/*.ckpt")}
+    assert OUTPUTS.keys() == {path.stem for path in HERE.glob("checkpoints/*.ckpt")}
+    assert SPARSE.keys() == {path.stem for path in HERE.glob("sparse/*.ckpt")}
+    assert OUTPUTS.keys() | {entry["class"] for entry in SPARSE.values()} == variants().keys()
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
@@ -47,6 +54,38 @@ def test_a_checkpoint_computes_what_it_did(name: str, digits: DigitsDataModule) 
     assert x_hat.flatten()[:8].tolist() == pytest.approx(OUTPUTS[name]["x_hat"], abs=2e-5)
     assert float(z.double().sum()) == pytest.approx(OUTPUTS[name]["z_sum"], abs=1e-4)
     assert model.images_seen == OUTPUTS[name]["images_seen"]
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_a_sparse_dictionary_is_what_it_was(
+    name: str, digits: DigitsDataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its codes, its state by name, and what a training from there comes to after two more steps."""
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+    path, expected = HERE / "sparse" / f"{name}.ckpt", SPARSE[name]
+    model = load_autoencoder(path)
+    assert isinstance(model, SparseDictionary)
+    assert type(model).__name__ == expected["class"]
+    assert sums_of(model.snapshot()) == {key: pytest.approx(sum_, abs=1e-4) for key, sum_ in expected["state"].items()}
+    x = digits.test_set.take(20)[0]
+    assert outputs_of(model, x) == pytest.approx(expected["before"], abs=1e-4)
+    assert outputs_of(model.fold(), x)[:8] == pytest.approx(expected["before"][:8], abs=1e-4)
+    trainer = quiet_trainer(tmp_path, max_steps=4, limit_val_batches=0)
+    trainer.fit(type(model)(**model_settings(read_checkpoint(path))), digits, ckpt_path=path, weights_only=True)
+    assert isinstance(trainer.model, SparseDictionary)
+    assert outputs_of(trainer.model.eval(), x) == pytest.approx(expected["after"], abs=2e-3)
+
+
+def sums_of(snapshot: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """A sum of each tensor, of those that are no numbers yet zero."""
+    return {name: float(value.double().nan_to_num().sum()) for name, value in snapshot.items()}
+
+
+@torch.no_grad()
+def outputs_of(model: SparseDictionary, x: torch.Tensor) -> list[float]:
+    """Eight numbers of a reconstruction, and for the first samples the sum of the code."""
+    x_hat, z = model.eval()(x)
+    return [*x_hat.flatten()[:8].tolist(), *z.sum(-1).flatten()[:4].tolist()]
 
 
 def test_a_run_is_read(run: Path) -> None:

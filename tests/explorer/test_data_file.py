@@ -13,18 +13,32 @@ from ae_lightning.explorer.blocks import TYPES, decode_block, encode_block
 from ae_lightning.explorer.code import Gated, Threshold, TopK
 from ae_lightning.explorer.export import export
 from ae_lightning.explorer.network import DenseLayer
+from ae_lightning.models.topk_sae import TopKSAE
 from ae_lightning.run.run import Run
 
+
+def largest(sums, parameters):
+    """The k largest of each sample, where they are above zero."""
+    places = np.argsort(-sums, axis=1)[:, : parameters["k"]]
+    z = np.zeros_like(sums)
+    np.put_along_axis(z, places, np.maximum(np.take_along_axis(sums, places, axis=1), 0), axis=1)
+    return z
+
+
 ACTIVATIONS = {
-    "none": lambda sums: sums,
-    "relu": lambda sums: np.maximum(sums, 0),
-    "sigmoid": lambda sums: 1 / (1 + np.exp(-sums)),
+    "none": lambda sums, parameters: sums,
+    "relu": lambda sums, parameters: np.maximum(sums, 0),
+    "sigmoid": lambda sums, parameters: 1 / (1 + np.exp(-sums)),
+    "topk": largest,
+    "threshold": lambda sums, parameters: sums * (sums > np.array(parameters["threshold"])),
 }
 SMALL = ("--trainer.limit_train_batches", "5", "--trainer.limit_val_batches", "1", "--data", "digits")
 DEEP = ("--model.hidden_dims", "[40,30]", "--model.latent_dim", "8", "--model.batch_norm", "true")
 OTHERS = {
     "population": ("--model", "StandardSAE", "--model.latent_dim", "20", "--model.instances", "3", *SMALL),
     "deep": ("--model", "FullyConnectedAutoencoder", *DEEP, *SMALL),
+    "topk": ("--model", "TopKSAE", "--model.latent_dim", "20", "--model.k", "{start: 12, end: 3, until: 0.9}", *SMALL),
+    "jumprelu": ("--model", "JumpReLUSAE", "--model.latent_dim", "20", *SMALL),
 }
 
 
@@ -45,7 +59,8 @@ def samples_of(data):
 def outputs_of(data, snapshot):
     x, given = samples_of(data), []
     for layer, weights in zip(data["layers"], snapshot["layers"], strict=True):
-        x = ACTIVATIONS[layer["activation"]](x @ np.array(weights["weight"]) + np.array(weights["bias"]))
+        sums = x @ np.array(weights["weight"]) + np.array(weights["bias"])
+        x = ACTIVATIONS[layer["activation"]](sums, weights["parameters"])
         given.append(x)
     return given
 
@@ -62,6 +77,8 @@ def compare(run, data, instance=0):
         model = run.model if number == data["final"] else run.model_at(snapshot["step"])
         with torch.no_grad():
             x_hat, z = model(x) if model.instances is None else (part[instance] for part in model(x))
+            if isinstance(model, TopKSAE):  # norms by which latents are compared are in the page's codes
+                z = z * model.dictionary.W_dec.norm(dim=-1)
         outputs = outputs_of(data, snapshot)
         np.testing.assert_allclose(outputs[-1], x_hat.flatten(1), rtol=0, atol=1e-4)
         np.testing.assert_allclose(outputs[data["code"]], z, rtol=0, atol=1e-4 * max(1.0, float(z.abs().max())))
@@ -98,6 +115,9 @@ def test_other_runs(name, fit, tmp_path):
     run, instance = Run.load(fit(f"export_{name}", *OTHERS[name])), 2 if name == "population" else 0
     _, data = written(run, tmp_path / "data.json", samples=20, snapshots=3, instance=instance)
     compare(run, data, instance)
+    if name in ("topk", "jumprelu"):
+        at_each_moment = [snapshot["layers"][0]["parameters"] for snapshot in data["snapshots"]]
+        assert at_each_moment[0] != at_each_moment[-1]
 
 
 def test_what_is_not_finite_is_null():

@@ -12,12 +12,19 @@ from ae_lightning.errors import ConfigError
 from ae_lightning.explorer.network import Network, check_network, dense_layers, flat_samples, network_of
 from ae_lightning.models import variants
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
+from ae_lightning.models.gated_sae import GatedSAE
+from ae_lightning.models.jumprelu_sae import JumpReLUSAE
+from ae_lightning.models.matryoshka_sae import MatryoshkaSAE
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.sparse import SparseAutoencoder, TiedSparseAutoencoder
 from ae_lightning.models.standard_sae import StandardSAE
+from ae_lightning.models.topk_sae import BatchTopKSAE, TopKSAE
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.dictionary import Dictionary
+from ae_lightning.nn.jumprelu import JumpReLU
+from ae_lightning.nn.scaling import AffineScaling
+from ae_lightning.nn.topk import BatchTopK
 
 SHAPE = (1, 8, 8)
 NOT_DENSE = {"ConvAutoencoder", "DeepConvAutoencoder"}
@@ -31,6 +38,14 @@ OPTIONS = {
     "tied_sae": partial(StandardSAE, latent_dim=70, tied=True),
     "unit_norm_sae": partial(StandardSAE, latent_dim=70, unit_norm=True),
     "tied_unit_norm_saes": partial(StandardSAE, latent_dim=7, instances=3, tied=True, unit_norm=True),
+    "scaled_sae": partial(StandardSAE, latent_dim=70, input_scaling="centered_mean_norm", tied=True),
+    "unweighted_topk": partial(TopKSAE, latent_dim=70, k=9, norm_weighted=False),
+    "groups": partial(TopKSAE, latent_dim=70, k=10, groups=True),
+    "topks": partial(TopKSAE, latent_dim=30, k=9, instances=3, unit_norm=True),
+    "batch_topks": partial(BatchTopKSAE, latent_dim=30, k=4.5, instances=3, tied=True),
+    "matryoshkas": partial(MatryoshkaSAE, latent_dim=32, k=9, select="sample", instances=3),
+    "jumprelus": partial(JumpReLUSAE, latent_dim=30, instances=3),
+    "gates": partial(GatedSAE, latent_dim=30, instances=3, tied=True, input_scaling="mean_norm"),
     "saes": partial(StandardSAE, latent_dim=7, instances=3),
     "tied_saes": partial(StandardSAE, latent_dim=7, instances=3, tied=True),
     "toy_models": partial(ToyModel, latent_dim=2, instances=3),
@@ -59,6 +74,14 @@ def drawn(model):
                 part.running_var.copy_(0.2 + torch.rand(part.num_features, generator=generator))
                 part.running_var[0] = 1e-4  # so small that eps counts
                 part.num_batches_tracked.fill_(5)
+            if isinstance(part, JumpReLU):
+                part.advance(lambda value, operation: value)  # no threshold is below zero
+            if isinstance(part, BatchTopK):
+                part.threshold.fill_(0.4)
+            if isinstance(part, AffineScaling):
+                part.factor.fill_(1.5)
+                if part.mean is not None:
+                    part.mean.copy_(torch.rand(part.mean.shape, generator=generator))
     return model.eval()
 
 
@@ -75,6 +98,9 @@ def compare(model):
             outputs = network.outputs(flat_samples(model, x, instance))
         if model.instances is not None:
             wanted_x, wanted_z = wanted_x[instance], wanted_z[instance]
+        if getattr(model, "compares_norms", False):  # the page's codes have the norms in them
+            norms = model.decoder_vectors.detach().norm(dim=-1)
+            wanted_z = wanted_z * (norms if model.instances is None else norms[instance])
         torch.testing.assert_close(outputs[-1], wanted_x.flatten(1), rtol=1e-5, atol=2e-5)
         torch.testing.assert_close(outputs[network.code], wanted_z, rtol=1e-5, atol=2e-5)
         check_network(network, model, x, instance)
@@ -310,7 +336,7 @@ def test_a_selection_that_the_page_does_not_know_is_refused(activation, why):
     if why is None:  # as if norms of the decoder were compared, and not folded
         norms, why = torch.linspace(0.2, 2, 70), "it computes something else than its layers say"
         forward = activation.forward
-        activation.forward = lambda pre: forward(pre, norms)
+        activation.forward = lambda pre, _: forward(pre, norms)
     model = selecting(activation)
     with pytest.raises(ConfigError, match=why):
         check_network(network_of(model), model, samples())
@@ -347,6 +373,21 @@ def test_a_model_is_folded_first():
     assert model.factor == 2
     with pytest.raises(ConfigError, match="of this Unfoldable: each sample is divided by its own norm; `ae-lightning"):
         network_of(selecting(TopKCode(9), variant=Unfoldable))
+
+
+def test_samples_that_are_scaled_each_by_itself_are_refused_in_one_sentence():
+    with pytest.raises(ConfigError) as caught:
+        network_of(TopKSAE(SHAPE, latent_dim=70, k=9, input_scaling="standardized"))
+    message = str(caught.value)
+    assert "this TopKSAE: an input scaling that depends on each sample (standardized) cannot be folded" in message
+    assert "\n" not in message
+
+
+def test_codes_are_the_model_s_own_unless_latents_are_compared_by_norms():
+    model = drawn(GatedSAE(SHAPE, latent_dim=70))
+    torch.testing.assert_close(network_of(model).outputs(samples().flatten(1))[0], model.encode(samples()).detach())
+    plain = drawn(StandardSAE(SHAPE, latent_dim=70))
+    assert network_of(plain).layers[0].weight.data_ptr() == plain.dictionary.W_enc.data_ptr()  # nothing is folded
 
 
 def test_an_output_of_another_width_is_refused():

@@ -89,13 +89,13 @@ def test_what_is_restored_is_a_copy():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (StandardSAE((6,), 8), r"the snapshot holds decoder_bias \(6,\), .*, but StandardSAE has .*\(8, 6\)"),
+        (StandardSAE((6,), 8), r"the snapshot holds decoder_vectors \(7, 6\), .*, but StandardSAE has .*\(8, 6\)"),
         (StandardSAE((5,), 7), r"but StandardSAE has decoder_bias \(5,\)"),
         (StandardSAE((6,), 7, instances=2), r"\(2, 7, 6\)"),
-        (ToyModel((6,), 7), "encoder_bias .* but ToyModel has decoder_bias"),
+        (ToyModel((6,), 7), r"the snapshot holds encoder_bias \(7,\), which ToyModel has not"),
         (StandardSAE((6,), 7, tied=True), "an encoder and a decoder of its own, .* StandardSAE are tied"),
         (StandardSAE((6,), 7, tied=True, unit_norm=True), "an encoder and a decoder of its own"),
-        (StandardSAE((6,), 7, unit_norm=True), r"but StandardSAE has .*decoder_rows \(7, 6\)"),
+        (StandardSAE((6,), 7, unit_norm=True), r"the snapshot lacks decoder_rows \(7, 6\), which StandardSAE has"),
     ],
     ids=["latents", "input", "instances", "no encoder bias", "tied", "tied, divided", "divided"],
 )

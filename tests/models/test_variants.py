@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 import ae_lightning
@@ -30,6 +31,8 @@ def parts(*kinds: str) -> list[Any]:
 
 def kind_of(path: Path) -> str:
     name = class_of(path)
+    if "target_l0" in yaml.safe_load(path.read_text()).get("init_args", {}):
+        return "held"
     return "image" if "Conv" in name else "narrow" if name == "ToyModel" else "any"
 
 
@@ -39,6 +42,18 @@ class TestAnyData(VariantTests):
     @pytest.fixture(params=parts("any"))
     def part(self, request: pytest.FixtureRequest) -> dict[str, Any]:
         return request.param
+
+
+class TestHeldL0(VariantTests):
+    """Variants whose penalty matters more than a sample's reconstruction."""
+
+    @pytest.fixture(params=parts("held"))
+    def part(self, request: pytest.FixtureRequest) -> dict[str, Any]:
+        return request.param
+
+    def test_one_batch_can_be_overfitted(self, build, data):
+        torch.manual_seed(0)
+        super().test_one_batch_can_be_overfitted(build(self.input_shapes[0], penalty_weight=1e-3), data)
 
 
 class TestImagesOnly(VariantTests):

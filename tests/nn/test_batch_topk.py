@@ -88,7 +88,7 @@ def test_only_steps_move_the_threshold():
     activation.observe(torch.zeros(4, 3))  # nothing positive was kept
     activation.advance(alone)
     activation.observe(z)
-    torch.testing.assert_close(activation.state_dict(), before, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(activation.state_dict(), before, rtol=0, atol=0)
     activation.advance(alone)
     assert float(activation.threshold) == float(z[z > 0].min())
 

@@ -5,7 +5,9 @@ import torch
 from sklearn.datasets import load_digits
 
 from ae_lightning.errors import ConfigError
-from ae_lightning.nn.folding import DictionaryWeights, fold_norms, fold_scaling
+from ae_lightning.nn.code_activation import CodeActivation
+from ae_lightning.nn.dictionary import Dictionary
+from ae_lightning.nn.folding import DictionaryWeights, fold_dictionary, fold_norms, fold_scaling
 from ae_lightning.nn.scaling import make_scaling
 
 D, F = 12, 30
@@ -148,3 +150,13 @@ def test_digits_far_from_zero_fold_to_1e_5(name):
     scaling.fit(x)
     truth = scaling.undo(run(weights, scaling(x), relu, [], True)[1])
     assert relative(run(fold_scaling(weights, True, scaling), x, relu, [], True)[1], truth) < 1e-5
+
+
+def test_norms_do_not_fold_into_an_activation_that_does_not_say_how_it_follows_them():
+    class Doubling(CodeActivation):
+        def forward(self, pre, norms=None):
+            return 2 * pre.relu()
+
+    dictionary = Dictionary(4, 6, Doubling(), centered=True)
+    with pytest.raises(ConfigError, match="cannot be folded: a Doubling does not say"):
+        fold_dictionary(dictionary, make_scaling("none", 4))

@@ -95,14 +95,29 @@ def test_negative_codes_fire_too():
     assert count.silent.tolist() == [0, 1]
 
 
+def test_who_was_silent_since_a_moment_whatever_happened_before():
+    count = SilentSamples(3)
+    count.observe(codes(0))
+    count.advance(alone)
+    seen = int(count.seen)
+    for active, batch in ((1, 4), (0, 3)):
+        count.observe(codes(active, batch=batch))
+        count.advance(alone)
+    assert (seen, int(count.seen)) == (4, 11)
+    assert count.silent_since(seen).tolist() == [False, False, True]
+    count.revive(torch.tensor([False, False, True]))
+    assert not count.silent_since(seen).any()
+    assert int(count.seen) == 11
+
+
 @pytest.mark.parametrize("cast", ["half", "double"])
 def test_the_count_is_kept_whole_and_alone(cast):
     count = SilentSamples(3)
     count.observe(codes(0))
     count.advance(alone)
     getattr(count, cast)()
-    assert set(count.state_dict()) == {"silent"}
-    assert count.silent.dtype == torch.int64
+    assert set(count.state_dict()) == {"silent", "seen"}
+    assert count.silent.dtype == count.seen.dtype == torch.int64
     other = SilentSamples(3)
     other.load_state_dict(count.state_dict())
     assert other.silent.tolist() == [0, 4, 4]

@@ -91,20 +91,42 @@ def standard(w: Weights, x: Tensor, *, penalty: float, by_norm: bool) -> Outcome
     return Outcome(z, x_hat, {"reconstruction": squared_error(x, x_hat), "l1": penalty * l1})
 
 
-def p_annealed(w: Weights, x: Tensor, *, penalty: float, p: float, rooted: bool = False) -> Outcome:
-    """z = ReLU(h); ‖x - x̂‖² + λ Σ z_i^p, or λ (Σ z_i^p)^(1/p) (Karvonen et al.), at one p of the anneal."""
+def p_annealed(
+    w: Weights,
+    x: Tensor,
+    *,
+    penalty: float,
+    p: float,
+    rooted: bool = False,
+    by_norm: bool = False,
+    shift: float = 0.0,
+) -> Outcome:
+    """z = ReLU(h); ‖x - x̂‖² + λ Σ z_i^p, or λ (Σ z_i^p)^(1/p) (Karvonen et al.), at one p of the anneal.
+
+    `by_norm` takes z_i ‖w_i‖ for z_i. Shifted it is (z + δ)^p - δ^p, whose slope is finite.
+    """
     z = torch.relu(encoded(w, x))
     x_hat = decoded(w, z)
     # 0^p is 0, and has no slope that could be used: latents that are silent get no gradient.
-    powers = torch.where(z > 0, torch.where(z > 0, z, 1.0) ** p, 0.0).sum(dim=1)
+    active = torch.where(z > 0, z * norms(w) if by_norm else z, 1.0)
+    powers = torch.where(z > 0, (active + shift) ** p - shift**p, 0.0).sum(dim=1)
     lp = (powers ** (1 / p) if rooted else powers).mean()
     return Outcome(z, x_hat, {"reconstruction": squared_error(x, x_hat), "lp": penalty * lp})
 
 
-def gated(w: Weights, x: Tensor, *, penalty: float, by_norm: bool = False, frozen: bool = True) -> Outcome:
+def gated(
+    w: Weights,
+    x: Tensor,
+    *,
+    penalty: float,
+    by_norm: bool = False,
+    norms_learn: bool = True,
+    frozen: bool = True,
+) -> Outcome:
     """A gate 1[π > 0] and a magnitude share W_enc (Rajamanoharan et al., "Gated").
 
-    ‖x - x̂‖² + λ Σ ReLU(π_i) + ‖x - x̂_frozen(ReLU(π))‖², where x̂_frozen decodes with a copy of the decoder.
+    ‖x - x̂‖² + λ Σ ReLU(π_i) + ‖x - x̂_frozen(ReLU(π))‖², where x̂_frozen decodes with a copy of the decoder. `by_norm`
+    takes ReLU(π_i) ‖w_i‖; `norms_learn` is whether its gradient reaches w_i.
     """
     centered = x - w["b_dec"]
     gate = centered @ w["W_enc"] + w["b_gate"]
@@ -112,7 +134,8 @@ def gated(w: Weights, x: Tensor, *, penalty: float, by_norm: bool = False, froze
     z = (gate > 0).to(x.dtype) * torch.relu(magnitude)
     x_hat = decoded(w, z)
     open_gate = torch.relu(gate)
-    sparsity = (open_gate * norms(w) if by_norm else open_gate).sum(dim=1).mean()
+    lengths = norms(w) if norms_learn else norms(w).detach()
+    sparsity = (open_gate * lengths if by_norm else open_gate).sum(dim=1).mean()
     copy = {name: weight.detach() for name, weight in w.items()} if frozen else w
     terms = {
         "reconstruction": squared_error(x, x_hat),

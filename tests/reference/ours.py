@@ -3,42 +3,51 @@
 `in_our_way` says which of another library's ways ours do not have.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Literal
 
+import formulas
 import torch
 from formulas import AuxK, Outcome, Weights
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ae_lightning.losses import auxk as losses_auxk
-from ae_lightning.losses import jumprelu as losses_jumprelu
-from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
-from ae_lightning.losses.sparsity import l1
 from ae_lightning.models.base import Autoencoder
+from ae_lightning.models.gated_sae import GatedSAE
+from ae_lightning.models.jumprelu_sae import JumpReLUSAE
+from ae_lightning.models.matryoshka_sae import MatryoshkaSAE
+from ae_lightning.models.p_anneal_sae import PAnnealSAE
+from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.models.standard_sae import StandardSAE
-from ae_lightning.nn.code_activation import CodeActivation
-from ae_lightning.nn.dictionary import Dictionary
-from ae_lightning.nn.gated import Gated
-from ae_lightning.nn.jumprelu import JumpReLU
-from ae_lightning.nn.topk import BatchTopK, TopK
+from ae_lightning.models.topk_sae import BatchTopKSAE, TopKSAE
 
 #: Of each formula's options, those of which ours have one value only.
 FIXED: dict[str, dict[str, Any]] = {
     "topk": {"straight": False},
     "gated": {"frozen": True},
     "jumprelu": {"centered": True, "step_of_code": False},
+    # The slope of z^p is infinite at 0: ours is that of a power shifted by this.
+    "p_annealed": {"rooted": False, "shift": 1e-4},
 }
+#: The formulas' names of terms, by ours.
+TERMS = {"l0": "sparsity", "pre_activation": "pre_act"}
 
 
 def in_our_way(formula: str, keywords: dict[str, Any]) -> dict[str, Any]:
-    """Options of a formula, with our way in place of another library's that ours do not have."""
-    fixed = FIXED.get(formula, {})
-    found = {name: fixed.get(name, value) for name, value in keywords.items()}
+    """Options of a formula, with our way in place of the paper's or another library's that ours do not have."""
+    has = inspect.signature(getattr(formulas, formula)).parameters
+    found = dict(keywords)
+    for name, ours in FIXED.get(formula, {}).items():
+        if found.get(name, has[name].default) != ours:
+            found[name] = ours
     if found.get("sparsity") == "quadratic":  # each sample's own square, in place of that of the mean
         found["sparsity"] = "quadratic_of_mean"
+    if formula == "gated" and found.get("by_norm"):
+        # The gate's penalty would shrink rows, and no term of the gate makes up for it: their copy is frozen.
+        found["norms_learn"] = False
     if "aux" in found:
-        found["aux"] = found["aux"]._replace(normalizer="residual", scaled=False, trains_encoder=True)
+        found["aux"] = found["aux"]._replace(normalizer="residual", scaled=False, trains_encoder=True, rectified=False)
     return found
 
 
@@ -59,48 +68,41 @@ def of_model(model: Autoencoder, w: Weights, x: Tensor) -> Outcome:
     places = {name.rpartition(".")[2]: f"model.{name}" for name, _ in model.named_parameters()}
     losses, output = functional_call(_Loss(model), {places[name]: weight for name, weight in w.items()}, (x,))
     weights = model.loss_weights
-    terms = {name: weights.get(name, 1.0) * term for name, term in losses.items() if name != "loss"}
+    terms = {TERMS.get(name, name): weights.get(name, 1.0) * term for name, term in losses.items() if name != "loss"}
     torch.testing.assert_close(sum(terms.values()), losses["loss"])
     return Outcome(output.z, output.x_hat, terms)
 
 
-class _Pass(nn.Module):
-    """A dictionary's forward pass: pre-activations, code, reconstruction, and the norms of its rows."""
-
-    def __init__(self, dictionary: Dictionary, by_norm: bool) -> None:
-        super().__init__()
-        self.dictionary = dictionary
-        self.by_norm = by_norm
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        pre = self.dictionary.pre_activations(x)
-        norms = self.dictionary.decoder_vectors.norm(dim=-1)
-        z = self.dictionary.activation(pre, norms if self.by_norm else None)
-        return pre, z, self.dictionary.decode(z), norms
-
-
-def _pass(w: Weights, x: Tensor, activation: CodeActivation, by_norm: bool = False) -> Any:
+def _dictionary(kind: Callable[..., SparseDictionary], w: Weights, aux: AuxK | None = None, **options: Any) -> Any:
+    """A variant for these weights whose losses are in the data's units, with latents that are long dead for AuxK."""
     latents, width = w["W_dec"].shape
-    dictionary = Dictionary(width, latents, activation, centered=True, encoder_bias="b_enc" in w).to(x.dtype)
-    places = {name.rpartition(".")[2]: f"dictionary.{name}" for name, _ in dictionary.named_parameters()}
-    return functional_call(_Pass(dictionary, by_norm), {places[name]: weight for name, weight in w.items()}, (x,))
-
-
-def _error(x: Tensor, x_hat: Tensor, name: ReconstructionLossName = "mse_sum") -> Tensor:
-    return reconstruction_loss(name, x_hat, x)
-
-
-def _auxk(w: Weights, x: Tensor, pre: Tensor, x_hat: Tensor, aux: AuxK | None) -> dict[str, Tensor]:
-    if aux is None:
-        return {}
-    value = losses_auxk.auxk(pre, aux.dead, x - x_hat, w["W_dec"], aux.k_aux, aux.rectified)
-    return {"auxk": aux.coefficient * value}
+    if aux is not None:
+        assert not aux.rectified
+        options |= {"auxk_weight": aux.coefficient, "k_aux": aux.k_aux, "dead_after": 1}
+    elif kind in (TopKSAE, BatchTopKSAE, MatryoshkaSAE):
+        options["auxk_weight"] = 0.0
+    model = kind((width,), latents, input_scaling="none", **{"reconstruction_loss": "mse_sum", **options})
+    if aux is not None:
+        assert model.silence is not None
+        model.silence.silent[aux.dead] = 1
+    return model
 
 
 def standard(w: Weights, x: Tensor, *, penalty: float, by_norm: bool) -> Outcome:
-    latents, width = w["W_dec"].shape
-    model = StandardSAE((width,), latents, penalty, norm_weighted=by_norm, reconstruction_loss="mse_sum")
-    return of_model(model, w, x)
+    return of_model(_dictionary(StandardSAE, w, penalty_weight=penalty, norm_weighted=by_norm), w, x)
+
+
+def p_annealed(
+    w: Weights,
+    x: Tensor,
+    *,
+    penalty: float,
+    p: float,
+    by_norm: bool = False,
+    rooted: Literal[False] = False,
+    shift: float = 1e-4,
+) -> Outcome:
+    return of_model(_dictionary(PAnnealSAE, w, penalty_weight=penalty, p=p, norm_weighted=by_norm), w, x)
 
 
 def topk(
@@ -114,28 +116,39 @@ def topk(
     straight: Literal[False] = False,
     aux: AuxK | None = None,
 ) -> Outcome:
-    activation = TopK(k, len(w["W_dec"]), groups=groups, weighted=by_norm)
-    pre, z, x_hat, _ = _pass(w, x, activation, by_norm)
-    reconstruction = _error(x, x_hat, "fvu" if error == "fvu" else "mse_sum")
-    return Outcome(z, x_hat, {"reconstruction": reconstruction, **_auxk(w, x, pre, x_hat, aux)})
+    loss = "fvu" if error == "fvu" else "mse_sum"
+    model = _dictionary(TopKSAE, w, aux, k=k, groups=groups, norm_weighted=by_norm, reconstruction_loss=loss)
+    return of_model(model, w, x)
 
 
 def batch_topk(w: Weights, x: Tensor, *, k: float, by_norm: bool = False, aux: AuxK | None = None) -> Outcome:
-    pre, z, x_hat, _ = _pass(w, x, BatchTopK(k, len(w["W_dec"]), weighted=by_norm), by_norm)
-    return Outcome(z, x_hat, {"reconstruction": _error(x, x_hat), **_auxk(w, x, pre, x_hat, aux)})
+    return of_model(_dictionary(BatchTopKSAE, w, aux, k=k, norm_weighted=by_norm), w, x)
 
 
-def gated(w: Weights, x: Tensor, *, penalty: float, by_norm: bool = False, frozen: Literal[True] = True) -> Outcome:
-    activation = Gated(len(w["W_dec"]))
-    pre, z, x_hat, norms = _pass(w, x, activation)
-    gate = torch.relu(pre + w["b_gate"])
-    auxiliary = gate @ w["W_dec"].detach() + w["b_dec"].detach()
-    terms = {
-        "reconstruction": _error(x, x_hat),
-        "l1": penalty * l1(gate * norms if by_norm else gate, "sum", rectified=True),
-        "auxiliary": _error(x, auxiliary),
-    }
-    return Outcome(z, x_hat, terms)
+def matryoshka(
+    w: Weights,
+    x: Tensor,
+    *,
+    k: float,
+    widths: list[int],
+    level_weights: list[float] | None = None,
+    by_norm: bool = False,
+    aux: AuxK | None = None,
+) -> Outcome:
+    options = {"k": k, "prefixes": widths, "prefix_weights": level_weights, "norm_weighted": by_norm}
+    return of_model(_dictionary(MatryoshkaSAE, w, aux, **options), w, x)
+
+
+def gated(
+    w: Weights,
+    x: Tensor,
+    *,
+    penalty: float,
+    by_norm: bool = False,
+    frozen: Literal[True] = True,
+    norms_learn: Literal[False] = False,
+) -> Outcome:
+    return of_model(_dictionary(GatedSAE, w, penalty_weight=penalty, norm_weighted=by_norm), w, x)
 
 
 def jumprelu(
@@ -146,25 +159,26 @@ def jumprelu(
     bandwidth: float,
     sparsity: Literal["step", "tanh", "quadratic_of_mean"],
     target: float = 1.0,
-    tanh_scale: float = 4.0,
     to_input: bool = False,
     pre_act: float = 0.0,
     pre_act_of: Tensor | None = None,
     centered: Literal[True] = True,
     step_of_code: Literal[False] = False,
 ) -> Outcome:
-    threshold = w["threshold"]
-    pre, z, x_hat, norms = _pass(w, x, JumpReLU(len(threshold), bandwidth=bandwidth, to_pre=to_input))
-    l0 = losses_jumprelu.l0_step(pre, threshold, bandwidth, to_input)
-    count = {
-        "step": l0,
-        "tanh": losses_jumprelu.l0_tanh(z, norms, tanh_scale),
-        "quadratic_of_mean": losses_jumprelu.l0_target(l0, target),
-    }
-    terms = {"reconstruction": _error(x, x_hat), "sparsity": penalty * count[sparsity]}
-    if pre_act and pre_act_of is not None:
-        terms["pre_act"] = pre_act * losses_jumprelu.pre_activation_loss(pre, threshold, pre_act_of, norms)
-    return Outcome(z, x_hat, terms)
+    model = _dictionary(
+        JumpReLUSAE,
+        w,
+        penalty_weight=penalty,
+        penalty="target" if sparsity == "quadratic_of_mean" else sparsity,
+        l0=target,
+        bandwidth=bandwidth,
+        gradient_to_encoder=to_input,
+        preactivation_weight=pre_act,
+        dead_after=1,
+    )
+    if pre_act_of is not None:
+        model.silence.silent[pre_act_of] = 1
+    return of_model(model, w, x)
 
 
 #: By the name of the formula.
@@ -172,6 +186,8 @@ OURS: dict[str, Callable[..., Outcome]] = {
     "standard": standard,
     "topk": topk,
     "batch_topk": batch_topk,
+    "matryoshka": matryoshka,
     "gated": gated,
     "jumprelu": jumprelu,
+    "p_annealed": p_annealed,
 }

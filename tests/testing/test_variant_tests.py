@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ae_lightning.errors import UserError
 from ae_lightning.models.base import Autoencoder
-from ae_lightning.models.standard_sae import StandardSAE
+from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.testing import VariantTests
 from ae_lightning.testing.digits import ReshapedDigits
 
@@ -66,7 +66,7 @@ class Unbounded(Sound):
         return 0.4, 0.41
 
 
-class Mixed(StandardSAE):
+class Mixed(OvercompleteAutoencoder):
     def encode(self, x: Tensor) -> Tensor:
         z = super().encode(x)
         return z if self.instances is None else z + 0.1 * z.sum(0)

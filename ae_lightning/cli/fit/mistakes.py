@@ -51,6 +51,7 @@ _KINDS = {
     "bool": "true or false",
     "str": "text",
     "list": "a list such as [1, 2]",
+    "Sequence": "a list such as [1, 2]",
     "tuple": "a list such as [1, 2]",
     "dict": "a mapping",
 }
@@ -105,12 +106,12 @@ def explain(message: str, options: Iterable[str], commands: Iterable[str], value
         return _in_one_line(message)
     explanations = (
         _of_denied(message),
+        _of_schedule(message),
         _of_unknown_option(message, options),
         _of_no_value(message, valueless),
         _of_command(message, commands),
         _of_help(message),
         _of_class(message),
-        _of_schedule(message),
         _of_value(message),
     )
     return next((sentence for sentence in explanations if sentence), _in_one_line(message))
@@ -125,6 +126,20 @@ def _in_one_line(message: str) -> str:
 def _of_denied(message: str) -> str | None:
     denied = denied_in(message)
     return refusal(denied, _path(message)) if denied else None
+
+
+def _of_schedule(message: str) -> str | None:
+    """About a setting of a coefficient's schedule: there is none of that name, or it has another kind of value."""
+    if not Wording.SCHEDULE.find(message):
+        return None
+    option = _path(message)
+    if match := Wording.OTHER_KEYS.find(message):
+        owner = option.removesuffix(f".{match[1]}")
+        return no_option(f"{owner}.{match[1]}", [f"{owner}.{name}" for name in Ramp.__annotations__])
+    # What only says that a schedule is no number does not tell of the value in it.
+    told = [line for line in message.splitlines() if ". Got value: " in line]
+    expected = _expected("\n".join(told))
+    return f"{option} should be {' or '.join(expected)}, but it is {_given(message)!r}" if expected else None
 
 
 def _of_unknown_option(message: str, options: Iterable[str]) -> str | None:
@@ -221,23 +236,6 @@ def _of_value(message: str) -> str | None:
     return None
 
 
-def _of_schedule(message: str) -> str | None:
-    """About a part of a schedule, such as --model.k.start, where a number would do as well."""
-    if not Wording.SCHEDULE.find(message):
-        return None
-    parts = Wording.NESTED_KEY.find_all(message)
-    path = f"--{Wording.KEY.find_all(message)[0]}.{parts[-1]}" if parts else _path(message)
-    if unknown := Wording.NO_PART.find(message):
-        whole = path.removesuffix(f".{unknown[1]}")
-        hint = guess(unknown[1], Ramp.__annotations__) or one_of(Ramp.__annotations__)
-        return f"{whole}: a schedule has no part {unknown[1]}{hint}"
-    if not parts:
-        return None
-    literal = Wording.LITERAL.find(message)
-    expected = "one of " + literal[1].replace("'", "") if literal else "a number"
-    return f"{path} should be {expected}, but it is {_given(message)!r}"
-
-
 def _of_declared(path: str, name: str) -> str | None:
     """About a variant that an installed package declares, but that is not to be had."""
     declared = next((each for each in declared_variants() if each.name == name), None)
@@ -256,15 +254,15 @@ def _expected(message: str) -> list[str]:
     kinds = Wording.KIND.find_all(message)
     if Wording.NO_DOTTED_PATH.find(message):  # a class or a list of classes, not a plain list
         kinds = [kind for kind in kinds if kind not in ("list", "dict")]
-    expected += [_KINDS[kind] for kind in dict.fromkeys(kinds) if kind in _KINDS]
-    return expected
+    names = _KINDS | ({"dict": "a schedule with start and end"} if Wording.SCHEDULE.find(message) else {})
+    return expected + [names[kind] for kind in dict.fromkeys(kinds) if kind in names]
 
 
 def _path(message: str) -> str:
     """The option that a message is about, as the command line spells it."""
     keys = Wording.KEY.find_all(message)
-    if nested := Wording.NESTED_KEY.find(message):
-        return f"--{keys[0]}.{nested[1]}"
+    if nested := Wording.NESTED_KEY.find_all(message):
+        return f"--{keys[0]}.{nested[-1]}"  # the last is the outermost, and holds the others
     return "--" + ".".join(keys)
 
 

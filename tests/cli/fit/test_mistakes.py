@@ -1,7 +1,7 @@
 """The parser's defaults, and that settings of one class do not stay in force for another."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -136,6 +136,8 @@ def parser() -> HelpfulParser:
     parser.add_argument("--n", type=int, default=1)
     parser.add_argument("--k", type=float | Ramp, default=1.0)
     parser.add_argument("--many", type=list[Shape] | Shape | None, default=None)
+    parser.add_argument("--coefficient", type=float | Ramp, default=1.0)
+    parser.add_argument("--widths", type=Sequence[int], default=[1])
     parser.add_class_arguments(Square, "group", skip={"size"})
     parser.add_subclass_arguments(Shape, "shape", required=False)
     return parser
@@ -198,8 +200,9 @@ CANARIES = [
     Canary(Wording.LITERAL, "'a', 'b'", ("--group.name", "c")),
     Canary(Wording.TUPLE, "2", ("--group.place", "[1, 2, 3]")),
     Canary(Wording.KIND, "int", ("--n", "x")),
-    Canary(Wording.SCHEDULE, "<class 'ae_lightning.training.coefficients.Ramp'>", ("--k", "x")),
-    Canary(Wording.NO_PART, "strat", ("--k.strat", "4")),
+    Canary(Wording.KIND, "Sequence", ("--widths", "3")),
+    Canary(Wording.SCHEDULE, "<class 'ae_lightning.training.coefficients.Ramp'>", ("--coefficient", "x")),
+    Canary(Wording.OTHER_KEYS, "ende", config="coefficient: {start: 1, ende: 2}"),
     Canary(Wording.WRAPPED, "Does not validate against any of the Union subtypes", ("--shape", "x.y")),
 ]
 
@@ -277,3 +280,29 @@ def test_of_another_release_nothing_is_explained_as_denied(next_release: None, d
 def test_a_class_that_lacks_an_argument_is_not_taken_for_a_model_that_was_not_named() -> None:
     message = raw("--shape", SQUARE).replace(__name__, "ae_lightning.models.square")
     assert explain(message, [], []) == "--shape.size must be given"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--model.penalty_weight.ende", "3"], "there is no option --model.penalty_weight.ende; did you mean "
+                                               "--model.penalty_weight.end?"),
+        (["--model.penalty_weight.shape", "cosin"], "--model.penalty_weight.shape should be one of linear, cosine, but "
+                                                    "it is 'cosin'"),
+        (["--model.penalty_weight.end", "x"], "--model.penalty_weight.end should be a number, but it is 'x'"),
+        (["--model.penalty_weight", "x"], "--model.penalty_weight should be a number or a schedule with start and end, "
+                                          "but it is 'x'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_schedule_names_the_setting_with_its_whole_path(
+    arguments: list[str], sentence: str, ae: Callable[..., Any]
+) -> None:
+    outcome = ae("fit", "--model", "StandardSAE", "--model.penalty_weight.start", "0", *arguments)
+    assert outcome.code == 2
+    assert sentence in outcome.err
+
+
+def test_a_list_is_asked_for_where_numbers_stand_without_brackets(ae: Callable[..., Any]) -> None:
+    outcome = ae("fit", "--model", "MatryoshkaSAE", "--model.prefixes", "16,32")
+    assert outcome.code == 2
+    assert "--model.prefixes should be a list such as [1, 2], but it is '16,32'" in outcome.err

@@ -43,11 +43,19 @@ COLOR = [
     *("--data", "ArraysDataModule", "--data.normalize", "unit", "--data.batch_size", "20"),
 ]
 
+SPARSE = ("--model.latent_dim", "90", "--data", "digits", "--trainer.max_epochs", "4")
+
 FITS = {
     "digits": DIGITS,
     "toy_sae": TOY,
     "tied": (*TIED, "--trainer.max_epochs", "2"),
     "fully_connected": (*DEEP, "--data", "digits", "--trainer.max_epochs", "2"),
+    "topk_sae": ("--model", "TopKSAE", "--model.k", "{start: 30, end: 8, until: 0.8}", *SPARSE),
+}
+SLOW_FITS = {
+    "jumprelu_sae": ("--model", "JumpReLUSAE", "--model.target_l0", "12", *SPARSE),
+    "batch_topk_sae": ("--model", "BatchTopKSAE", "--model.k", "8", *SPARSE),
+    "gated_sae": ("--model", "GatedSAE", "--model.penalty_weight", "1", *SPARSE),
 }
 
 
@@ -97,13 +105,13 @@ def colored(made_once: Callable[..., Path]) -> Path:
 def explored(
     browser: Browser, ae: Callable[..., Path], explored_mnist: Callable[[], tuple[Path, Path]], colored: Path
 ) -> Callable[[str], Explored]:
-    """The page of one of `FITS`, of MNIST, or of colored pictures, made when it is first asked for."""
+    """The page of one of the fits, of MNIST, or of colored pictures, made when it is first asked for."""
 
     def get(name: str) -> Explored:
         if name == "mnist":
             run, page = explored_mnist()
             return Explored(Run.load(run), page)
-        arguments = {**FITS, "colored": (*COLOR, "--data.train", str(colored))}[name]
+        arguments = {**FITS, **SLOW_FITS, "colored": (*COLOR, "--data.train", str(colored))}[name]
         instance = 1 if name == "toy_sae" else None
         where = ("--trainer.default_root_dir", "{root}", "--experiment", name)
         folder = f"lightning_logs/{name}/version_0"
@@ -118,7 +126,12 @@ def explored(
     return cache(get)
 
 
-@pytest.fixture(scope="module", params=[*FITS, pytest.param("mnist", marks=[pytest.mark.slow, pytest.mark.mnist])])
+_SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in SLOW_FITS]
+
+
+@pytest.fixture(
+    scope="module", params=[*FITS, *_SLOW, pytest.param("mnist", marks=[pytest.mark.slow, pytest.mark.mnist])]
+)
 def shown(request: pytest.FixtureRequest, explored: Callable[[str], Explored]) -> Explored:
     """A page of each kind; the full MNIST one needs its data."""
     if request.param == "mnist" and not os.environ.get("AE_LIGHTNING_DATA"):

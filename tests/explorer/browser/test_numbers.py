@@ -8,6 +8,7 @@ import torch
 from playwright.sync_api import Page
 from torch import Tensor
 
+from ae_lightning.explorer.network import folded
 from ae_lightning.models.base import Autoencoder
 
 FINAL, HISTORY = 1e-3, 2e-2
@@ -48,12 +49,14 @@ def samples_of(shown: Any) -> Tensor:
 
 
 def outputs(model: Autoencoder, x: Tensor, instance: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (n, latent) and reconstructions (n, pixels) by PyTorch, for one instance."""
-    model.eval()
+    """Codes (n, latent) and reconstructions (n, pixels) by PyTorch, for one instance.
+
+    The codes are those of the folded model, the reconstructions of the model itself.
+    """
     with torch.no_grad():
         if instance is not None:
             x = x.unsqueeze(1).expand(-1, model.instances or 1, *x.shape[1:])
-        x_hat, z = model(x)
+        x_hat, z = model.eval()(x).x_hat, folded(model).eval()(x).z
     own = slice(None) if instance is None else instance
     return z[own].flatten(1).numpy(), x_hat[own].flatten(1).numpy()
 
@@ -76,11 +79,13 @@ def test_the_trained_network_is_computed_as_by_pytorch(shown: Any, page: Page) -
 def test_every_older_network_is_computed_as_by_pytorch(shown: Any, page: Page) -> None:
     x = samples_of(shown)[:OLDER_SAMPLES]
     snapshots = page.evaluate("explorer.session.manifest.snapshots.map(({ step }) => step)")
+    final = page.evaluate("explorer.session.manifest.final")
     assert len(snapshots) == 10
     for number, step in enumerate(snapshots):
         page.evaluate("(number) => explorer.showSnapshot(number)", number)
         found = page.evaluate(_OUTPUTS, len(x))
-        _, x_hat = outputs(shown.run.model_at(step), x, shown.instance)
+        model = shown.run.model if number == final else shown.run.model_at(step)  # of the best checkpoint's step
+        _, x_hat = outputs(model, x, shown.instance)
         np.testing.assert_allclose(found, x_hat, atol=HISTORY, rtol=0, err_msg=f"step {step}")
 
 
@@ -145,7 +150,10 @@ def test_what_a_unit_reads_and_writes_are_gradients(shown: Any, page: Page) -> N
         }""",
         unit,
     )
-    reads, writes = _gradients(shown.run.model.eval(), x, z, unit, shown.instance)
+    model = folded(shown.run.model).eval()
+    reads, writes = _gradients(model, x, z, unit, shown.instance)
+    if "dictionary.activation.r_mag" in model.state_dict():  # what is read is in units of sums, which this multiplies
+        reads = reads / float(model.state_dict()["dictionary.activation.r_mag"][unit].exp())
     # A code that is linear or rectified, and active: its gradient is that of the sum before the activation.
     np.testing.assert_allclose(rows[0], reads, atol=2e-3)
     np.testing.assert_allclose(rows[1], writes, atol=2e-3)
@@ -162,6 +170,7 @@ def _liveliest(shown: Any, page: Page) -> tuple[Tensor, np.ndarray, np.ndarray]:
 
 
 def _decoded(model: Autoencoder, z: Tensor, instance: int | None) -> np.ndarray:
+    model = folded(model)
     with torch.no_grad():
         if instance is None:
             return model.decode(z).flatten(1).numpy()
