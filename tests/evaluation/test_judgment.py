@@ -176,5 +176,5 @@ def test_what_is_described_of_a_population_is_plain_numbers():
     assert describe(model)["penalties"] == {"l1": 2.0}
     assert describe(model)["asked_l0"] == {"target_l0": 3.0}
     nested = MatryoshkaSAE((4,), 8, k={"start": 8.0, "end": 2.5}, prefixes=(2,), prefix_weights=(0.25, 3.0))
-    assert describe(nested)["penalties"] == {"auxk": 1 / 32, "prefix_2": 0.25}
+    assert describe(nested)["penalties"] == {"auxk": 1 / 32, "prefix_2": 0.25, "prefixes": 3.0}
     assert describe(nested)["asked_l0"] == {"k": 2.5}

@@ -91,7 +91,7 @@ def test_settings_that_are_printed_are_read_back_the_same(name: str, ae: Callabl
     [
         (["TopKSAE", "--model.auk_weight", "1"], "--model.auxk_weight"),
         (["JumpReLUSAE", "--model.bandwith", "1"], "--model.bandwidth"),
-        (["BatchTopKSAE", "--model.k.strat", "4"], "--model.k: a schedule has no part strat; did you mean start?"),
+        (["BatchTopKSAE", "--model.k.strat", "4"], "there is no option --model.k.strat; did you mean --model.k.start?"),
         (["BatchTopKSAE", "--model.k.start", "abc"], "--model.k.start should be a number, but it is 'abc'"),
         (["GatedSAE", "--model.penalty_weight.shape", "x"], "penalty_weight.shape should be one of linear, cosine"),
         (["TopKSA"], "TopKSAE"),
