@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import pytest
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Trainer, seed_everything
@@ -126,19 +127,21 @@ CASES = {
 
 def train(kind: type[SparseDictionary], world: World, seed: int, **options: Any) -> Found:
     """Train a variant in batches of 1,024; the seed is that of data and weights."""
-    seed_everything(seed, verbose=False)
-    data = KnownDirections(*world[:3], steps_per_epoch=world.steps, seed=seed)
-    model = kind(data.input_shape, **options)
-    trainer = Trainer(
-        max_epochs=1,
-        limit_val_batches=0,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(model, data)
+    with pytest.MonkeyPatch.context() as environment:  # puts back what Lightning writes its seed into
+        environment.setenv("PL_GLOBAL_SEED", str(seed))
+        seed_everything(seed, verbose=False)
+        data = KnownDirections(*world[:3], steps_per_epoch=world.steps, seed=seed)
+        model = kind(data.input_shape, **options)
+        trainer = Trainer(
+            max_epochs=1,
+            limit_val_batches=0,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(model, data)
     return found(model, data)
 
 
