@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.ticker import FixedLocator, FormatStrFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, NullLocator
 
 from ae_lightning.plots.checks import finite_array
 from ae_lightning.plots.figure import Figure
@@ -59,10 +59,10 @@ def frontier(
     if reference:
         widths, unexplained = _positive(f"numbers of {name}", reference, "(n, 2)").T
         ax.plot(widths, unexplained, color="black", linestyle="--", linewidth=1.4, label=name, zorder=1)
-        places += [*widths]
+        places = [*widths]
         errors += [*unexplained]
     _label(ax.xaxis, _apart(places), "%.3g")
-    _label(ax.yaxis, MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(min(errors), max(errors)), "%g")
+    _label(ax.yaxis, LogLocator(subs=(1, 1.5, 2, 3, 5, 7)).tick_values(min(errors), max(errors)), "%g")
     ax.set_ylim(min(errors) / 1.1, max(errors) * 1.1)
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
