@@ -50,7 +50,7 @@ def no_class(option: str, name: str, classes: Iterable[str], parts: Iterable[str
 def one_of(names: Iterable[str]) -> str:
     """All names there are, as the end of a sentence; empty where they are too many to read."""
     names = list(names)
-    return f"; there are {', '.join(names)}" if 0 < len(names) <= 12 else ""
+    return f"; there are {', '.join(names)}" if 0 < len(names) <= 20 else ""
 
 
 def no_command(name: str, known: Iterable[str]) -> str:

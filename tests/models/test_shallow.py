@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from ae_lightning.models import variants
+from ae_lightning.models import own_variants, variants
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.standard_sae import StandardSAE
@@ -37,6 +37,8 @@ MODELS = [
 def build(name: str, options: dict, seed: int) -> ShallowAutoencoder:
     torch.manual_seed(seed)
     sizes = {} if name == "ToyModel" else {"latent_dim": 7}
+    sizes |= {"prefixes": [2, 4]} if name == "MatryoshkaSAE" else {}
+    sizes |= {option: 3 for option in ("k", "target_l0") if option in options}
     model = variants()[name]((6,), **{**options, **sizes})
     with torch.no_grad():
         for parameter in model.parameters():  # no bias is zero
@@ -74,7 +76,9 @@ def test_a_snapshot_s_decoder_rows_are_what_each_latent_writes(name, options):
 
 
 def test_there_is_a_shallow_config_of_each_kind():
-    assert {name for name, _ in shallow_configs()} == {"OvercompleteAutoencoder", "StandardSAE", "ToyModel"}
+    shallow = {name for name, kind in own_variants().items() if issubclass(kind, ShallowAutoencoder)}
+    assert {name for name, _ in shallow_configs()} == shallow
+    assert len(shallow) == 9
 
 
 def test_what_is_restored_is_a_copy():

@@ -135,7 +135,8 @@ def matryoshka(
     by_norm: bool = False,
     aux: AuxK | None = None,
 ) -> Outcome:
-    options = {"k": k, "prefixes": widths, "prefix_weights": level_weights, "norm_weighted": by_norm}
+    options = {"k": k, "prefixes": widths, "prefix_weights": level_weights or [1.0] * len(widths)}
+    options |= {"norm_weighted": by_norm}
     return of_model(_dictionary(MatryoshkaSAE, w, aux, **options), w, x)
 
 

@@ -36,7 +36,7 @@ MISTAKES = [
     ("--model", "overcompleet"),
     ("--model", "Qwxyz"),
     ("--data", "Digits", "--model", "deep"),
-    ("--model", "StandardSAE", "--model.activation", "relu"),
+    ("--model", "StandardSAE", "--model.hidden_dims", "3"),
 ]
 SETTINGS = {
     "model": {"class_path": "OvercompleteAutoencoder", "init_args": {"latent_dim": 8}},
