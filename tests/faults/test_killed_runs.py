@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,11 @@ def events_of(run: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
 
 
+def until_the_next_second() -> None:
+    """TensorBoard reads a run's files in the order of their names, which have whole seconds before the process."""
+    time.sleep(1 - time.time() % 1)
+
+
 def newest(folder: Path) -> Path | None:
     """The last checkpoint of the newest run that has one."""
     found = sorted(
@@ -165,7 +171,9 @@ def test_no_row_is_lost_by_a_kill_right_behind_the_checkpoint_that_claims_it(tmp
     last = newest(killed)
     assert last is not None
     assert [row["step"] for row in rows_of(last.parents[1]) if row["train/loss_epoch"]] == ["6"]
+    until_the_next_second()
     assert killed_behind_last(killed, last) == -signal.SIGKILL
+    until_the_next_second()
     assert fit(killed, last) == 0
     whole = next((tmp_path / "whole").glob("lightning_logs/*/version_*"))
     assert [row["step"] for row in rows_of(whole) if row["train/loss_epoch"]] == ["6", "12", "18"]

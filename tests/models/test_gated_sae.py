@@ -36,8 +36,8 @@ def test_the_coefficient_rises_over_three_tenths_of_the_run_unless_one_is_given(
     names = ("loss", "reconstruction", "auxiliary", "l1")
     total, error, auxiliary, l1 = (recorder.series(f"train/{name}") for name in names)
     found = [(total[step] - error[step] - auxiliary[step]) / l1[step] for step in range(1, 21)]
-    assert found == pytest.approx([3.2 * min(1, step / 6) for step in range(20)], abs=1e-3)
-    assert made().loss_weights["l1"] == 3.2
+    assert found == pytest.approx([4.8 * min(1, step / 6) for step in range(20)], abs=1e-3)
+    assert made().loss_weights["l1"] == 4.8
     assert made(penalty_weight=0).loss_weights["l1"] == 0
     assert made(penalty_weight=0.5).loss_weights["l1"] == 0.5
 

@@ -97,11 +97,13 @@ def test_the_loss_with_random_prefixes_is_the_error_of_all_and_the_mean_of_their
     z, rows, bias = output.z, model.dictionary.decoder_vectors, model.dictionary.b_dec
 
     def error(width: int) -> torch.Tensor:
-        return (z[:, :width] @ rows[:width] + bias - x.flatten(1)).square().sum(-1).mean()
+        return (z[:, :width] @ rows[:width] + bias - x.flatten(1)).square().mean()
 
     *inner, _ = drawn[-1]
     torch.testing.assert_close(losses["prefixes"], sum(map(error, inner)) / 3)
-    torch.testing.assert_close(losses["loss"], losses["prefixes"] + error(LATENTS))
+    torch.testing.assert_close(
+        losses["loss"], losses["prefixes"] * model.prefix_weights[-1] + error(LATENTS) * model.prefix_weights[-1]
+    )
 
 
 def test_the_first_latents_learn_to_reconstruct_alone(data, make_trainer):

@@ -20,7 +20,9 @@ class Doubled(StandardSAE):
 class Unfoldable(StandardSAE):
     """A variant that would have to be folded, and cannot be."""
 
-    def fold(self):
+    is_folded = False
+
+    def fold(self, norms=True):
         raise ConfigError("each sample is scaled by its own norm")
 
 

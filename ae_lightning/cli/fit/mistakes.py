@@ -178,7 +178,7 @@ def _of_command(message: str, commands: Iterable[str]) -> str | None:
     if (match := Wording.MISSING.find(message)) and ".model" in match[1]:
         return (
             "no model was named: give --config with an experiment (`ae-lightning configs` lists them) or --model with "
-            f"one of {', '.join(_class_names('model'))}"
+            f"one of {', '.join(_our_class_names('model'))}"
         )
     if match and match[1].endswith(".data"):
         return "--data is empty; name a class or a part, or leave it out for the bundled digits"
