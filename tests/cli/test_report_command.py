@@ -118,10 +118,10 @@ def check_report(folder: Path, out: str) -> str:
 )
 @pytest.mark.usefixtures("small_figures")
 def test_every_variant_has_a_report(name: str, ae: Callable[..., Any], tmp_path: Path) -> None:
-    wide = (
-        yaml.safe_load(packaged()[f"model/{name}"].read_text(encoding="utf-8"))["init_args"].get("latent_dim", 0) > 100
-    )
-    narrower = ["--model.latent_dim", "24"] if wide else []
+    options = yaml.safe_load(packaged()[f"model/{name}"].read_text(encoding="utf-8"))["init_args"]
+    narrower = ["--model.latent_dim", "24"] if options.get("latent_dim", 0) > 100 else []
+    for option in {"k", "target_l0"} & options.keys():
+        narrower += [f"--model.{option}", "4"]
     assert ae("fit", "--model", name, *narrower, *SHORT, "--experiment", name).code == 0
     folder = tmp_path / "lightning_logs" / name / "version_0"
     code, out, err = ae("report", folder, "--units", "4")
@@ -130,7 +130,7 @@ def test_every_variant_has_a_report(name: str, ae: Callable[..., Any], tmp_path:
     run = Run.load(folder)
     is_vector = len(run.model.latent_shape) == 1
     assert figures_in(page) >= EVERYWHERE | (OF_A_VECTOR if is_vector else set())
-    is_shallow = name in ("overcomplete", "standard_sae")
+    is_shallow = name == "overcomplete" or name.endswith("_sae")
     for units in (OF_UNITS, OF_SNAPSHOTS, {"removal", "contributions", "fraction_active"}):
         assert figures_in(page) & units == (units if is_shallow else set())
     assert ("Units and weights" in sections(page)) == is_shallow
