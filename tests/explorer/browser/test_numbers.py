@@ -93,7 +93,7 @@ def test_every_older_network_is_computed_as_by_pytorch(shown: Any, page: Page) -
         model = shown.run.model if number == final else shown.run.model_at(step)  # of the best checkpoint's step
         _, x_hat = outputs(model, x, shown.instance)
         off = (np.abs(np.reshape(found, x_hat.shape) - x_hat) > HISTORY).any(-1)
-        # Weights of earlier moments are rounded, and a sample whose latent lies at a threshold may be encoded otherwise.
+        # Weights of earlier moments are rounded: a sample whose latent lies at a threshold may be encoded otherwise.
         assert off.sum() <= int(_selects(shown.run.model)), f"step {step}"
 
 
