@@ -58,7 +58,7 @@ class GatedSAE(SparseDictionary):
         return {
             # Through norms the penalty would shrink rows, which no term of the gate makes up for.
             "l1": weighted_l1(gate, self.selection_norms, rectified=True),
-            "auxiliary": self.error(self.output_activation(affine(gate, rows, bias)), done.target),
+            "auxiliary": self.error(affine(gate, rows, bias), done.target),
         }
 
     @property

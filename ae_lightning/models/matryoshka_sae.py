@@ -85,7 +85,7 @@ class MatryoshkaSAE(SelectingSAE):
         outputs = [affine(z[..., : widths[0]], rows[..., : widths[0], :], self.dictionary.b_dec)]
         for start, end in pairwise(widths):
             outputs.append(outputs[-1] + product(z[..., start:end], rows[..., start:end, :]))
-        return [self.output_activation(output) for output in outputs]
+        return outputs
 
     def prefix_reconstructions(self, x: Tensor) -> list[Tensor]:
         """Reconstructions of x (batch, *input_shape) by each prefix, the narrowest first, in the data's units."""
