@@ -1,4 +1,4 @@
-"""A run that stops in the middle of an epoch, by a signal or at `max_steps`, leaves a `last.ckpt` of that very step."""
+"""A run that stops in the middle of an epoch, whatever stops it, leaves a `last.ckpt` of that very step."""
 
 import signal
 import threading
@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from ae_lightning.errors import Stopped
+from ae_lightning.upstream import private
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -22,8 +23,8 @@ class SaveOnStop(Checkpoint):
     callbacks are done with it, and training stops before the next step, by `Stopped`. A second one stops at once.
     Of several processes all stop after the same step, whichever got the signal.
 
-    Lightning's ModelCheckpoint writes when an epoch ends, and so misses a run that `max_steps` ends before that; its
-    answer to SIGTERM is to stop without a checkpoint of the last step.
+    Lightning's ModelCheckpoint writes when an epoch ends, and so misses a run that `max_steps`, `max_time` or another
+    callback ends before that; its answer to SIGTERM is to stop without a checkpoint of the last step.
 
     Being a `Checkpoint` puts it behind all other callbacks.
     """
@@ -51,8 +52,7 @@ class SaveOnStop(Checkpoint):
         stepped = trainer.global_step != self._last_step  # gradients that still accumulate would be lost
         self._last_step = trainer.global_step
         self._agreed = self._greatest_received(trainer)
-        planned = trainer.global_step == trainer.max_steps and not trainer.fast_dev_run  # type: ignore[attr-defined]
-        stops = self._agreed or planned
+        stops = self._agreed or _ends_by_plan(trainer)
         if stepped and stops and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and trainer.log_dir:
             self.saved = Path(trainer.log_dir) / "checkpoints" / "last.ckpt"
             trainer.save_checkpoint(self.saved)
@@ -81,3 +81,9 @@ class SaveOnStop(Checkpoint):
     def _give_back(self) -> None:
         while self._previous:
             signal.signal(*self._previous.popitem())
+
+
+def _ends_by_plan(trainer: Trainer) -> bool:
+    """Whether this step is the last by `max_steps`, or by what has set `should_stop`, as `max_time` does."""
+    asked = trainer.should_stop and private(trainer.fit_loop, "_can_stop_early", True)
+    return (trainer.global_step == trainer.max_steps or asked) and not trainer.fast_dev_run  # type: ignore[attr-defined]

@@ -73,8 +73,7 @@ def missed_l0(results: Mapping[str, Any]) -> str | None:
     for option, number in results["model"].get("asked_l0", {}).items():
         if l0 > number * (1 + _NEAR_L0) or (option != "k" and 0 < l0 < number * (1 - _NEAR_L0)):
             return (
-                f"A test sample has {l0:.3g} active latents, where --model.{option} asks for {number:g}: train longer, "
-                "or evaluate last.ckpt, for the checkpoint with the lowest loss may be one of before it was reached."
+                f"A test sample has {l0:.3g} active latents, where --model.{option} asks for {number:g}: train longer."
             )
     return None
 

@@ -170,6 +170,14 @@ class Autoencoder(Sizes, Steps, ABC):
         return type(self).advance is not Autoencoder.advance
 
     @property
+    def is_settled(self) -> bool:
+        """Whether losses of now are of the same objective as those at the run's end, so that the two can be compared.
+
+        `best.ckpt` is chosen among losses of a settled model; all processes have to answer the same.
+        """
+        return True
+
+    @property
     def untraceable(self) -> str:
         """Why the loss cannot be compiled; empty where it can."""
         return ""

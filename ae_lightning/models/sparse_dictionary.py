@@ -191,6 +191,11 @@ class SparseDictionary(ScaledDictionary):
         """Options that say how many latents of a sample shall be active; none where a coefficient decides."""
         return {} if self.controller is None else {"target_l0": self.controller.target}
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the controller, if there is one, holds its target; all other coefficients have their final value."""
+        return self.controller is None or self.controller.is_settled
+
     def controlled(self, weight: float) -> float | Tensor:
         """The coefficient of a penalty with the factor that holds the target L0, if there is one."""
         return weight if self.controller is None else weight * self.controller.multiplier

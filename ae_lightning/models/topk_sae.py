@@ -78,6 +78,13 @@ class SelectingSAE(SparseDictionary):
         return self.dictionary.activation.scored(self.dictionary.pre_activations(self.inputs(x)), self.selection_norms)
 
     @property
+    def is_settled(self) -> bool:
+        """Whether k has arrived."""
+        trainer = trainer_of(self) if self.k.moves else None
+        arrived = trainer is None or self.k.at(trainer.global_step, self.total_steps) == self.k.final
+        return arrived and super().is_settled
+
+    @property
     def asked_l0(self) -> dict[str, float]:
         """The number of active latents, in the end."""
         return {"k": self.k.final}
@@ -156,7 +163,7 @@ class BatchTopKSAE(SelectingSAE):
         input_shape: tuple[int, ...],
         latent_dim: int = 4096,
         k: float | Ramp = 32,
-        momentum: float = 0.99,
+        momentum: float = 0.9,
         instances: int | None = None,
         norm_weighted: bool = True,
         auxk_weight: float = 1 / 32,

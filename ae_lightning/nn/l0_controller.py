@@ -89,6 +89,11 @@ class L0Controller(KeepsPrecision):
         """Drop what was gathered since the last optimizer step."""
         self._seen.clear()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the running mean of L0 lies within 5 % of the target, in all instances; it waits for the device."""
+        return bool((self._error(self.smoothed_l0).abs() <= _TOLERANCE).all())
+
     def measures(self) -> dict[str, Tensor]:
         """The multiplier, as a geometric mean over instances."""
         return {"l0_multiplier": self.log_multiplier.mean().exp()}

@@ -184,7 +184,7 @@ class BatchTopK(ActiveLatents):
         k: float,
         latent_dim: int,
         instances: int | None = None,
-        momentum: float = 0.99,
+        momentum: float = 0.9,
         weighted: bool = False,
         moving: bool = False,
     ) -> None:

@@ -8,9 +8,9 @@ import pytest
 import safetensors.torch
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ae_lightning.callbacks.initial_validation import InitialValidation
+from ae_lightning.callbacks.run_checkpoints import RunCheckpoints
 from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.callbacks.schedule import Schedule
 from ae_lightning.callbacks.snapshots import WeightSnapshots
@@ -59,7 +59,7 @@ def fit(folder: Path, make_trainer, *callbacks: Callback, ckpt: Path | None = No
     torch.manual_seed(0)
     model = Noisy((1, 8, 8), 70)
     step = torch.load(ckpt, weights_only=True)["global_step"] if ckpt else None
-    keep = ModelCheckpoint(folder / "checkpoints", "best", monitor="val/loss", save_last=True)
+    keep = RunCheckpoints(folder / "checkpoints", "best", monitor="val/loss", save_last=True)
     trainer = make_trainer(
         InitialValidation(),
         WeightSnapshots(Schedule(every=1, unit="steps")),
@@ -142,6 +142,25 @@ def test_a_run_that_max_steps_ends_can_be_made_longer(max_steps, make_trainer, t
     fit(short, make_trainer, max_epochs=2, max_steps=max_steps)
     last = short / "checkpoints" / "last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == max_steps
+    _, found = fit(short, make_trainer, ckpt=last, max_epochs=2)
+    for name, value in expected.state_dict().items():
+        assert torch.equal(value, found.state_dict()[name]), name
+    assert snapshots(short).keys() == snapshots(whole).keys()
+
+
+def test_a_run_that_a_callback_ends_within_an_epoch_goes_on(make_trainer, tmp_path):
+    """As `max_time` does, by a Timer."""
+
+    class Enough(Callback):
+        def on_train_batch_end(self, trainer, *args) -> None:
+            trainer.should_stop = trainer.global_step == 9
+
+    whole, short = tmp_path / "whole" / "version_0", tmp_path / "short" / "version_0"
+    _, expected = fit(whole, make_trainer, max_epochs=2)
+    fit(short, make_trainer, Enough(), max_epochs=2)
+    last = short / "checkpoints" / "last.ckpt"
+    for name in ("last.ckpt", "best.ckpt"):  # which is validated where it stops
+        assert torch.load(last.with_name(name), weights_only=True)["global_step"] == 9
     _, found = fit(short, make_trainer, ckpt=last, max_epochs=2)
     for name, value in expected.state_dict().items():
         assert torch.equal(value, found.state_dict()[name]), name

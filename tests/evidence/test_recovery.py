@@ -8,7 +8,7 @@ from known_directions import CASES, World
 
 pytestmark = [pytest.mark.evidence, pytest.mark.timeout(2 * 3600)]
 
-WORLD = World(features=1024, width=256, active=16, steps=3000)
+WORLD = World(features=1024, width=256, active=16, steps=1500)
 LEAST = {"topk": 0.95, "batch_topk": 0.95, "matryoshka": 0.95, "jumprelu": 0.95, "gated": 0.95, "standard": 0.8}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import ae_lightning.callbacks
@@ -16,6 +16,7 @@ from ae_lightning.callbacks.feature_recovery import FeatureRecovery
 from ae_lightning.callbacks.images import TensorBoardImages
 from ae_lightning.callbacks.initial_validation import InitialValidation
 from ae_lightning.callbacks.latent_statistics import LatentStatistics
+from ae_lightning.callbacks.run_checkpoints import RunCheckpoints
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.callbacks.throughput import Throughput
 from ae_lightning.cli.command_line import CommandLine
@@ -45,7 +46,7 @@ from ae_lightning.upstream import option_names, private
 from ae_lightning.version import __version__
 
 CALLBACKS: dict[str, type[Callback]] = {
-    "checkpoint": ModelCheckpoint,
+    "checkpoint": RunCheckpoints,
     "snapshots": WeightSnapshots,
     "images": TensorBoardImages,
 }

@@ -1,0 +1,81 @@
+"""A run's two checkpoints: `last.ckpt` is its newest state, `best.ckpt` the lowest validation loss of one objective."""
+
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from ae_lightning.models.base import Autoencoder
+from ae_lightning.upstream import private
+
+_BEST, _LAST = "_save_topk_checkpoint", "_save_last_checkpoint"
+
+
+class RunCheckpoints(ModelCheckpoint):
+    """Lightning's ModelCheckpoint with a last checkpoint that is the newest, and a best one among comparable losses.
+
+    Lightning writes `last.ckpt` only beside another checkpoint. Once `val/loss` rises, its `last.ckpt` stays at the
+    best epoch, and a run that goes on from it loses all steps since. Here it is written at the end of each epoch, or
+    of each `every_n_epochs`, and at each validation within one; or after `every_n_train_steps`.
+
+    While a model says that its objective still moves (`Autoencoder.is_settled`), as with a k that falls, the newest
+    state stands for the best: a lower loss of before belongs to an easier problem.
+
+    Options are those of ModelCheckpoint. Its state in a checkpoint has that name too, as in earlier runs.
+    """
+
+    _moved = False  # whether the objective was moving at the last validation
+
+    @property
+    def state_key(self) -> str:
+        """The name of its state in a checkpoint."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What Lightning keeps, and whether the objective was moving."""
+        return super().state_dict() | {"moved": self._moved}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave, or Lightning's own callback."""
+        super().load_state_dict(state_dict)
+        self._moved = state_dict.get("moved", False)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Save what Lightning would, and after `every_n_train_steps` the last checkpoint."""
+        super().on_train_batch_end(trainer, *args, **kwargs)
+        every = private(self, "_every_n_train_steps", 0)
+        if every and trainer.global_step % every == 0:
+            self._save(trainer, _LAST)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what Lightning would, and within an epoch, where a run may be about to stop, both checkpoints."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._forget_easier_problems(pl_module)
+        super().on_validation_end(trainer, pl_module)
+        if self._is_due(trainer) and not trainer.is_last_batch:
+            self._save(trainer, _BEST, _LAST)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what Lightning would, and the last checkpoint; of a run that stops before, `SaveOnStop` has saved it."""
+        super().on_train_epoch_end(trainer, pl_module)
+        if self._is_due(trainer) and trainer.is_last_batch:
+            self._save(trainer, _LAST)
+
+    def _forget_easier_problems(self, module: LightningModule) -> None:
+        """Let this validation's state be the best so far, where earlier ones had another objective."""
+        moves = isinstance(module, Autoencoder) and not module.is_settled
+        if moves or self._moved:
+            self.best_k_models.clear()
+        self._moved = moves
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        every = self.every_n_epochs or 0
+        return every > 0 and (trainer.current_epoch + 1) % every == 0
+
+    def _save(self, trainer: Trainer, *names: str) -> None:
+        """Save by methods of Lightning's; in a release that has not got them, `last.ckpt` is what it makes of it."""
+        if private(self, "_should_skip_saving_checkpoint", lambda trainer: True)(trainer):
+            return
+        candidates = private(self, "_monitor_candidates", lambda trainer: trainer.callback_metrics)(trainer)
+        for name in names:
+            private(self, name, lambda *args: None)(trainer, candidates)
