@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="which; all by default")
     parser.add_argument("--seeds", default="0,1,2")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     pca = unexplained_by_pca()
     print("PCA", pca)
