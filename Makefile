@@ -30,9 +30,9 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed ## train and probe an autoencoder on the bundled digits (no download)
-	$(BIN)/ae-lightning fit --config overcomplete_digits
-	@echo "Look at it with: $(BIN)/tensorboard --logdir lightning_logs"
+demo: $(VENV)/.installed ## train an autoencoder that beats PCA on the bundled digits (no download)
+	$(BIN)/ae-lightning fit --config bottleneck_digits
+	@echo "The shell finds these commands after: source $(BIN)/activate"
 
 test: $(VENV)/.installed-dev ## run the tests but for the slow ones; MNIST is used where AE_LIGHTNING_DATA names it
 	$(BIN)/$(PYTEST) -m "not slow and not evidence"
