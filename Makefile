@@ -18,6 +18,8 @@ FAST_TESTS ?= tests/nn tests/losses tests/metrics tests/analysis tests/data test
 	$(addprefix tests/callbacks/test_,schedule.py snapshots.py decoder_norm.py latent_statistics.py) \
 	$(addprefix tests/cli/,test_configs_command.py fit/test_mistakes.py sweep/test_grid.py sweep/test_results.py) \
 	$(addprefix tests/test_,architecture.py files.py per_feature.py safetensors_writer.py versions.py)
+# Prose, and docstrings; tests misspell on purpose.
+SPELLED := $(wildcard *.md) benchmarks configs docs ae_lightning
 PYTEST_WORKERS ?= 2
 # A file stays with one process, which keeps what the file's tests share.
 PYTEST := python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -rs
@@ -58,10 +60,11 @@ test-newest: $(BIN)/uv ## run a part of the suite with the newest releases of al
 
 peers: $(PEERS)/.installed ## install SAELens, dictionary_learning and sparsify, beside which slow tests compare
 
-lint: $(VENV)/.installed-dev ## check style, formatting and types
+lint: $(VENV)/.installed-dev ## check style, formatting, types and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell $(SPELLED)
 
 format: $(VENV)/.installed-dev ## mend style and formatting
 	$(BIN)/ruff check --fix .

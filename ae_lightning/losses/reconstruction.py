@@ -39,7 +39,7 @@ def mae(x_hat: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
 def bce(x_hat: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
     """Binary cross-entropy per pixel in nats, weighted as in `mse`; both arguments are probabilities in [0, 1].
 
-    Its minimum is not zero: a grey target x costs its own entropy −x ln x − (1−x) ln(1−x). Logarithms are cut off
+    Its minimum is not zero: a gray target x costs its own entropy −x ln x − (1−x) ln(1−x). Logarithms are cut off
     at −100, as in `torch.nn.functional.binary_cross_entropy`.
     """
     return F.binary_cross_entropy(x_hat, x, weight)
