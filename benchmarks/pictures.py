@@ -77,7 +77,7 @@ def decoder_rows(to: Path) -> None:
 
 def report(to: Path) -> None:
     """The first screen of a report."""
-    photograph(BOTTLENECK / "report" / "report.html", to, 1400, 900)
+    photograph(BOTTLENECK / "report" / "report.html", to, 1400, 720)
 
 
 def explorer(to: Path) -> None:
@@ -121,7 +121,9 @@ PENTAGON = RUNS / "toy_sae_resample" / "version_0"
 WIDTHS = RUNS / "fully_connected_mnist_sweep_latent_dim"
 SIXTEEN = WIDTHS / "latent_dim=16,seed=0" / "version_0"
 
-TRAIN_STROKES = {str(STROKES): "fit --config topk_sae_mnist --model.k 16 --snapshots.schedule.count 41"}
+TRAIN_STROKES = {
+    str(STROKES): "fit --config topk_sae_mnist --model.k 16 --model.optimizer.lr 0.005 --trainer.callbacks null"
+}
 SWEEP = {
     str(WIDTHS / "sweep.png"): "sweep --config fully_connected_mnist --grid model.init_args.latent_dim=2,16,32,128 "
     "--seeds 0,1,2 --trainer.callbacks null"

@@ -137,7 +137,8 @@ def once(commands: Iterable[Command]) -> list[Command]:
 
 
 RUN = re.compile(r"lightning_logs/[^'\"\s]*?version_\d+")
-BLOCKS = [block for name in DOCUMENTS for file in sorted(ROOT.glob(name)) for block in blocks_in(file)]
+PAGES = [file for name in DOCUMENTS for file in sorted(ROOT.glob(name))]
+BLOCKS = [block for file in PAGES for block in blocks_in(file)]
 COMMANDS = once(
     command for block in BLOCKS if block.language == "sh" and not block.not_run for command in commands_in(block)
 )
@@ -149,6 +150,41 @@ def of(language: str) -> list[Block]:
 
 def by_place(items: Iterable[Block | Command]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("item", [pytest.param(item, id=item.where) for item in items])
+
+
+# --- the pages as such -----------------------------------------------------------------------------------------
+
+
+def places_in(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links_of(page: Path) -> list[str]:
+    """Addresses of links and pictures that lead to a file of this repository, or to a place in one."""
+    text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return [to for to in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"[a-z]+:", to)]
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.relative_to(ROOT).as_posix()) for page in PAGES])
+def test_links_lead_somewhere(page):
+    for link in links_of(page):
+        name, _, place = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.is_file(), f"there is no {link}"
+        assert not place or place in places_in(target), f"{name or page.name} has no heading #{place}"
+
+
+def test_the_readme_is_a_first_page():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_every_picture_is_made_by_a_command_that_the_gallery_names():
+    gallery = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    pictures = {file.name for file in (ROOT / "docs" / "pictures").iterdir()}
+    table = gallery[gallery.index("| picture | what makes it |") :]
+    assert pictures == set(re.findall(r"`([a-z0-9_]+\.(?:png|webp))`", table))
 
 
 # --- what the blocks name --------------------------------------------------------------------------------------
