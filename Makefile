@@ -27,14 +27,14 @@ PYTEST := python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -rs
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-fast evidence test-oldest test-newest peers lint format bench clean
+.PHONY: help demo test test-slow test-fast evidence test-oldest test-newest peers lint format bench pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed ## train and probe an autoencoder on the bundled digits (no download)
-	$(BIN)/ae-lightning fit --config overcomplete_digits
-	@echo "Look at it with: $(BIN)/tensorboard --logdir lightning_logs"
+demo: $(VENV)/.installed ## train an autoencoder that beats PCA on the bundled digits (no download)
+	$(BIN)/ae-lightning fit --config bottleneck_digits
+	@echo "The shell finds these commands after: source $(BIN)/activate"
 
 test: $(VENV)/.installed-dev ## run the tests but for the slow ones; MNIST is used where AE_LIGHTNING_DATA names it
 	$(BIN)/$(PYTEST) -m "not slow and not evidence"
@@ -73,6 +73,9 @@ format: $(VENV)/.installed-dev ## mend style and formatting
 bench: $(VENV)/.installed-dev ## time training beside plain PyTorch loops, and its parts (needs MNIST)
 	$(BIN)/python benchmarks/fit_beside_plain_loops.py
 	$(BIN)/python benchmarks/costs.py
+
+pictures: $(VENV)/.installed-dev ## draw the pictures of the documentation's home page anew (needs MNIST and Chromium)
+	$(BIN)/python benchmarks/pictures.py
 
 clean: ## remove the environments, caches and builds; runs in lightning_logs/ are kept
 	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(PEERS) build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""Error over L0 of the sparse dictionaries on MNIST: the README's figure, and the numbers in it.
+"""Error over L0 of the sparse dictionaries on MNIST: the gallery's figure, and the numbers in it.
 
 Runs a sweep for each experiment below, at 16, 32 and 64 active latents, and puts FVU and L0 of the test images beside
 what so many principal components leave. A sweep goes on where an earlier call stopped.

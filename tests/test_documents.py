@@ -1,12 +1,15 @@
-"""Every code block of README.md and CONTRIBUTING.md can be pasted: it is read wholly, and run where that is quick.
+"""Every code block of the documents can be pasted: it is read wholly, and run where that is quick.
 
-A block in a language that has no reader here fails, and so does a command of a program that has none.
+A block in a language that has no reader here fails, and so does a command of a program that has none. What stands on
+several pages is tried once. A block is not run where the line before it is `<!-- not run: why -->`.
 """
 
 import contextlib
 import importlib
+import io
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -14,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -37,7 +41,7 @@ else:
     import tomli as tomllib  # which pytest brings there
 
 ROOT = Path(ae_lightning.__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/**/*.md")
 SHORT = (
     *("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"),
     *("--snapshots.schedule.count", "2", "--images.schedule.count", "1"),
@@ -46,7 +50,10 @@ pytestmark = pytest.mark.skipif(not (ROOT / "README.md").is_file(), reason="need
 
 #: Why a command is read to its end, but not run: by its program, its subcommand, or an option.
 NOT_RUN = {
-    "make": "it installs everything and runs all tests",
+    "make": "it installs everything, and runs all tests or trains for minutes",
+    "source": "it is the shell's own",
+    "pip": "it installs",
+    "python": "it trains for minutes",
     "torchrun": "it takes several processes; tests/distributed starts two",
     "srun": "it needs SLURM",
     "sweep": "it trains a dozen runs; tests/cli/sweep trains small ones",
@@ -59,11 +66,16 @@ QUICK = ("evaluate", "test", "predict", "configs")
 
 
 class Block(NamedTuple):
-    """A fenced block: where it begins, its language, and what it holds."""
+    """A fenced block: where it begins, its language, what it holds, and why it is not run where the page says so."""
 
     where: str
     language: str
     text: str
+    not_run: str = ""
+
+    @property
+    def page(self) -> str:
+        return self.where.partition(":")[0]
 
 
 class Command(NamedTuple):
@@ -95,10 +107,11 @@ class Command(NamedTuple):
         return next((NOT_RUN[key] for key in found if key in NOT_RUN), None)
 
 
-def blocks_in(name: str) -> Iterator[Block]:
-    text = (ROOT / name).read_text(encoding="utf-8")
-    for match in re.finditer(r"^```(\S*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        yield Block(f"{name}:{text[: match.start()].count(chr(10)) + 2}", match[1], match[2])
+def blocks_in(file: Path) -> Iterator[Block]:
+    text = file.read_text(encoding="utf-8")
+    for match in re.finditer(r"^(?:<!-- not run: (.+) -->\n)?```(\S*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        line = text[: match.start(3)].count("\n") + 1
+        yield Block(f"{file.relative_to(ROOT).as_posix()}:{line}", match[2], match[3], match[1] or "")
 
 
 def commands_in(block: Block) -> Iterator[Command]:
@@ -115,8 +128,20 @@ def commands_in(block: Block) -> Iterator[Command]:
         at, rest = at + whole[0].count("\n"), rest[whole.end() :]
 
 
-BLOCKS = [block for name in DOCUMENTS if (ROOT / name).is_file() for block in blocks_in(name)]
-COMMANDS = [command for block in BLOCKS if block.language == "sh" for command in commands_in(block)]
+def once(commands: Iterable[Command]) -> list[Command]:
+    """Without those that differ from an earlier one by the run that they look at, which is the same here."""
+    kept: dict[tuple[str, ...], Command] = {}
+    for command in commands:
+        kept.setdefault(tuple(RUN.sub("RUN", word) for word in command.words), command)
+    return list(kept.values())
+
+
+RUN = re.compile(r"lightning_logs/[^'\"\s]*?version_\d+")
+PAGES = [file for name in DOCUMENTS for file in sorted(ROOT.glob(name))]
+BLOCKS = [block for file in PAGES for block in blocks_in(file)]
+COMMANDS = once(
+    command for block in BLOCKS if block.language == "sh" and not block.not_run for command in commands_in(block)
+)
 
 
 def of(language: str) -> list[Block]:
@@ -125,6 +150,41 @@ def of(language: str) -> list[Block]:
 
 def by_place(items: Iterable[Block | Command]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("item", [pytest.param(item, id=item.where) for item in items])
+
+
+# --- the pages as such -----------------------------------------------------------------------------------------
+
+
+def places_in(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links_of(page: Path) -> list[str]:
+    """Addresses of links and pictures that lead to a file of this repository, or to a place in one."""
+    text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return [to for to in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"[a-z]+:", to)]
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.relative_to(ROOT).as_posix()) for page in PAGES])
+def test_links_lead_somewhere(page):
+    for link in links_of(page):
+        name, _, place = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.is_file(), f"there is no {link}"
+        assert not place or place in places_in(target), f"{name or page.name} has no heading #{place}"
+
+
+def test_the_readme_is_a_first_page():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_every_picture_is_made_by_a_command_that_the_gallery_names():
+    gallery = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    pictures = {file.name for file in (ROOT / "docs" / "pictures").iterdir()}
+    table = gallery[gallery.index("| picture | what makes it |") :]
+    assert pictures == set(re.findall(r"`([a-z0-9_]+\.(?:png|webp))`", table))
 
 
 # --- what the blocks name --------------------------------------------------------------------------------------
@@ -141,13 +201,17 @@ def place(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
             small = ("--model.latent_dim", "8", "--trainer.log_every_n_steps", "1")
             assert main(["fit", "--config", "overcomplete_digits", *SHORT, *small]) == 0
         trained = folder / "lightning_logs" / "overcomplete_digits" / "version_0"
-        runs = {run for block in BLOCKS for run in re.findall(r"lightning_logs/[^'\"\s]*?version_\d+", block.text)}
+        runs = {run for block in BLOCKS for run in RUN.findall(block.text)}
         for run in {*runs, "their_run"} - {str(trained.relative_to(folder))}:
             shutil.copytree(trained, folder / run)
         experiment = next(block.text for block in of("yaml") if "\nmodel:" in block.text)
-        for name in ("theirs.yaml", "mine.yaml"):
-            (folder / name).write_text(experiment)
-        np.save(folder / "activations.npy", np.random.default_rng(0).normal(size=(300, 12)))
+        drawn = np.random.default_rng(0)
+        for name in {word for command in COMMANDS for word in command.words if "/" not in word}:
+            if name.endswith(".yaml"):
+                (folder / name).write_text(experiment)
+            elif name.endswith(".npy"):
+                array = drawn.integers(3, size=300) if "labels" in name else drawn.normal(size=(300, 12))
+                np.save(folder / name, array)
 
     return made_once("documents", fill)
 
@@ -196,6 +260,37 @@ def read_of_run(make: Callable[[], CommandParser]) -> Callable[[list[str]], None
     return read
 
 
+def read_make(words: list[str]) -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {word for word in words if "=" not in word} <= set(targets)
+
+
+def read_source(words: list[str]) -> None:
+    assert words == [".venv/bin/activate"]  # which `make` creates
+
+
+def read_pip(words: list[str]) -> None:
+    assert words[0] == "install"
+    assert all((ROOT / word).exists() for word in words[1:] if not word.startswith("-"))
+
+
+def read_python(words: list[str]) -> None:
+    shown = io.StringIO()
+    asked = mock.patch.object(sys, "argv", [words[0], "--help"])
+    with asked, contextlib.redirect_stdout(shown), pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / words[0]), run_name="__main__")
+    known = set(re.findall(r"(?<!\w)--?[a-z][a-z-]*", shown.getvalue()))
+    assert {word for word in words if word.startswith("-")} <= known
+    assert all(word in shown.getvalue() for word in words if word.endswith((".png", ".webp")))
+
+
+#: Of programs that are not ours, what reads the words after their name.
+PROGRAMS: dict[str, Callable[[list[str]], None]] = {
+    "make": read_make,
+    "source": read_source,
+    "pip": read_pip,
+    "python": read_python,
+}
 READERS: dict[str, Callable[[list[str]], None]] = {
     **dict.fromkeys(TRAINER_COMMANDS, read_fit),
     "sweep": lambda arguments: read_sweep(arguments[1:]),
@@ -211,9 +306,8 @@ READERS: dict[str, Callable[[list[str]], None]] = {
 @pytest.mark.usefixtures("capsys")
 def test_every_command_is_understood_to_its_last_word(item, place, monkeypatch):
     monkeypatch.chdir(place)
-    if item.program == "make":
-        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-        assert set(item.words[1:]) <= set(targets)
+    if read := PROGRAMS.get(item.program):
+        read(list(item.words[1:]))
         return
     assert item.program in ("ae-lightning", "torchrun", "srun"), f"{item.program} has no reader here"
     if item.why_not_run() is None and item.subcommand not in READERS:
@@ -289,6 +383,9 @@ def run_python(block: Block, folder: Path) -> None:
 @by_place(of("python"))
 @pytest.mark.usefixtures("_importable")
 def test_every_block_of_python_runs(item, here, tmp_path):
+    if item.not_run:
+        compile(item.text, item.where, "exec")
+        return
     run_python(item, tmp_path)
 
 
@@ -299,10 +396,10 @@ def test_every_block_of_yaml_is_trained(item, here, tmp_path):
     content = yaml.safe_load(item.text)
     (here / "pasted.yaml").write_text(item.text, encoding="utf-8")
     if "class_path" not in content:
-        assert ended_well(["fit", "--config", "pasted.yaml", *SHORT[:6], "--model.latent_dim", "8"])
+        assert ended_well(["fit", "--config", "pasted.yaml", *SHORT[:6], "--model.latent_dim", "32"])
         return
     for block in of("python"):
-        if block.where.partition(":")[0] == item.where.partition(":")[0]:
+        if block.page == item.page and not block.not_run:
             run_python(block, tmp_path)
     assert ended_well(["fit", "--model", "pasted.yaml", *SHORT])
 

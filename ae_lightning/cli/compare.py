@@ -17,6 +17,7 @@ from ae_lightning.errors import ConfigError
 from ae_lightning.numerals import numeral, with_error
 from ae_lightning.printable import printable
 from ae_lightning.run.config import CONFIG_NAME, is_run
+from ae_lightning.run.results import row_with_exact_pca
 
 if TYPE_CHECKING:
     from ae_lightning.report.compare import Comparison, Group, Row
@@ -197,7 +198,7 @@ def _columns(groups: "Sequence[Group]", several: bool) -> list[_Column]:
         return _Column(heading, ["" if set(cell) <= {"/"} else cell for cell in cells])
 
     pca = numbers("PCA,\nsame width", ".5f", "pca_test_mse_per_pixel")
-    exact = [(group.rows[0]["compression_ratio"] or 2) <= 1 for group in groups]
+    exact = [row_with_exact_pca(group.rows[0]) for group in groups]
     error = numbers(
         "test error", ".5f", "test_mse_per_pixel", error="" if several else "test_mse_per_pixel_se", spread=True
     )

@@ -25,6 +25,11 @@ def packaged(folder: Path | None = None) -> dict[str, Path]:
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
 
 
+def packaged_name(path: Path) -> str | None:
+    """The name of a packaged file, such as `overcomplete_mnist`; None of a file of one's own."""
+    return next((name for name, file in packaged().items() if file.resolve() == path.resolve()), None)
+
+
 def summary(path: Path) -> str:
     """What a config is for: its first comment line."""
     first = path.read_text(encoding="utf-8").partition("\n")[0]

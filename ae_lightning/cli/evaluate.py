@@ -12,7 +12,7 @@ from ae_lightning.cli.command_parser import CommandParser
 from ae_lightning.cli.tables import PlainConsole
 from ae_lightning.files import as_json
 from ae_lightning.numerals import numeral, with_error
-from ae_lightning.run.results import TEST_IS_VALIDATION, known, with_nan
+from ae_lightning.run.results import TEST_IS_VALIDATION, known, set_with_exact_pca, with_nan
 
 
 def main(arguments: list[str]) -> int:
@@ -70,7 +70,7 @@ def print_numbers(results: dict[str, Any]) -> None:
     console.print(details)
     if results["probes"]:
         console.print(_probe_table(results["probes"]))
-    for sentence in filter(None, (shortcoming(results), missed_l0(results))):
+    for sentence in filter(None, (shortcoming(results) or _standing(results), missed_l0(results))):
         console.print(sentence, markup=False)
 
 
@@ -125,6 +125,23 @@ def _number(numbers: dict[str, Any], name: str, form: str) -> str:
     return f"none ({numbers.get(f'{name}_reason', 'not known')})" if value is None else numeral(value, form)
 
 
+def _standing(results: dict[str, Any]) -> str:
+    """The test error beside the baselines' in a sentence; nothing where one is not known, or the mean is exact."""
+    errors = results["errors"]["test"]
+    ours, mean, pca = (errors[name]["mse_per_pixel"] for name in ("autoencoder", "mean_image", "pca"))
+    if ours is None or pca is None or not mean:
+        return ""
+    said = f"Test error: {_part(ours / mean)} the mean {_sample(results)}'s"
+    if set_with_exact_pca(results, "test"):
+        return f"{said}; {results['pca_components']} principal components are exact, and no bar."
+    return f"{said}, {_part(ours / pca)} that of {results['pca_components']} principal components."
+
+
+def _part(ratio: float) -> str:
+    """A ratio of two errors: a percentage, or how many times."""
+    return f"{ratio:.3g} times" if ratio >= 1 else f"{numeral(ratio, '.0%' if ratio >= 0.1 else '.1%')} of"
+
+
 def _latent_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
     latents, sample = with_nan(results["latents"]), _sample(results)
     alive = f"{_count(latents['active'])} active, {_count(latents['dead'])} dead"
@@ -173,8 +190,11 @@ def _error_table(results: dict[str, Any]) -> Table:
     }
     for key, label in labels.items():
         cells = []
-        for errors in results["errors"].values():
+        for split, errors in results["errors"].items():
             forms = {"mse_per_pixel": ".5f", "mse_per_image": ".3f"}
+            if key == "pca" and set_with_exact_pca(results, split):
+                cells += ["exact"] * len(forms)
+                continue
             cells += ["none" if errors[key][n] is None else numeral(errors[key][n], form) for n, form in forms.items()]
         table.add_row(label, *cells, style="bold" if key == "autoencoder" else "")
     return table

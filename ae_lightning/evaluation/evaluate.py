@@ -38,7 +38,8 @@ def evaluate(
 
     Errors are squared errors in the units of the data after normalization: per pixel (mean over images and
     pixels) and per image (sum over pixels, mean over images); with instances, means over them. PCA has as many
-    components as the code has latents, fitted on the training images; as wide as the input or wider it is exact.
+    components as the code has latents, fitted on the training images; as many as
+    samples have entries, or directions in which they vary, are exact.
     Where each instance has samples of its own, both baselines are fitted to these, and the means are over instances.
     Sets are read in pieces, whatever their size; see `Baselines` for what is fitted to a part of the training set.
 

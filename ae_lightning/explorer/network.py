@@ -148,6 +148,15 @@ def dense_layers(model: Autoencoder, instance: int = 0) -> list[DenseLayer]:
     return _named(chain.finished(), depth)
 
 
+def can_be_explored(model: Autoencoder) -> bool:
+    """Whether a model is a chain of dense layers."""
+    try:
+        network_of(model)
+    except ConfigError:
+        return False
+    return True
+
+
 def require_instance(model: Autoencoder, instance: int) -> None:
     """Raise ConfigError unless the model has this instance; one without instances has only number 0."""
     count = model.instances or 1

@@ -26,7 +26,7 @@ class SweepPoint(NamedTuple):
     values: tuple[Any, ...]  #: of the swept keys, in their order: numbers or text
     errors: Sequence[float]  #: on the test set, mean over images and pixels, of each run
     pca: float  #: error of PCA of the same width
-    pca_is_exact: bool  #: whether the code is as wide as the input or wider
+    pca_is_exact: bool  #: whether PCA of the code's width leaves nothing but rounding
     mean_image: float  #: error of the mean image
     parameters: float
     seconds: Sequence[float]  #: of training, of the runs that logged it

@@ -14,6 +14,8 @@ RESULTS_NAME = "metrics.json"
 TEST_IS_VALIDATION = "the test set is the validation set, which also chose the best checkpoint"
 """What is said at numbers that are not those of unseen data."""
 
+# Part of the mean sample's error that rounding explains.
+_ROUNDING = 1e-10
 _PROBES = ("probe/latent", "probe/raw", "probe_full/latent", "probe_full/raw")
 
 
@@ -50,6 +52,36 @@ def with_nan(section: Mapping[str, Any]) -> dict[str, Any]:
         name: with_nan(value) if isinstance(value, Mapping) else math.nan if value is None else value
         for name, value in section.items()
     }
+
+
+def pca_is_exact(error: float | None, mean_error: float | None, components: int | None, size: int | None) -> bool:
+    """Whether principal components leave nothing of a set but rounding, so that they are no bar.
+
+    That is so where there are as many as samples have entries, or as directions in which they vary.
+
+    Args:
+        error: Error of the components on the set; None where it is not known, as for the others.
+        mean_error: Error of the mean sample on it.
+        components: Number of components.
+        size: Entries of a sample.
+    """
+    if components is not None and size is not None and components >= size:
+        return True
+    return error is not None and mean_error is not None and error <= _ROUNDING * mean_error
+
+
+def set_with_exact_pca(results: Mapping[str, Any], split: str) -> bool:
+    """Whether the principal components that final numbers have beside them leave nothing of a set, such as `test`."""
+    pca, mean = (results["errors"][split][name]["mse_per_pixel"] for name in ("pca", "mean_image"))
+    return pca_is_exact(pca, mean, results["pca_components"], math.prod(results["model"]["input_shape"]))
+
+
+def row_with_exact_pca(row: Mapping[str, Any]) -> bool:
+    """The same of the test set in a row that `as_row` gives; False where nothing is known."""
+    pca, mean = (row.get(f"{name}_test_mse_per_pixel") for name in ("pca", "mean_image"))
+    ratio, latents = row.get("compression_ratio"), row.get("latent_size")
+    size = None if ratio is None or latents is None else round(ratio * latents)
+    return pca_is_exact(pca, mean, row.get("pca_components"), size)
 
 
 def as_row(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from ae_lightning import ArraysDataModule, FullyConnectedAutoencoder
 from ae_lightning.cli.evaluate import print_results
 from ae_lightning.evaluation import evaluate
 from ae_lightning.run.run import Run
@@ -123,6 +125,48 @@ def test_numbers_far_from_1_can_be_read(
     assert "Frobenius norm 1.5e+40" in text
     assert not re.search(r"\d{12}", text)
     assert " 0.00000" not in text
+
+
+ROWS = {"mean_image": 0.07404, "pca": 0.02468, "autoencoder": 0.01191}
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({}, "Test error: 16% of the mean image's, 48% of that of 16 principal components."),
+        ({"autoencoder": 0.0308}, "Test error: 42% of the mean image's, 1.25 times that of 16 principal components."),
+        ({"autoencoder": 0.0002}, "Test error: 0.3% of the mean image's, 0.8% of that of 16 principal components."),
+        ({"pca": 3e-15}, "Test error: 16% of the mean image's; 16 principal components are exact, and no bar."),
+        ({"pca": 0.0}, "Test error: 16% of the mean image's; 16 principal components are exact, and no bar."),
+        ({"pca": None}, ""),
+        ({"mean_image": 0.0, "pca": 0.0}, ""),
+    ],
+)
+def test_the_error_is_put_beside_the_baselines_in_a_sentence(
+    changed: dict[str, float], sentence: str, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = json.loads((trained / "metrics.json").read_text())
+    for name, error in (ROWS | changed).items():
+        results["errors"]["test"][name] |= {"mse_per_pixel": error, "mse_per_pixel_reason": "too large"}
+    text = printed(results, capsys)
+    assert sentence in text
+    assert ("Test error" in text) == bool(sentence)
+
+
+@pytest.mark.parametrize(("width", "exact"), [(2, False), (3, True), (4, True), (10, True), (12, True)])
+def test_pca_is_exact_with_as_many_components_as_the_data_have_directions(
+    width: int, exact: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten numbers that vary in three directions, far from zero: never 0.00000, and no number that is rounding."""
+    draw = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", draw.normal(size=(300, 3)) @ draw.normal(size=(3, 10)) + 5)
+    data = ArraysDataModule(tmp_path / "x.npy")
+    results = evaluate(FullyConnectedAutoencoder((10,), width, hidden_dims=()), data)
+    text = printed({"run": "", "probes": {}, **results}, capsys)
+    row = next(line for line in re.split("[│└]", text) if "components" in line)
+    cells = text[text.index(row) + len(row) :].split("└")[0].replace("│", "").split()
+    assert len(cells) == 4
+    assert all((cell == "exact") == exact for cell in cells)
 
 
 def test_a_code_of_either_sign_has_no_line_for_its_mean(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

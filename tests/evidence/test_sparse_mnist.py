@@ -1,4 +1,4 @@
-"""Sparse dictionaries on MNIST: the README's table of FVU over L0, L0 by threshold, and dead latents with AuxK."""
+"""Sparse dictionaries on MNIST: the gallery's table of FVU over L0, L0 by threshold, and dead latents with AuxK."""
 
 import csv
 import os
@@ -10,8 +10,8 @@ from statistics import mean
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-#: Kinds of dictionary as the README's table has them, by their experiments.
+GALLERY = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+#: Kinds of dictionary as the gallery's table has them, by their experiments.
 KINDS = {
     "topk_sae_mnist": "TopK",
     "batch_topk_sae_mnist": "BatchTopK",
@@ -56,8 +56,8 @@ def measured(rows: Rows, experiment: str, active: str, what: str) -> list[float]
 
 
 @pytest.mark.parametrize("experiment", KINDS)
-def test_the_variance_unexplained_is_what_the_readme_says(rows: Rows, experiment: str) -> None:
-    (line,) = [line for line in README.splitlines() if line.startswith(f"| {KINDS[experiment]} | 0.")]
+def test_the_variance_unexplained_is_what_the_gallery_says(rows: Rows, experiment: str) -> None:
+    (line,) = [line for line in GALLERY.splitlines() if line.startswith(f"| {KINDS[experiment]} | 0.")]
     quoted = [float(cell) for cell in line.strip("|").split("|")[1:]]
     found = [mean(measured(rows, experiment, active, "fvu")) for active in ACTIVE]
     print(f"{KINDS[experiment]}: measured {found}, quoted {quoted}")

@@ -13,7 +13,7 @@ from ae_lightning.errors import RunFolderError
 from ae_lightning.report.compare import MEASURED as OF_A_COMPARISON
 from ae_lightning.report.compare import Comparison
 from ae_lightning.report.compare import measured as row_of_a_comparison
-from ae_lightning.run.results import as_row, read_results, write_results
+from ae_lightning.run.results import as_row, pca_is_exact, read_results, row_with_exact_pca, write_results
 from ae_lightning.run.run import Run
 
 
@@ -80,3 +80,33 @@ def test_their_tables_have_the_line_ends_of_csv(run, tmp_path):
     last = (tmp_path / "sweep.csv").read_bytes().splitlines()[-1]
     assert last.startswith(b"[9],1,failed,,")
     assert last.endswith(b",,")
+
+
+@pytest.mark.parametrize(
+    ("error", "mean_error", "components", "size", "exact"),
+    [
+        (4e-15, 0.07, 61, 64, True),
+        (0.0, 0.07, 61, 64, True),
+        (1e-7, 0.07, 61, 64, False),
+        (3e-9, 1.0, 64, 64, True),  # far from zero rounding is larger, but no direction is left
+        (3e-9, 1.0, 63, 64, False),
+        (0.02, 0.07, 8, 64, False),
+        (None, 0.07, 64, 64, True),
+        (None, 0.07, 8, 64, False),
+        (1e-15, None, None, None, False),
+        (1e-15, 0.07, None, None, True),
+    ],
+)
+def test_pca_is_exact_where_it_leaves_rounding_or_has_as_many_components_as_entries(
+    error, mean_error, components, size, exact
+):
+    assert pca_is_exact(error, mean_error, components, size) is exact
+
+
+def test_a_row_of_an_overcomplete_code_says_that_pca_is_exact(run):
+    row = as_row(read_results(run))
+    assert not row_with_exact_pca(row)
+    assert row_with_exact_pca(row | {"pca_components": 64, "compression_ratio": 64 / 100, "latent_size": 100})
+    # Fewer training samples than entries give fewer components, which leave something.
+    assert not row_with_exact_pca(row | {"pca_components": 30, "compression_ratio": 64 / 100, "latent_size": 100})
+    assert not row_with_exact_pca({})

@@ -1,12 +1,16 @@
 """What is said when a fit ends, above all before its time: stopped, broken off while it wrote, or refused."""
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
+from ae_lightning.cli.configs import packaged_name
 from ae_lightning.cli.fit.trainer_mistakes import missing_package, refused_by_callback
 from ae_lightning.cli.main import explain, is_out_of_memory
 from ae_lightning.errors import ConfigError, RunFolderError, UserError
+from ae_lightning.explorer.network import can_be_explored
+from ae_lightning.models.base import Autoencoder
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -34,6 +38,26 @@ def broken_off(error: OSError, step: int, run: Path | None) -> RunFolderError:
         f"{error.filename or run}: {(error.strerror or str(error)).lower()}; training broke off at step {step}, and "
         f"what had been saved is kept: once there is room and permission to write, go on with {go_on}"
     )
+
+
+def what_next(run: Path, model: Autoencoder, configs: Sequence[Path]) -> str:
+    """The commands worth typing after a fit: a report, the explorer where it takes the model, and other settings.
+
+    Args:
+        run: The run's folder.
+        model: What was trained.
+        configs: The files that the settings came from.
+    """
+    folder = quote(str(run))
+    commands = {"a page on it": f"ae-lightning report {folder}"}
+    if can_be_explored(model):
+        commands["walk through it"] = f"ae-lightning explore {folder}"
+    names = [packaged_name(path) for path in configs]
+    if names and None not in names:  # a file of one's own is there to be changed, and might be called mine.yaml
+        named = " ".join(f"--config {name}" for name in names)
+        commands["change settings"] = f"ae-lightning fit {named} --print_config > mine.yaml"
+    width = max(map(len, commands)) + 1
+    return "\n".join(f"{what + ':':<{width}} {command}" for what, command in commands.items())
 
 
 def left_to_evaluate(run: Path) -> str:

@@ -4,7 +4,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -26,6 +25,7 @@ from ae_lightning.cli.fit.endings import (
     left_to_evaluate,
     not_evaluated,
     refused_at_start,
+    what_next,
 )
 from ae_lightning.cli.fit.parsing import CALLBACKS, NO_CHECKPOINT, ParsedCLI, prepare
 from ae_lightning.cli.fit.record_config import RecordConfig
@@ -182,7 +182,7 @@ class AutoencoderCLI(ParsedCLI):
         """Measure what came out, and say where it lies."""
         if self.run is not None and self.trainer.is_global_zero and (results := self._evaluated(self.run)):
             print_numbers(results)
-            print(f"a page on it: ae-lightning report {quote(str(self.run))}")
+            print(what_next(self.run, self.model, self._configs()))
 
     def after_test(self) -> None:
         """Say where the numbers are not those of unseen data."""
@@ -248,8 +248,11 @@ class AutoencoderCLI(ParsedCLI):
     def _experiment(self) -> str:
         if name := self._setting(self.config, "experiment"):
             return place.checked_name(name)
-        configs = [Path(str(path)) for path in self._setting(self.config, "config") or [] if path]
-        return place.experiment_of(configs) or type(self.model).__name__
+        return place.experiment_of(self._configs()) or type(self.model).__name__
+
+    def _configs(self) -> list[Path]:
+        """The files that were named with --config."""
+        return [Path(str(path)) for path in self._setting(self.config, "config") or [] if path]
 
     def _run_subcommand(self, subcommand: str) -> None:
         # Private in Lightning: where it goes by another name, Ctrl-C ends with Lightning's own exit code.

@@ -16,7 +16,14 @@ from ae_lightning.evaluation.judgment import LITTLE, how_little_better
 from ae_lightning.files import from_cell, write_table
 from ae_lightning.numerals import numeral, with_error
 from ae_lightning.plots.sweep import SweepPoint, mean_and_spread
-from ae_lightning.run.results import RESULTS_NAME, TEST_IS_VALIDATION, as_row, known, read_results
+from ae_lightning.run.results import (
+    RESULTS_NAME,
+    TEST_IS_VALIDATION,
+    as_row,
+    known,
+    read_results,
+    row_with_exact_pca,
+)
 
 TABLE = "sweep.csv"
 
@@ -95,7 +102,7 @@ def _point(rows: Sequence[Row], keys: Sequence[str]) -> SweepPoint:
         values=_values(rows[0], keys),
         errors=[known(row, "test_mse_per_pixel") for row in rows],
         pca=mean("pca_test_mse_per_pixel"),
-        pca_is_exact=rows[0]["compression_ratio"] <= 1,
+        pca_is_exact=row_with_exact_pca(rows[0]),
         mean_image=mean("mean_image_test_mse_per_pixel"),
         parameters=rows[0]["parameters"],
         seconds=[row["seconds"] for row in rows if row["seconds"] is not None],
@@ -195,7 +202,7 @@ def verdict(points: Sequence[SweepPoint], keys: Sequence[str]) -> str:
         parts.append(f"does not{'' if better else ' beat PCA of the same width'}: {head}{', '.join(worse)}")
     sentences = ["; ".join(parts)] if parts else []
     if exact:
-        sentences.append(f"as wide as the input or wider, where PCA is exact and no bar: {head}{', '.join(exact)}")
+        sentences.append(f"where PCA of the same width is exact, and no bar: {head}{', '.join(exact)}")
     useless = {little: [_name(point, keys) for point in points if _beside_mean(point) == little] for little in LITTLE}
     sentences += [
         f"{little} than the mean image: {head}{', '.join(names)}" for little, names in useless.items() if names

@@ -5,6 +5,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,8 +31,29 @@ def test_each_line_is_printed_once(ae: Callable[..., Any], quick: list[str], cap
     folders = [line for line in counts if "lightning_logs/overcomplete_digits/version_0" in line]
     assert folders == [
         "run: lightning_logs/overcomplete_digits/version_0",
-        "a page on it: ae-lightning report lightning_logs/overcomplete_digits/version_0",
+        "a page on it:    ae-lightning report lightning_logs/overcomplete_digits/version_0",
+        "walk through it: ae-lightning explore lightning_logs/overcomplete_digits/version_0",
     ]
+
+
+def test_the_next_commands_can_be_typed_as_they_are_printed(ae: Callable[..., Any], quick: list[str]) -> None:
+    """Of a packaged experiment by its name; the file that the last one writes trains again."""
+    commands = dict(re.findall(r"^(.+?): +ae-lightning (.+)$", ae("fit", *quick).out, re.MULTILINE))
+    assert commands.keys() == {"a page on it", "walk through it", "change settings"}
+    assert ae(*commands["walk through it"].split(), "--samples", "4").code == 0
+    command, _, file = commands["change settings"].partition(" > ")
+    assert command == "fit --config overcomplete_digits --print_config"
+    Path(file).write_text(ae(*command.split()).out)
+    code, out, _ = ae("fit", "--config", file, *quick[2:])
+    assert code == 0
+    assert "> mine.yaml" not in out  # which would empty it before it is read
+
+
+def test_only_commands_that_would_work_are_named(ae: Callable[..., Any], quick: list[str]) -> None:
+    """A convolutional code has no units to walk through; without a config there is none to print."""
+    code, out, _ = ae("fit", "--model", "ConvAutoencoder", *quick[4:])
+    assert code == 0
+    assert re.findall(r"ae-lightning (\w+)", out) == ["report"]
 
 
 @pytest.mark.parametrize(
