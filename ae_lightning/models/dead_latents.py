@@ -178,13 +178,11 @@ class RevivingAutoencoder(ShallowAutoencoder):
         """Whether there is a count that moves with each step, or a variant moves something of its own."""
         return self.silence is not None or type(self).advance is not RevivingAutoencoder.advance
 
-    @torch.no_grad()
     def observe(self, output: AutoencoderOutput) -> None:
         """Gather which latents fire."""
         if self.silence is not None:
             self.silence.observe(output.z)
 
-    @torch.no_grad()
     def advance(self) -> None:
         """Count what the batches of a step told, all processes together."""
         if self.silence is not None:
