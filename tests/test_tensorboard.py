@@ -166,6 +166,7 @@ def test_the_layout_names_curves_that_are_there(run: Path) -> None:
     [
         (["BatchTopKSAE", "--model.k.start", "8", "--model.k.end", "4"], ["dead_latents", "k", "threshold"]),
         (["JumpReLUSAE", "--model.target_l0", "4"], ["l0_multiplier", "threshold"]),
+        (["OvercompleteAutoencoder", "--model.auxk_weight", "0.1"], ["dead_latents"]),
     ],
 )
 def test_measures_are_in_the_table_and_in_tensorboard_with_charts_for_them(

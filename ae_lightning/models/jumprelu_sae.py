@@ -9,7 +9,6 @@ from ae_lightning.errors import ConfigError
 from ae_lightning.losses.jumprelu import l0_step, l0_tanh, l0_target, pre_activation_loss
 from ae_lightning.models.sparse_dictionary import Pass, SparseDictionary
 from ae_lightning.nn.jumprelu import JumpReLU
-from ae_lightning.nn.silence import SilentSamples
 from ae_lightning.training.checks import require_not_negative
 from ae_lightning.training.coefficients import Ramp
 
@@ -65,8 +64,8 @@ class JumpReLUSAE(SparseDictionary):
         self.penalty: SparsityLoss = penalty
         self.l0 = _l0(l0, latent_dim, penalty)
         self.preactivation_weight = preactivation_weight
-        if preactivation_weight > 0 and self.silence is None:
-            self.silence = SilentSamples(latent_dim, instances)
+        if preactivation_weight > 0:
+            self.count_silence()
 
     def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:
         """`l0`, and for dead latents `pre_activation`."""

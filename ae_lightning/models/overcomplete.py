@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from ae_lightning.models.shallow import ShallowAutoencoder, dictionary_for
+from ae_lightning.models.dead_latents import RevivingAutoencoder
+from ae_lightning.models.shallow import dictionary_for
 from ae_lightning.nn.activations import ActivationName
 
 
-class OvercompleteAutoencoder(ShallowAutoencoder):
+class OvercompleteAutoencoder(RevivingAutoencoder):
     """One hidden layer, wider than the input: 784 → 1024 → 784 on MNIST, ReLU code, linear output.
 
     The experiment is "Gradient descent bias in overcomplete autoencoders". Identity would be a perfect solution;
@@ -18,7 +19,7 @@ class OvercompleteAutoencoder(ShallowAutoencoder):
         activation: Activation of the code.
         output_activation: Activation of the reconstruction; sigmoid where pixels lie within [0, 1].
         instances: Independent copies trained side by side on the same data, or None for a single one.
-        **kwargs: Arguments of `Autoencoder`.
+        **kwargs: Arguments of `RevivingAutoencoder`, such as `auxk_weight`, which asks for a ReLU code.
     """
 
     def __init__(
@@ -31,4 +32,4 @@ class OvercompleteAutoencoder(ShallowAutoencoder):
         **kwargs: Any,
     ) -> None:
         dictionary = dictionary_for(input_shape, latent_dim, activation, instances)
-        super().__init__(input_shape, dictionary, output_activation, **kwargs)
+        super().__init__(input_shape, dictionary, output_activation=output_activation, **kwargs)

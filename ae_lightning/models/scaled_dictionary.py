@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ae_lightning.analysis.centers import geometric_median
 from ae_lightning.errors import ConfigError
-from ae_lightning.models.shallow import ShallowAutoencoder, dictionary_for
+from ae_lightning.models.dead_latents import RevivingAutoencoder
+from ae_lightning.models.shallow import dictionary_for
 from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.dictionary import DictionaryInit
 from ae_lightning.nn.folding import fold_dictionary
@@ -32,7 +33,7 @@ _SAMPLES_TO_START_FROM = 10_000
 _FROM_SAMPLES = {"samples": sample_rows, "active_subspace": subspace_rows}
 
 
-class ScaledDictionary(ShallowAutoencoder):
+class ScaledDictionary(RevivingAutoencoder):
     """A shallow autoencoder whose dictionary reads inputs scaled, and whose output is in the data's units.
 
     Args:
@@ -54,7 +55,7 @@ class ScaledDictionary(ShallowAutoencoder):
             times the norm of its decoder row. It stands in place of rows of norm 1, as `DecoderNorm` keeps them.
         unit_norm: Whether decoding divides each decoder row by its norm.
         encoder_bias: Whether the encoder has a bias.
-        **kwargs: Arguments of `Autoencoder`.
+        **kwargs: Arguments of `RevivingAutoencoder`.
     """
 
     @abstractmethod

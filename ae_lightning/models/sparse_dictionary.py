@@ -1,32 +1,26 @@
-"""What sparse dictionaries share: decoder norms, coefficients that move, dead latents, a rate for width and run."""
+"""What sparse dictionaries share: a pass in scaled units, decoder norms, coefficients that move, a rate by rule."""
 
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from ae_lightning.errors import ConfigError, Notice
-from ae_lightning.losses.auxk import auxk
+from ae_lightning.errors import Notice
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.scaled_dictionary import ScaledDictionary
-from ae_lightning.nn.code_activation import CodeActivation, is_rectified
+from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.l0_controller import L0Controller
 from ae_lightning.nn.scaling import InputScalingName
-from ae_lightning.nn.silence import SilentSamples
-from ae_lightning.training.checks import require_not_negative, require_positive
 from ae_lightning.training.coefficients import Coefficient, Ramp
 from ae_lightning.training.default_rate import optimizer_with_rate, warmup_and_decay
 from ae_lightning.training.rows import is_due_after
 from ae_lightning.training.run_length import RunLength
 from ae_lightning.training.trainer import trainer_of
-
-_LONGEST_SILENCE = 10_000_000
 
 
 class Pass(NamedTuple):
@@ -71,12 +65,6 @@ class SparseDictionary(ScaledDictionary):
             times the norm of its decoder row. It stands in place of rows of norm 1, as `DecoderNorm` keeps them.
         target_l0: Active latents of a sample, on average, that the penalty's coefficient is held to by a factor that
             follows L0; null leaves the coefficient as it is.
-        auxk_weight: Coefficient of AuxK, by which dead latents learn to explain what the living leave over; 0 is none.
-            Beside `mse_sum` it is to be d times what it is beside `mse`, for d dimensions.
-        k_aux: Dead latents of a sample that AuxK takes; null is the power of two next below half the input's size.
-        auxk_relu: Whether pre-activations that AuxK takes pass a ReLU (OpenAI): those below zero then get no gradient.
-        dead_after: Training samples without firing after which a latent is dead; null is a tenth of the run's, at most
-            10 million.
         reconstruction_loss: mse_sum, the squared error summed over pixels, mean over the batch, to which coefficients
             of SAELens and dictionary_learning belong; mse, mae or bce, means over pixels and batch; or fvu, the
             fraction of the batch's variance that is unexplained.
@@ -100,18 +88,11 @@ class SparseDictionary(ScaledDictionary):
         input_scaling: InputScalingName = "centered_mean_norm",
         norm_weighted: bool = True,
         target_l0: float | None = None,
-        auxk_weight: float = 0.0,
-        k_aux: int | None = None,
-        auxk_relu: bool = False,
-        dead_after: int | None = None,
         reconstruction_loss: ReconstructionLossName = "mse_sum",
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=0.0, fused=True),
         lr_scheduler: LRSchedulerCallable | None = None,
         **kwargs: Any,
     ) -> None:
-        require_not_negative(auxk_weight=auxk_weight)
-        require_positive(k_aux=k_aux, dead_after=dead_after)
-        _require_silent_latents(auxk_weight, activation)
         super().__init__(
             input_shape,
             latent_dim,
@@ -130,13 +111,7 @@ class SparseDictionary(ScaledDictionary):
                 self.build_lr_scheduler, self.lr_scheduler_interval = warmup_and_decay(self), "step"
         self.coefficients: list[Coefficient] = []
         self.controller = None if target_l0 is None else L0Controller(target_l0, latent_dim, instances)
-        self.auxk_weight = auxk_weight
-        self.k_aux = min(latent_dim, k_aux or 1 << max(0, (self.input_size // 2).bit_length() - 1))
-        self.auxk_relu = auxk_relu
-        self.dead_after = dead_after
-        self.silence = SilentSamples(latent_dim, instances) if auxk_weight > 0 else None
-        self.total_steps = self._samples_of_run = math.inf
-        self._any_dead = True
+        self.total_steps = math.inf
 
     def coefficient(self, name: str, option: float | Ramp, least: float = 0.0, most: float = math.inf) -> Coefficient:
         """An option of a variant that may move over the run, by its name; it is checked when a fit begins."""
@@ -147,12 +122,12 @@ class SparseDictionary(ScaledDictionary):
 
     def encode(self, x: Tensor) -> Tensor:
         """Code: x (batch, *input_shape) to (…, batch, latent)."""
-        return self._code(self.inputs(x))[1]
+        return self.coded(self.inputs(x))[1]
 
     def forward(self, x: Tensor) -> AutoencoderOutput:
         """Encode and decode x (batch, *input_shape)."""
         flat = self.flatten(x)
-        _, z = self._code(self.scaling(flat))
+        _, z = self.coded(self.scaling(flat))
         if self.decodes_to_data:
             return AutoencoderOutput(self.decode(z), z)
         return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z), flat)), z)
@@ -160,9 +135,10 @@ class SparseDictionary(ScaledDictionary):
     def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
         """Forward pass of x, and the terms of the loss in the units that the dictionary reads."""
         flat = self.flatten(x)
-        pre, z = self._code(self.scaling(flat))
+        pre, z = self.coded(self.scaling(flat))
         done = Pass(self.scaling(target.flatten(-len(self.output_shape))), pre, z, self.outputs(z))
-        losses = self.reconstruction_terms(done) | self.sparsity_terms(done) | self._auxk_term(done)
+        losses = self.reconstruction_terms(done) | self.sparsity_terms(done)
+        losses |= self.auxk_term(pre, done.target, done.x_hat)
         return losses, AutoencoderOutput(self.unflatten(self.scaling.undo(done.x_hat, flat)), z)
 
     def outputs(self, z: Tensor) -> list[Tensor]:
@@ -180,11 +156,6 @@ class SparseDictionary(ScaledDictionary):
     def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:
         """What makes the code sparse beside its activation, a value for each instance; nothing unless overridden."""
         return {}
-
-    @property
-    def loss_weights(self) -> Mapping[str, float | Tensor]:
-        """Coefficients of the terms."""
-        return {"auxk": self.auxk_weight} if self.auxk_weight > 0 else {}
 
     @property
     def asked_l0(self) -> dict[str, float]:
@@ -214,50 +185,13 @@ class SparseDictionary(ScaledDictionary):
         """x̂ (…, batch, output), in the units that the dictionary reads."""
         return self.dictionary.decode(z, self.output_activation)
 
-    def _code(self, vectors: Tensor) -> tuple[Tensor | None, Tensor]:
+    def coded(self, vectors: Tensor) -> tuple[Tensor | None, Tensor]:
         """Pre-activations, as far as they are kept, and the code, both (…, batch, latent)."""
         activation = self.dictionary.activation
-        if isinstance(activation, CodeActivation):
-            pre = self.dictionary.pre_activations(vectors)
-            return pre, activation(pre, self.selection_norms)
-        if self.silence is None:
-            return None, self.dictionary.encode(vectors)
+        if not isinstance(activation, CodeActivation):
+            return super().coded(vectors)
         pre = self.dictionary.pre_activations(vectors)
-        return pre, activation(pre.clone())  # it may overwrite what it is given
-
-    # --- dead latents ------------------------------------------------------------------------------------------
-
-    def _auxk_term(self, done: Pass) -> dict[str, Tensor]:
-        """AuxK, in training alone, so that validations before and after a death compare the same objective."""
-        if self.silence is None or self.auxk_weight == 0 or not (self.training and self._any_dead):
-            return {}
-        assert done.pre is not None
-        activation = self.dictionary.activation
-        scores = activation.scores(done.pre) if isinstance(activation, CodeActivation) else done.pre
-        dead = self.silence.dead(self.dead_after_samples)
-        residual = done.target - done.x_hat
-        rows = self.dictionary.decoder_vectors
-        return {"auxk": auxk(scores, dead, residual, rows, self.k_aux, self.auxk_relu)}
-
-    @property
-    def dead_after_samples(self) -> float:
-        """Training samples without firing after which a latent is dead, as asked for or as the run's length has it."""
-        longest = min(_LONGEST_SILENCE, self._samples_of_run / 10)
-        return longest if self.dead_after is None else self.dead_after
-
-    def _looks_dead(self) -> bool:
-        """Whether a latent is dead, as far as that is known without waiting for the device."""
-        assert self.silence is not None
-        dead = self.silence.dead(self.dead_after_samples)
-        return dead.device.type != "cpu" or bool(dead.any())
-
-    @torch.no_grad()
-    def set_latents(self, which: Tensor, encoder: Tensor, decoder: Tensor) -> None:
-        """Give some latents new weights; they count as if they had just fired."""
-        super().set_latents(which, encoder, decoder)
-        if self.silence is not None:
-            self.silence.revive(which)
-            self._any_dead = self._looks_dead()
+        return pre, activation(pre, self.selection_norms)
 
     # --- starting, and moving on ---------------------------------------------------------------------------------
 
@@ -269,34 +203,20 @@ class SparseDictionary(ScaledDictionary):
         if trainer := trainer_of(self):
             for coefficient in self.coefficients:
                 coefficient.require_within(trainer)
-            run = RunLength.of(trainer)
-            self._tell_if_none_dies(run.total_steps * run.images_per_step)
         return super().configure_optimizers()
 
     def on_fit_start(self) -> None:
-        """Train in the mode of training, where a code may be another one: a loaded model is in that of evaluation."""
-        self.train()
+        """Train in the mode of training, where a code may be another one; measure the run."""
+        super().on_fit_start()
         self._measure_run()
 
     def on_train_start(self) -> None:
         """Measure the run again, which may be a search's."""
         super().on_train_start()
         self._measure_run()
-        if self.silence is not None:
-            self._any_dead = self._looks_dead()
 
     def _measure_run(self) -> None:
-        run = RunLength.of(self.trainer)
-        self.total_steps, self._samples_of_run = run.total_steps, run.total_steps * run.images_per_step
-
-    def _tell_if_none_dies(self, samples: float) -> None:
-        if self.silence is not None and self.dead_after is not None and self.dead_after > samples:
-            warnings.warn(
-                f"--model.dead_after is {self.dead_after:,} samples, more than the {samples:,.0f} of this run, so that "
-                "no latent will be found dead: lower it, or train longer",
-                Notice,
-                stacklevel=3,
-            )
+        self.total_steps = RunLength.of(self.trainer).total_steps
 
     @property
     def advances(self) -> bool:
@@ -307,21 +227,18 @@ class SparseDictionary(ScaledDictionary):
     @torch.no_grad()
     def observe(self, output: AutoencoderOutput) -> None:
         """Gather which latents fire, and what the activation and the controller move by."""
+        super().observe(output)
         if isinstance(activation := self.dictionary.activation, CodeActivation):
             activation.observe(output.z, self.selection_norms)
-        if self.silence is not None:
-            self.silence.observe(output.z)
         if self.controller is not None:
             self.controller.observe((output.z != 0).sum(-1, dtype=torch.float32).mean(-1))
 
     @torch.no_grad()
     def advance(self) -> None:
         """Take up what the batches of a step told, all processes together."""
+        super().advance()
         if isinstance(activation := self.dictionary.activation, CodeActivation):
             activation.advance(self._reduce)
-        if self.silence is not None:
-            self.silence.advance(self._reduce)
-            self._any_dead = self._looks_dead()
         if self.controller is not None:
             self.controller.advance(self._reduce)
             # As rarely as rows are logged, since it waits for the device.
@@ -331,34 +248,13 @@ class SparseDictionary(ScaledDictionary):
 
     def forget(self) -> None:
         """Drop what the batches of a step told that was skipped."""
-        for part in (self.dictionary.activation, self.silence, self.controller):
-            if isinstance(part, (CodeActivation, SilentSamples, L0Controller)):
+        super().forget()
+        for part in (self.dictionary.activation, self.controller):
+            if isinstance(part, (CodeActivation, L0Controller)):
                 part.forget()
 
     def measures(self) -> dict[str, Tensor]:
         """Thresholds, dead latents, the controller's factor: what there is of them, means over instances."""
         activation = self.dictionary.activation
         found = activation.measures() if isinstance(activation, CodeActivation) else {}
-        if self.silence is not None:
-            found["dead_latents"] = self.silence.dead(self.dead_after_samples).sum(-1, dtype=torch.float32).mean()
-        return found | ({} if self.controller is None else self.controller.measures())
-
-    def _reduce(self, value: Tensor, operation: str) -> Tensor:
-        trainer = trainer_of(self)
-        if trainer is None or trainer.world_size == 1:
-            return value
-        return torch.as_tensor(trainer.strategy.reduce(value, reduce_op=operation))
-
-
-def _require_silent_latents(auxk_weight: float, activation: nn.Module) -> None:
-    """Check that AuxK finds what it trains: pre-activations of latents that do not fire.
-
-    Raises:
-        ConfigError: No code of this activation is exactly zero, so that no latent is ever dead.
-    """
-    if auxk_weight > 0 and not is_rectified(activation):
-        raise ConfigError(
-            f"--model.auxk_weight is {auxk_weight:g}, but AuxK needs pre-activations of latents that do not fire, and "
-            f"a code by {type(activation).__name__} has none: leave the option out, or choose a code that is exactly "
-            "zero there"
-        )
+        return found | super().measures() | ({} if self.controller is None else self.controller.measures())

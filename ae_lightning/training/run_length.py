@@ -20,6 +20,11 @@ class RunLength:
     steps_per_epoch: float
     images_per_step: int
 
+    @property
+    def total_images(self) -> float:
+        """Images of the whole run, each as often as it is seen; infinite where its steps are."""
+        return self.total_steps * self.images_per_step
+
     @classmethod
     def of(cls, trainer: Trainer) -> "RunLength":
         """Measure the run that `trainer` is about to start, or is in.

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.precision import MixedPrecision
 from sparse_cases import CASES, DEAD_AFTER, INPUT, LATENTS, seeded
 
-from ae_lightning import StandardSAE, TopKSAE
+from ae_lightning import OvercompleteAutoencoder, StandardSAE, TopKSAE
 from ae_lightning.callbacks.resampling import ResampleDeadLatents
 from ae_lightning.data.gaussian import GaussianDataModule
 from ae_lightning.errors import CheckpointError
@@ -50,19 +50,22 @@ def table(folder: Path) -> list[tuple[int, int, int]]:
 
 
 @pytest.mark.parametrize(
-    ("options", "rows"),
+    ("variant", "options", "rows"),
     [
-        pytest.param({}, 60, id="batches of one size"),
-        pytest.param({}, 56, id="a smaller last batch"),
-        pytest.param({"accumulate_grad_batches": 2}, 60, id="accumulated"),
+        pytest.param(StandardSAE, {}, 60, id="batches of one size"),
+        pytest.param(StandardSAE, {}, 56, id="a smaller last batch"),
+        pytest.param(StandardSAE, {"accumulate_grad_batches": 2}, 60, id="accumulated"),
+        pytest.param(OvercompleteAutoencoder, {"accumulate_grad_batches": 2}, 56, id="overcomplete"),
     ],
 )
 @pytest.mark.parametrize("when", ["after", "before"])
-def test_the_model_s_count_finds_the_latents_that_the_callback_s_does(make_trainer, tmp_path, options, rows, when):
+def test_the_model_s_count_finds_the_latents_that_the_callback_s_does(
+    make_trainer, tmp_path, variant, options, rows, when
+):
     tables = []
     for weight in (0.0, 1e-3):
         torch.manual_seed(0)
-        model = StandardSAE((INPUT,), LATENTS, auxk_weight=weight, dead_after=DEAD_AFTER, optimizer=still)
+        model = variant((INPUT,), LATENTS, auxk_weight=weight, dead_after=DEAD_AFTER, optimizer=still)
         assert (model.silence is None) == (weight == 0)
         resampling = ResampleDeadLatents(5, 3, "simple", when=when, stop_after=100)
         trainer = make_trainer(Flicker(), resampling, max_epochs=6, default_root_dir=tmp_path / str(weight), **options)
@@ -169,7 +172,7 @@ def test_all_that_belongs_to_a_latent_starts_anew_and_nothing_else(make_trainer,
 
 def assert_directions_are_of_samples(model: Any, after: dict[str, Any], dead: Any) -> None:
     """Each new row points from the decoder's bias to a training sample, in the units that the encoder reads."""
-    scaled = model.scaling(vectors_of_training())
+    scaled = model.inputs(vectors_of_training())
     bias = after["dictionary.b_dec"].expand(*dead.shape[:-1], INPUT)
     for place in dead.nonzero().tolist():
         offsets = scaled - bias[tuple(place[:-1])]

@@ -31,6 +31,7 @@ FITS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "gated": ("gated_tied", {}, True),
     "standard": ("standard", WITHOUT_AUXK, True),
     "auxk": ("topk", {}, False),
+    "overcomplete": ("overcomplete", {}, False),
     "fvu": ("standard", {**WITHOUT_AUXK, "reconstruction_loss": "fvu"}, False),
     "batch_topk": ("batch_topk", WITHOUT_AUXK, False),
     "matryoshka": ("matryoshka_random", {"random_prefixes": None, "auxk_weight": 0.1}, False),

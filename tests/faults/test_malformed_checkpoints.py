@@ -7,35 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from changed_checkpoints import changed, saved
 
 from ae_lightning.cli.fit.resume import require_loadable
 from ae_lightning.models.checkpoint import load_autoencoder, read_checkpoint
 
 LAST = "run/version_0/checkpoints/last.ckpt"
 RESUME = ["fit", "--ckpt_path", LAST, "--trainer.max_epochs", "2"]
-
-
-def saved(content, **options):
-    file = io.BytesIO()
-    torch.save(content, file, **options)
-    return file.getvalue()
-
-
-def changed(*path_and_value):
-    """A change of a checkpoint: the value at a path of keys, or what is there removed if the value is KeyError."""
-    *path, last, value = path_and_value
-
-    def change(checkpoint):
-        inner = checkpoint
-        for key in path:
-            inner = inner[key]
-        if value is KeyError:
-            del inner[last]
-        else:
-            inner[last] = value
-        return saved(checkpoint)
-
-    return change
 
 
 def archive(_):

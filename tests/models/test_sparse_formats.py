@@ -11,7 +11,8 @@ from sparse_cases import CASES, INPUT, seeded
 from ae_lightning import load_autoencoder
 from ae_lightning.data.gaussian import GaussianDataModule
 from ae_lightning.errors import Notice
-from ae_lightning.models.sparse_dictionary import SparseDictionary
+from ae_lightning.models.dead_latents import RevivingAutoencoder
+from ae_lightning.models.scaled_dictionary import ScaledDictionary
 
 each_case = pytest.mark.parametrize("case", CASES)
 
@@ -107,10 +108,11 @@ def test_losses_and_gradients_are_finite_on_batches_without_any_variance(case, l
         assert bool(parameter.grad.isfinite().all()), name
 
 
-def fitted(make: Callable[..., SparseDictionary], **settings: str) -> SparseDictionary:
+def fitted(make: Callable[..., RevivingAutoencoder], **settings: str) -> RevivingAutoencoder:
     """A model whose scaling is estimated, and some of whose latents are dead."""
     model = seeded(make, **settings)
-    model.start_from(torch.randn(100, INPUT, generator=torch.Generator().manual_seed(0)), torch.Generator())
+    if isinstance(model, ScaledDictionary):
+        model.start_from(torch.randn(100, INPUT, generator=torch.Generator().manual_seed(0)), torch.Generator())
     if model.silence is not None:
         model.silence.silent[..., [1, 6, 11]] = 10**6
     return model

@@ -21,7 +21,7 @@ from ae_lightning.callbacks.resampling import ResampleDeadLatents
 from ae_lightning.data.gaussian import GaussianDataModule
 from ae_lightning.errors import Notice
 from ae_lightning.lean_loop import use_lean_loop
-from ae_lightning.models.sparse_dictionary import SparseDictionary
+from ae_lightning.models.dead_latents import RevivingAutoencoder
 
 BATCH, BATCHES, EPOCHS = 12, 5, 3
 STEPS = BATCHES * EPOCHS
@@ -36,12 +36,12 @@ def vectors() -> GaussianDataModule:
     return GaussianDataModule(dim=INPUT, rank=3, num_train=60, num_val=12, num_test=12, batch_size=BATCH)
 
 
-def state_of(model: SparseDictionary) -> State:
+def state_of(model: RevivingAutoencoder) -> State:
     """Weights and all that is kept beside them."""
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-def kept_of(model: SparseDictionary) -> State:
+def kept_of(model: RevivingAutoencoder) -> State:
     """What is kept beside the weights that the optimizer moves."""
     moved = dict(model.named_parameters())
     return {name: value for name, value in state_of(model).items() if name not in moved}
@@ -109,7 +109,7 @@ class Whole:
         checkpoints = ModelCheckpoint(folder, "{step}", save_top_k=-1, every_n_train_steps=1, save_last=False)
         self.model, self.end, self.rows = self.fit(False, None, self.watch, checkpoints)
 
-    def fit(self, lean: bool, ckpt_path: Path | None, *callbacks: Callback) -> tuple[SparseDictionary, Any, Any]:
+    def fit(self, lean: bool, ckpt_path: Path | None, *callbacks: Callback) -> tuple[RevivingAutoencoder, Any, Any]:
         """Train; the seed of what is new does not matter where a checkpoint is taken up."""
         model = seeded(CASES[self.case])
         torch.manual_seed(0 if ckpt_path is None else 99)
@@ -259,7 +259,7 @@ class Told(Callback):
         self.kept.append(kept_of(pl_module))
         self.steps.append(trainer.global_step)
 
-    def assert_taken_up(self, model: SparseDictionary, steps: list[list[int]]) -> None:
+    def assert_taken_up(self, model: RevivingAutoencoder, steps: list[list[int]]) -> None:
         """What is kept moves after the last batch of each of these steps, by the codes of its batches."""
         ends = {batches[-1]: (number, batches) for number, batches in enumerate(steps, 1)}
         for batch in range(len(self.codes)):

@@ -3,12 +3,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from selecting import LATENTS, TOLERANCE, selecting_step
 
 from ae_lightning.analysis.calibration import threshold_for_l0
 from ae_lightning.errors import ConfigError
 from ae_lightning.nn.topk import BatchTopK
-
-TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
 def alone(tensor, how):
@@ -29,22 +28,10 @@ def mask_by_hand(scores, k):
 @pytest.mark.parametrize("k", [0.35, 2.5, 11])
 def test_codes_loss_and_gradients_are_those_of_the_paper(dtype, weighted, k):
     """Of Bussmann et al. (2024): the n·k largest of the whole batch; of twelve, eleven are never all positive."""
-    torch.manual_seed(0)
-    shapes = {"x": (40, 5), "enc": (12, 5), "b_enc": (12,), "dec": (12, 5), "b": (5,)}
-    values = {name: torch.randn(shape, dtype=dtype) for name, shape in shapes.items()}
-
-    def run(activate):
-        p = {name: value.clone().requires_grad_() for name, value in values.items()}
-        z = activate((p["x"] - p["b"]) @ p["enc"].T + p["b_enc"], p["dec"].detach().norm(dim=-1))
-        loss = (z @ p["dec"] + p["b"] - p["x"]).square().sum(-1).mean()
-        return z, loss, torch.autograd.grad(loss, list(p.values()))
-
-    activation = BatchTopK(k, 12, weighted=weighted)
-    z, loss, gradients = run(lambda pre, norms: activation(pre, norms if weighted else None))
-    by_hand = run(lambda pre, norms: pre * mask_by_hand(pre * norms if weighted else pre, k))
-    tolerance = TOLERANCE[dtype]
-    for ours, expected in zip((z, loss, gradients), by_hand, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=tolerance, atol=tolerance)
+    activation = BatchTopK(k, LATENTS, weighted=weighted)
+    found = selecting_step(lambda pre, norms: activation(pre, norms if weighted else None), 40, dtype)
+    by_hand = selecting_step(lambda pre, norms: pre * mask_by_hand(pre * norms if weighted else pre, k), 40, dtype)
+    torch.testing.assert_close(found, by_hand, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
 def test_by_hand_samples_share_what_is_active():

@@ -187,6 +187,17 @@ def auxk(w: Weights, x: Tensor, h: Tensor, x_hat: Tensor, options: AuxK, by_norm
     return options.coefficient * (min(number / options.k_aux, 1.0) if options.scaled else 1.0) * error
 
 
+def overcomplete(w: Weights, x: Tensor, *, aux: AuxK | None = None) -> Outcome:
+    """z = ReLU(x W_enc + b_enc) and ‖x - x̂‖², with AuxK of all that is not explained (Gao et al., A.2)."""
+    h = encoded(w, x, centered=False)
+    z = torch.relu(h)
+    x_hat = decoded(w, z)
+    terms = {"reconstruction": squared_error(x, x_hat)}
+    if aux is not None:
+        terms["auxk"] = auxk(w, x, h, x_hat, aux)
+    return Outcome(z, x_hat, terms)
+
+
 def topk(
     w: Weights,
     x: Tensor,

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ae_lightning.models.base import Autoencoder
+from ae_lightning.models.dead_latents import RevivingAutoencoder
 from ae_lightning.models.gated_sae import GatedSAE
 from ae_lightning.models.jumprelu_sae import JumpReLUSAE
 from ae_lightning.models.matryoshka_sae import MatryoshkaSAE
+from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.p_anneal_sae import PAnnealSAE
 from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.models.standard_sae import StandardSAE
@@ -75,17 +77,25 @@ def of_model(model: Autoencoder, w: Weights, x: Tensor) -> Outcome:
 
 def _dictionary(kind: Callable[..., SparseDictionary], w: Weights, aux: AuxK | None = None, **options: Any) -> Any:
     """A variant for these weights whose losses are in the data's units, with latents that are long dead for AuxK."""
-    latents, width = w["W_dec"].shape
-    if aux is not None:
-        assert not aux.rectified
-        options |= {"auxk_weight": aux.coefficient, "k_aux": aux.k_aux, "dead_after": 1}
-    elif kind in (TopKSAE, BatchTopKSAE, MatryoshkaSAE):
+    if aux is None and kind in (TopKSAE, BatchTopKSAE, MatryoshkaSAE):
         options["auxk_weight"] = 0.0
-    model = kind((width,), latents, input_scaling="none", **{"reconstruction_loss": "mse_sum", **options})
-    if aux is not None:
-        assert model.silence is not None
-        model.silence.silent[aux.dead] = 1
+    return _revived(kind, w, aux, **{"input_scaling": "none", "reconstruction_loss": "mse_sum", **options})
+
+
+def _revived(kind: Callable[..., RevivingAutoencoder], w: Weights, aux: AuxK | None, **options: Any) -> Any:
+    """A variant for these weights, with latents that are long dead for AuxK."""
+    latents, width = w["W_dec"].shape
+    if aux is None:
+        return kind((width,), latents, **options)
+    options |= {"auxk_weight": aux.coefficient, "k_aux": aux.k_aux, "auxk_relu": aux.rectified, "dead_after": 1}
+    model = kind((width,), latents, **options)
+    assert model.silence is not None
+    model.silence.silent[aux.dead] = 1
     return model
+
+
+def overcomplete(w: Weights, x: Tensor, *, aux: AuxK | None = None) -> Outcome:
+    return of_model(_revived(OvercompleteAutoencoder, w, aux, reconstruction_loss="mse_sum"), w, x)
 
 
 def standard(w: Weights, x: Tensor, *, penalty: float, by_norm: bool) -> Outcome:
@@ -184,6 +194,7 @@ def jumprelu(
 
 #: By the name of the formula.
 OURS: dict[str, Callable[..., Outcome]] = {
+    "overcomplete": overcomplete,
     "standard": standard,
     "topk": topk,
     "batch_topk": batch_topk,

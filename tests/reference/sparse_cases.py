@@ -1,4 +1,4 @@
-"""The sparse dictionaries, each with what of it moves beside its weights: small ones, for vectors of a few numbers."""
+"""Dictionaries, each with what of it moves beside its weights: small ones, for vectors of a few numbers."""
 
 import functools
 from collections.abc import Callable
@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
+from ae_lightning.models.dead_latents import RevivingAutoencoder
 from ae_lightning.models.gated_sae import GatedSAE
 from ae_lightning.models.jumprelu_sae import JumpReLUSAE
 from ae_lightning.models.matryoshka_sae import MatryoshkaSAE
+from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.p_anneal_sae import PAnnealSAE
-from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.models.standard_sae import StandardSAE
 from ae_lightning.models.topk_sae import BatchTopKSAE, TopKSAE
 
@@ -21,7 +22,7 @@ DEAD_AFTER = 24
 LOWERED = {"start": 6, "end": 3, "until": 0.5}
 AUXK: dict[str, Any] = {"auxk_weight": 0.1, "dead_after": DEAD_AFTER, "k_aux": 4}
 
-Make = Callable[..., SparseDictionary]
+Make = Callable[..., RevivingAutoencoder]
 
 
 def adam(params: Any) -> torch.optim.Optimizer:
@@ -29,7 +30,7 @@ def adam(params: Any) -> torch.optim.Optimizer:
     return torch.optim.Adam(params, lr=0.02, fused=True)
 
 
-def _case(variant: type[SparseDictionary], **settings: Any) -> Make:
+def _case(variant: type[RevivingAutoencoder], **settings: Any) -> Make:
     return functools.partial(variant, (INPUT,), **{"latent_dim": LATENTS, "optimizer": adam, **settings})
 
 
@@ -56,10 +57,11 @@ CASES: dict[str, Make] = {
     "standard": _case(
         StandardSAE, penalty_weight=0.1, target_l0=3, norm_weighted=True, input_scaling="standardized", **AUXK
     ),
+    "overcomplete": _case(OvercompleteAutoencoder, instances=2, **AUXK),
 }
 
 
-def seeded(make: Make, **settings: Any) -> SparseDictionary:
+def seeded(make: Make, **settings: Any) -> RevivingAutoencoder:
     """A model of a case, the same each time, of whose latents some fire for nothing."""
     torch.manual_seed(3)
     model = make(**settings)

@@ -13,10 +13,11 @@ from torch import Tensor
 from ae_lightning.callbacks.schedule import Schedule
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.data.digits import DigitsDataModule
+from ae_lightning.models.dead_latents import RevivingAutoencoder
 from ae_lightning.models.gated_sae import GatedSAE
 from ae_lightning.models.jumprelu_sae import JumpReLUSAE
 from ae_lightning.models.matryoshka_sae import MatryoshkaSAE
-from ae_lightning.models.sparse_dictionary import SparseDictionary
+from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.standard_sae import StandardSAE
 from ae_lightning.models.topk_sae import BatchTopKSAE, TopKSAE
 from ae_lightning.nn.modes import evaluation_mode
@@ -25,13 +26,14 @@ from ae_lightning.run.run import Run
 
 SHAPE = (1, 8, 8)
 FALLING = {"start": 20, "end": 5, "until": 0.8}
-VARIANTS: dict[str, Callable[..., SparseDictionary]] = {
+VARIANTS: dict[str, Callable[..., RevivingAutoencoder]] = {
     "standard": lambda: StandardSAE(SHAPE, 24, input_scaling="whitened", target_l0=6, auxk_weight=0.1, unit_norm=True),
     "topk": lambda: TopKSAE(SHAPE, 24, k=FALLING, tied=True),
     "batch_topk": lambda: BatchTopKSAE(SHAPE, 24, k=FALLING, momentum=0.5),
     "matryoshka": lambda: MatryoshkaSAE(SHAPE, 32, k=5),
     "jumprelu": lambda: JumpReLUSAE(SHAPE, 24, target_l0=6, preactivation_weight=0.1),
     "gated": lambda: GatedSAE(SHAPE, 24, instances=2, target_l0=6),
+    "overcomplete": lambda: OvercompleteAutoencoder(SHAPE, 24, auxk_weight=0.1),
 }
 # What each keeps beside its weights.
 KEPT = {
@@ -41,6 +43,7 @@ KEPT = {
     "matryoshka": {"dictionary.activation.threshold", "scaling.factor"},
     "jumprelu": {"dictionary.activation.threshold", "controller.smoothed_l0", "silence.silent"},
     "gated": {f"dictionary.activation.{name}" for name in ("b_gate", "b_mag", "r_mag")} | {"scaling.mean"},
+    "overcomplete": {"silence.silent", "silence.seen"},
 }
 
 

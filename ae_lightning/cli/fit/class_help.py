@@ -4,7 +4,8 @@ import inspect
 
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import packaged
-from ae_lightning.cli.fit.mistakes import HELP, classes_for
+from ae_lightning.cli.fit.mistakes import HELP
+from ae_lightning.cli.fit.named_classes import classes_for
 
 
 def class_list(line: CommandLine) -> str | None:

@@ -1,43 +1,23 @@
 """The command line's parser: what it says when it does not understand."""
 
 import ast
-import inspect
 from collections.abc import Iterable
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.loggers import Logger
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from ae_lightning import safe_mode
-from ae_lightning.callbacks.schedule import Schedule
-from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import packaged
-from ae_lightning.cli.fit.known_names import OWNERS, Kind
+from ae_lightning.cli.fit.named_classes import arguments_of, class_names, classes_with, our_class_names
 from ae_lightning.cli.fit.writable import with_texts, writable
 from ae_lightning.cli.guesses import guess, no_class, no_command, no_option, one_of
-from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.entry_points import declared_variants
-from ae_lightning.models import faults, variants
-from ae_lightning.models.base import Autoencoder
+from ae_lightning.models import faults
 from ae_lightning.parser_errors import Wording, denied_in, is_wrapped, reason_of
-from ae_lightning.safe_mode import refusal, refuse_unsafe
+from ae_lightning.safe_mode import refusal
 from ae_lightning.training.coefficients import Ramp
 from ae_lightning.upstream import is_tested
-
-# What can be named where, by the last part of the option.
-_BASES: dict[str, type] = {
-    "model": Autoencoder,
-    "data": AutoencoderDataModule,
-    "callbacks": Callback,
-    "logger": Logger,
-    "optimizer": Optimizer,
-    "lr_scheduler": LRScheduler,
-    "schedule": Schedule,
-}
 
 # Ours are not named: every run has them unless others are.
 _LOGGERS = ("CometLogger", "CSVLogger", "MLFlowLogger", "TensorBoardLogger", "WandbLogger")
@@ -75,20 +55,6 @@ class HelpfulParser(LightningArgumentParser):
         """Write settings as YAML, without the defaults that there is no form for."""
         settings = writable(namespace)
         return with_texts(super().dump(settings, *args, **kwargs), settings)
-
-
-def refuse_unsafe_options(line: CommandLine) -> None:
-    """Check options that name a class by its dotted path; in safe mode the parser may tell of something else.
-
-    Raises:
-        ConfigError: The process is in safe mode, and it does not allow the class.
-    """
-    for name, value, _ in line.options:
-        if value is None or value.endswith((".yaml", ".yml")):  # a part
-            continue
-        dotted = all(part.isidentifier() for part in value.split(".")) and "." in value
-        if dotted and name.rpartition(".")[2].strip("-+") in _BASES:
-            refuse_unsafe(value, name)
 
 
 def explain(message: str, options: Iterable[str], commands: Iterable[str], valueless: Iterable[str] = ()) -> str:
@@ -152,13 +118,13 @@ def _of_unknown_option(message: str, options: Iterable[str]) -> str | None:
         return f"the config names {match[1]}, which is no option{guess(match[1], known)}"
     if match := Wording.UNKNOWN_TO_CLASS.find(message) or Wording.UNKNOWN_TO_GROUP.find(message) or nested:
         path, (name, *inner) = _path(message).removesuffix(f".{match[1]}"), match[1].split(".")
-        while inner and name in _arguments_of(path):  # there is this one, and it holds what there is not
+        while inner and name in arguments_of(path):  # there is this one, and it holds what there is not
             path, name, inner = f"{path}.{name}", inner[0], inner[1:]
         parent = _find(_given_object(message), name, path) or path.removesuffix(f".{name}")
-        known = [f"{parent}.{argument}" for argument in _arguments_of(parent)]
+        known = [f"{parent}.{argument}" for argument in arguments_of(parent)]
         if parent == "--model":  # where many look for the learning rate
-            known += [f"--model.optimizer.{argument}" for argument in _arguments_of("--model.optimizer")]
-        return no_option(f"{parent}.{name}", known, _classes_with(parent, name))
+            known += [f"--model.optimizer.{argument}" for argument in arguments_of("--model.optimizer")]
+        return no_option(f"{parent}.{name}", known, classes_with(parent, name))
     return None
 
 
@@ -178,7 +144,7 @@ def _of_command(message: str, commands: Iterable[str]) -> str | None:
     if (match := Wording.MISSING.find(message)) and ".model" in match[1]:
         return (
             "no model was named: give --config with an experiment (`ae-lightning configs` lists them) or --model with "
-            f"one of {', '.join(_our_class_names('model'))}"
+            f"one of {', '.join(our_class_names('model'))}"
         )
     if match and match[1].endswith(".data"):
         return "--data is empty; name a class or a part, or leave it out for the bundled digits"
@@ -190,7 +156,7 @@ def _of_help(message: str) -> str | None:
     option, _, rest = message.partition(f"{HELP}: ")
     if not (rest and (match := Wording.NO_DOTTED_PATH.find(rest))):
         return None
-    names = _class_names(option)
+    names = class_names(option)
     return _of_declared(option, match[1]) or no_class(f"{option}{HELP}", match[1], names, [], names)
 
 
@@ -229,8 +195,8 @@ def _of_value(message: str) -> str | None:
         if unusable := _of_declared(path, match[1]):
             return unusable
         parts = [part.partition("/")[2] for part in packaged() if part.startswith(f"{path.lstrip('-')}/")]
-        listed = _our_class_names(path) if not path.endswith(".logger") else _LOGGERS
-        return no_class(path, match[1], _class_names(path), parts, listed)
+        listed = our_class_names(path) if not path.endswith(".logger") else _LOGGERS
+        return no_class(path, match[1], class_names(path), parts, listed)
     if match := Wording.NO_CLASS.find(message):
         return f"{path}: {given} is no {match[1]}"
     return None
@@ -300,56 +266,4 @@ def _nearest_part(name: str) -> str:
 
 
 def _one_of(path: str) -> str:
-    return one_of(_our_class_names(path))
-
-
-def _our_class_names(path: str) -> list[str]:
-    """Short names of the classes of ours that can be named at an option, and of those that a package declares."""
-    declared = variants().values()
-    kinds = [kind for kind in classes_for(path) if kind.__module__.startswith("ae_lightning.") or kind in declared]
-    return sorted({kind.__name__ for kind in kinds})
-
-
-def _class_names(path: str) -> list[str]:
-    return sorted({kind.__name__ for kind in classes_for(path)})
-
-
-def _classes_with(path: str, argument: str) -> list[str]:
-    """Short names of the classes of ours, and of torch, that can be named at an option and take this argument."""
-    kinds = [kind for kind in classes_for(path) if kind.__module__.startswith(("ae_lightning.", "torch."))]
-    return [kind.__name__ for kind in kinds if argument in _constructor_arguments(kind)]
-
-
-def _arguments_of(path: str) -> set[str]:
-    """Names of all constructor arguments of the classes that can be named at an option."""
-    return {name for kind in classes_for(path) for name in _constructor_arguments(kind)}
-
-
-def _constructor_arguments(kind: type) -> set[str]:
-    constructors = [base for base in kind.__mro__ if "__init__" in vars(base)]
-    return {name for base in constructors for name in inspect.signature(base).parameters} - {"self", "args", "kwargs"}
-
-
-def known_classes() -> dict[str, dict[str, Kind]]:
-    """The classes of ours, and of torch, that can be named at the options that most names belong to."""
-    return {
-        option: {
-            kind.__name__: Kind(sorted(_constructor_arguments(kind)), inspect.isabstract(kind))
-            for kind in _kinds(option)
-            if kind.__module__.startswith(("ae_lightning.", "torch."))
-        }
-        for option in OWNERS
-    }
-
-
-def classes_for(path: str) -> list[type]:
-    """The classes that can be named at an option, such as --model or --trainer.callbacks; none of other options."""
-    return [kind for kind in _kinds(path) if not inspect.isabstract(kind) and not kind.__name__.startswith("_")]
-
-
-def _kinds(path: str) -> list[type]:
-    base = _BASES.get(path.rpartition(".")[2].lstrip("-"))
-    found = [base] if base else []
-    for kind in found:
-        found.extend(kind.__subclasses__())
-    return found
+    return one_of(our_class_names(path))

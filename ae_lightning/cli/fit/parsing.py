@@ -23,7 +23,8 @@ from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.configs import resolve_names
 from ae_lightning.cli.fit import known_names
 from ae_lightning.cli.fit.config_files import check_files, names_data
-from ae_lightning.cli.fit.mistakes import HelpfulParser, ParseMistake, explain, known_classes, refuse_unsafe_options
+from ae_lightning.cli.fit.mistakes import HelpfulParser, ParseMistake, explain
+from ae_lightning.cli.fit.named_classes import known_classes, refuse_unsafe_options
 from ae_lightning.cli.fit.optimizer_defaults import with_own_defaults
 from ae_lightning.cli.fit.resume import (
     model_of_checkpoint,

@@ -14,8 +14,8 @@ from ae_lightning.callbacks.linear_probe import LinearProbe
 from ae_lightning.callbacks.weight_statistics import WeightStatistics
 from ae_lightning.cli.fit.searches import found_settings, set_found
 from ae_lightning.data.base import AutoencoderDataModule
+from ae_lightning.models.dead_latents import RevivingAutoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
-from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.run.config import amend_config, write_config
 
 CHARTS = {
@@ -102,7 +102,7 @@ def _layout(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     callbacks = {type(callback) for callback in trainer.callbacks}  # type: ignore[attr-defined]
     shallow = isinstance(module, ShallowAutoencoder)
     sparse = shallow and module.fires_above_zero
-    measured = {f"{_MEASURES}{name}" for name in module.measures()} if isinstance(module, SparseDictionary) else set()
+    measured = {f"{_MEASURES}{name}" for name in (module.measures() if isinstance(module, RevivingAutoencoder) else ())}
     shown = {
         "loss": True,
         "linear probe": LinearProbe in callbacks,

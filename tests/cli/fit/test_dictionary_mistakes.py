@@ -69,6 +69,12 @@ def options(variant: str, **settings: Any) -> list[str]:
             "Sigmoid has none: leave the option out, or choose a code that is exactly zero there",
             id="AuxK for a code without silent latents",
         ),
+        pytest.param(
+            options("OvercompleteAutoencoder", auxk_weight=0.03, activation="sigmoid"),
+            "--model.auxk_weight is 0.03, but AuxK needs pre-activations of latents that do not fire, and a code by "
+            "Sigmoid has none: leave the option out, or choose a code that is exactly zero there",
+            id="AuxK for an overcomplete autoencoder with a sigmoid code",
+        ),
     ],
 )
 def test_it_is_refused_in_a_sentence(

@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 import torch
+from changed_checkpoints import changed, saved
 
 from ae_lightning.callbacks.resampling import ResampleDeadLatents
 from ae_lightning.cli.fit.resume import require_loadable
@@ -15,26 +16,6 @@ from ae_lightning.errors import CheckpointError
 from ae_lightning.models.checkpoint import _build, checkpoint_class, load_autoencoder, model_settings, read_checkpoint
 
 EARLIER = "tests/earlier/checkpoints"
-
-
-def saved(content, **options):
-    file = io.BytesIO()
-    torch.save(content, file, **options)
-    return file.getvalue()
-
-
-def changed(*path_and_value):
-    """A change of a checkpoint: the value at a path of keys, or what a function makes of the one there."""
-    *path, last, value = path_and_value
-
-    def change(checkpoint):
-        inner = checkpoint
-        for key in path:
-            inner = inner[key]
-        inner[last] = value(inner[last]) if callable(value) else value
-        return saved(checkpoint)
-
-    return change
 
 
 def packed(checkpoint):
