@@ -1,0 +1,40 @@
+"""The documentation site, built once for all tests that look at it."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from chromium import opened
+from playwright.sync_api import Browser
+
+import ae_lightning
+
+ROOT = Path(ae_lightning.__file__).resolve().parents[1]
+FORMULA = "\n\nA share: $\\hat x$, and\n\n$$\n\\frac{a}{b} + \\lVert z \\rVert\n$$\n"
+
+
+@pytest.fixture(scope="session")
+def built(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """Folder of the built site; its home ends with formulas."""
+    pytest.importorskip("zensical", reason="the site needs `pip install 'ae-lightning[docs]'`")
+    if not (ROOT / "zensical.toml").is_file():
+        pytest.skip("needs a checkout")
+    from site_builder.build import build
+
+    def fill(folder: Path) -> None:
+        for name in ("zensical.toml", "CHANGELOG.md", "benchmarks/README.md"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+        shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("site_builder"))
+        home = folder / "docs" / "index.md"
+        home.write_text(home.read_text(encoding="utf-8") + FORMULA, encoding="utf-8")
+        assert build(folder) == []
+
+    return made_once("site", fill) / "site"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with opened() as browser:
+        yield browser
