@@ -78,6 +78,7 @@ def _reference(module: str, level: int, members: Sequence[str] | None = None) ->
         members: Names to document; by default all public ones that it defines.
     """
     lines = [f"::: {module}", "    options:", f"      heading_level: {level}"]
+    lines.append(f"      show_root_full_path: {json.dumps(level == 1)}")
     if members is not None:
         lines.append(f"      members: {json.dumps(members)}")
     return "\n".join(lines)

@@ -79,6 +79,7 @@ def _overview() -> str:
             paragraphs(common.description),
             "```sh\nae-lightning COMMAND --help\n```",
             table(["command", "what it does"], rows),
+            *_groups(common.groups[:1]),
         ]
     )
 

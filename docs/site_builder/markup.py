@@ -4,26 +4,27 @@ import re
 import textwrap
 from collections.abc import Iterable
 
-_CODE = re.compile(r"(`[^`]+`)")
+_KEPT = re.compile(r"(`[^`]+`|\[[^\]]+\]\(https?://[^)]+\)|(?<![\w`-])--?[A-Za-z](?:[\w.-]*\w)?)")
+"""Code, links, and options such as --debug."""
 
 
 def prose(text: str) -> str:
-    """Markdown of a help line: code stays code, links become links, and no other sign is taken for markup."""
+    """Markdown of a help line: code and options are code, links are links, and no other sign is taken for markup."""
     text = re.sub(r"``([^`]+)``", r"`\1`", text)
     text = re.sub(r"`([^`<]+?) <([^>`]+)>`_+", r"[\1](\2)", text)
     text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text)
     text = re.sub(r"\.\. (\w+)::", lambda match: f"{match[1].capitalize()}:", text)
-    return "".join(part if part.startswith("`") else _escaped(part) for part in _CODE.split(text))
+    parts = enumerate(_KEPT.split(text))
+    return "".join(_kept(part) if number % 2 else _escaped(part) for number, part in parts)
+
+
+def _kept(part: str) -> str:
+    return code(part) if part.startswith("-") else part
 
 
 def _escaped(text: str) -> str:
-    kept = re.split(r"(\[[^\]]+\]\(https?://[^)]+\))", text)
-    return "".join(part if part.startswith("[") and "](" in part else _without_markup(part) for part in kept)
-
-
-def _without_markup(text: str) -> str:
     text = text.replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([*_\[\]$^~\\])", r"\\\1", text)
+    return re.sub(r"([*_\[\]$\\])", r"\\\1", text)
 
 
 def code(text: str) -> str:

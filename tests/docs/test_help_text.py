@@ -64,6 +64,7 @@ def test_words_for_a_terminal_as_markdown() -> None:
     assert prose("``a_b`` is *not* a_b, <c> & [d]") == "`a_b` is \\*not\\* a\\_b, &lt;c> &amp; \\[d\\]"
     assert prose("see `the notes <https://example.org/a_b>`_.") == "see [the notes](https://example.org/a_b)."
     assert prose(":class:`~a.B`. .. warning:: hot") == "`a.B`. Warning: hot"
+    assert prose("(--a.b_c x), -o: pre-set Ctrl-C, 1 - 2") == "(`--a.b_c` x), `-o`: pre-set Ctrl-C, 1 - 2"
     assert code("a`b") == "``a`b``"
     assert paragraphs(["Two\nlines.", "  ae-lightning fit", "example:\n  x\n    y"]) == (
         "Two lines.\n\n```sh\nae-lightning fit\n```\n\n**Example**\n\n```text\nx\n  y\n```"
