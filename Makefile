@@ -36,6 +36,7 @@ demo: $(VENV)/.installed ## train and probe an autoencoder on the bundled digits
 
 docs: $(VENV)/.installed-docs ## build the documentation site into site/; a warning or a broken link is an error
 	PYTHONPATH=docs $(BIN)/python -m site_builder
+	@echo "Open site/index.html"
 
 test: $(VENV)/.installed-dev $(VENV)/.installed-docs ## run the tests but for the slow ones; MNIST is used where AE_LIGHTNING_DATA names it
 	$(BIN)/$(PYTEST) -m "not slow and not evidence"

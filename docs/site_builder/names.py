@@ -41,7 +41,7 @@ class Names(Treeprocessor):
                     parent[index] = link
 
 
-def _open(element: Element) -> "list[Element]":
+def _open(element: Element) -> list[Element]:
     """An element and those below it in which a link may stand."""
     if element.tag in _WITHOUT_LINKS:
         return []

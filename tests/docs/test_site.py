@@ -108,6 +108,23 @@ def test_every_public_class_and_function_has_its_place(built: Path) -> None:
     assert not [name for room, name in names if name not in places[room]]
 
 
+def test_a_class_that_a_page_names_is_a_link(built: Path) -> None:
+    html = (built / "index.html").read_text(encoding="utf-8")
+    assert re.search(
+        r'<a [^>]*href="reference/models\.html#ae_lightning\.models\.topk_sae\.TopKSAE"><code>TopKSAE</code></a>, '
+        "<code>no_class</code>",
+        html,
+    )
+
+
+def test_what_a_function_returns_is_one_thing(built: Path) -> None:
+    """Its docstring may have several lines, and Griffe would take each for a value."""
+    html = (built / "reference" / "losses.html").read_text(encoding="utf-8")
+    returned = re.findall(r"(?s)>Returns:<.*?</ul>", html)
+    assert len(returned) > 5
+    assert {text.count("doc-section-item") for text in returned} == {1}
+
+
 def options_of(command: str) -> list[str]:
     """All long options of a command, asked of its parser."""
     if command in TRAINER_COMMANDS:
