@@ -1,12 +1,10 @@
 """The documentation site, built once for all tests that look at it."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chromium import opened
-from playwright.sync_api import Browser
 
 import ae_lightning
 
@@ -32,9 +30,3 @@ def built(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
         assert build(folder) == []
 
     return made_once("site", fill) / "site"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with opened() as browser:
-        yield browser

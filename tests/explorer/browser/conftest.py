@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from chromium import opened
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from ae_lightning.run.run import Run
@@ -62,12 +61,6 @@ class Explored(NamedTuple):
     run: Run
     page: Path
     instance: int | None = None
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with opened() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="session")
