@@ -27,7 +27,7 @@ PYTEST := python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -rs
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-fast evidence test-oldest test-newest peers lint format bench pictures clean
+.PHONY: help demo docs test test-slow test-fast evidence test-oldest test-newest peers lint format bench pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,10 +36,14 @@ demo: $(VENV)/.installed ## train an autoencoder that beats PCA on the bundled d
 	$(BIN)/ae-lightning fit --config bottleneck_digits
 	@echo "The shell finds these commands after: source $(BIN)/activate"
 
-test: $(VENV)/.installed-dev ## run the tests but for the slow ones; MNIST is used where AE_LIGHTNING_DATA names it
+docs: $(VENV)/.installed-docs ## build the documentation site into site/; a warning or a broken link is an error
+	PYTHONPATH=docs $(BIN)/python -m site_builder
+	@echo "Open site/index.html"
+
+test: $(VENV)/.installed-dev $(VENV)/.installed-docs ## run the tests but for the slow ones; MNIST is used where AE_LIGHTNING_DATA names it
 	$(BIN)/$(PYTEST) -m "not slow and not evidence"
 
-test-slow: $(VENV)/.installed-dev ## run the slow tests: many kills, several processes, learning MNIST
+test-slow: $(VENV)/.installed-dev $(VENV)/.installed-docs ## run the slow tests: many kills, several processes, learning MNIST
 	$(BIN)/$(PYTEST) -m "slow and not evidence"
 
 test-fast: $(VENV)/.installed-dev ## run what finds most mistakes within a minute
@@ -78,7 +82,7 @@ pictures: $(VENV)/.installed-dev ## draw the pictures of the documentation's hom
 	$(BIN)/python benchmarks/pictures.py
 
 clean: ## remove the environments, caches and builds; runs in lightning_logs/ are kept
-	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(PEERS) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(PEERS) build dist site .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/uv: constraints.txt
@@ -92,6 +96,10 @@ $(VENV)/.installed: $(BIN)/uv pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(BIN)/uv pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(BIN)/uv pyproject.toml constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[docs]'
 	@touch $@ $(VENV)/.installed
 
 $(OLDEST)/.installed: $(BIN)/uv pyproject.toml constraints-oldest.txt

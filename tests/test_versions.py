@@ -19,9 +19,10 @@ ROOT = Path(ae_lightning.__file__).resolve().parents[1]
 pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="needs a checkout")
 
 
-def declared() -> dict[str, Requirement]:
+def declared(*extras: str) -> dict[str, Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    requirements = map(Requirement, project["dependencies"] + project["optional-dependencies"]["dev"])
+    optional = [line for extra in extras for line in project["optional-dependencies"][extra]]
+    requirements = map(Requirement, project["dependencies"] + optional)
     return {canonicalize_name(one.name): one for one in requirements}
 
 
@@ -50,7 +51,7 @@ def test_a_list_pins_by_name_and_version_only(file: str) -> None:
 def test_the_oldest_versions_are_the_minimums_of_pyproject() -> None:
     """There may be a ceiling beside a minimum, and versions left out."""
     oldest = versions("constraints-oldest.txt")
-    for name, requirement in declared().items():
+    for name, requirement in declared("dev").items():
         (minimum,) = (part for part in requirement.specifier if part.operator == ">=")
         assert {part.operator for part in requirement.specifier} <= {">=", "<", "!="}, requirement
         assert oldest[name] == [Version(minimum.version)], requirement
@@ -66,5 +67,5 @@ def test_what_the_package_takes_for_tested_is_what_the_lists_name() -> None:
 
 def test_the_newest_tested_versions_are_allowed() -> None:
     newest = versions("constraints.txt")
-    for name, requirement in declared().items():
+    for name, requirement in declared("dev", "docs").items():
         assert all(version in requirement.specifier for version in newest[name]), requirement

@@ -61,7 +61,7 @@ def interpolate(model: Coder, x1: Tensor, x2: Tensor, steps: int) -> Tensor:
         steps: Number of codes on the line, at least 2, at equal distances.
 
     Returns:
-        Shape (steps, *input_shape): first the reconstruction of ``x1``, last that of ``x2``.
+        Images of shape (steps, *input_shape): first the reconstruction of ``x1``, last that of ``x2``.
 
     Raises:
         ValueError: If ``steps`` is less than 2, or the shapes differ or are not input_shape.
