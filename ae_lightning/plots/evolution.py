@@ -13,7 +13,6 @@ from ae_lightning.plots.figure import Figure
 from ae_lightning.plots.tiles import Array, as_images, tile, to_numpy, to_rgb_signed, viewable_shape
 from ae_lightning.plots.weights import cell_size, color_bar, draw_cells, masked
 
-_MOST_PANELS = 4
 # Inches for images side by side, where they are not smaller or larger than these.
 _INCHES, _SMALLEST, _LARGEST = 13, 0.5, 0.85
 # Part of the weights within the color scale.
@@ -21,7 +20,7 @@ _WITHIN_SCALE = 0.995
 # Pixels of the longer side of a frame, at most, where each of an image's has at least one.
 _FRAME_SIDE = 900
 # Of one of several tiles beside each other, and how much wider than high it is.
-_TILE_SIDE, _WIDE = 690, 1.5
+_TILE_SIDE, _WIDE = 690, 1.75
 _FRAME_PAD = 3
 _FRAME_GAP = 24
 
@@ -36,14 +35,13 @@ def weight_evolution(
     shared_scale: bool = True,
     title: str | None = None,
 ) -> Figure:
-    """Draw the weights of units at several moments as signed images: a row per unit or rank, a column per moment.
+    """Draw the weights of units at several moments as signed images: a row per unit, a column per moment.
 
     Args:
         vectors: Weights of what each cell shows, (moments, units, input).
         image_shape: Shape of an input: ``(c, h, w)``, ``(h, w)`` or ``(d,)``; others as ``tiles.viewable_shape`` says.
         steps: Optimizer step of each moment, (moments,).
-        units: Number of the unit of each row, (units,), where the rows are fixed units. Or of each cell,
-            (moments, units), where a row is a rank, the first one the highest; the number then stands above its cell.
+        units: Number of the unit of each row, (units,).
         mask: Booleans, (input,) or ``image_shape``, true where a pixel is to be drawn; None draws them all.
         shared_scale: One color scale for the whole figure, or one for each row. A scale holds all but 0.5 % of the
             weights at the moment when they are largest; what lies beyond has its strongest color.
@@ -59,26 +57,25 @@ def weight_evolution(
     weights, at = _checked(vectors, steps)
     moments, rows = weights.shape[:2]
     numbers = to_numpy(units).astype(np.int64)
-    if numbers.shape not in ((rows,), (moments, rows)):
-        raise ValueError(f"units must have the shape ({rows},) or ({moments}, {rows}), but theirs is {numbers.shape}")
-    ranked = numbers.ndim == 2
+    if numbers.shape != (rows,):
+        raise ValueError(f"units must have the shape ({rows},), but theirs is {numbers.shape}")
     images = _images(weights, image_shape, mask)
     limits = [[_limit(images)]] if shared_scale else [[_limit(images[:, [row]])] for row in range(rows)]
     images = images.swapaxes(0, 1)
     rgb = _rgb(images, limits).reshape(rows * moments, *images.shape[3:], 3)
-    width, height = cell_size(rgb, labelled=ranked)
+    width, height = cell_size(rgb, labelled=False)
     inches = float(np.clip(_INCHES / moments, _SMALLEST, _LARGEST))
     size = (max(moments * width * inches + 1.8, 3.6), max(rows * height * inches + (0.8 if title else 0.55), 2.4))
     figure = Figure(figsize=size, layout="constrained")
     ax = figure.subplots()
-    x, y = draw_cells(ax, rgb, moments, [str(number) for number in numbers.T.ravel()] if ranked else None)
+    x, y = draw_cells(ax, rgb, moments)
     ax.set_xticks(x, labels=[f"{step:g}" for step in at])
-    ax.set_yticks(y, labels=[str(name) for name in (range(1, rows + 1) if ranked else numbers)])
+    ax.set_yticks(y, labels=[str(number) for number in numbers])
     ax.tick_params(length=0, labeltop=True, labelbottom=False, labelsize=8)
     ax.spines[:].set_visible(False)
     ax.set_xlabel("optimizer step", fontsize=9)
     ax.xaxis.set_label_position("top")
-    ax.set_ylabel("rank" if ranked else "unit", fontsize=9)
+    ax.set_ylabel("unit", fontsize=9)
     _finish(figure, images, limits, "row", title)
     return figure
 

@@ -14,13 +14,14 @@ from matplotlib.colors import Normalize
 from ae_lightning.plots.checks import finite_array
 from ae_lightning.plots.evolution import frame_scale, weight_frames
 from ae_lightning.plots.figure import Figure
-from ae_lightning.plots.scales import log_if_spanning
 from ae_lightning.plots.tiles import SIGNED_COLORMAP, Array
 
 _DPI = 100
 # In pixels: around the tiles, above them, right of them, and the curve below.
-_MARGIN, _ABOVE, _BESIDE, _CURVE = 12, 66, 110, 130
+_MARGIN, _ABOVE, _BESIDE, _CURVE = 12, 66, 110, 150
 _NARROWEST = 640
+# Errors that span more than this are on a logarithmic scale.
+_SPAN = 10
 _BLUE, _VERMILION = "#0072B2", "#D55E00"
 
 
@@ -87,7 +88,10 @@ def _draw_scale(figure: Figure, limit: float, size: tuple[int, int], tiles: tupl
 
 def _draw_curve(ax: Axes, steps: Array, errors: Array) -> Any:
     ax.plot(steps, errors, color=_BLUE, linewidth=1.2)
-    log_if_spanning(ax, errors)
+    if errors.min() > 0 and errors.max() > _SPAN * errors.min():
+        ax.set_yscale("log")
+    ax.set_yticks([errors.min(), errors.max()], labels=[f"{errors.min():.2g}", f"{errors.max():.2g}"])
+    ax.set_yticks([], minor=True)
     ax.set_xlabel("optimizer step", fontsize=9, labelpad=1)
     ax.set_title("squared error per pixel on test samples", fontsize=9, loc="left", pad=3)
     ax.tick_params(labelsize=8)

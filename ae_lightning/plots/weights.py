@@ -99,9 +99,7 @@ def cell_size(rgb: Array, *, labelled: bool) -> tuple[float, float]:
     return 1 + _GAP, aspect + (_LABEL_SPACE if labelled else _GAP)
 
 
-def draw_cells(
-    ax: Axes, rgb: Array, columns: int, labels: Sequence[str] | None = None, fontsize: float = 7
-) -> tuple[Array, Array]:
+def draw_cells(ax: Axes, rgb: Array, columns: int, labels: Sequence[str] | None = None) -> tuple[Array, Array]:
     """Draw images (n, h, w, 3) row by row, each under its label; answers the x of the columns and the y of the rows.
 
     One pair of axes holds every image, because sixty-four pairs of them take a second to lay out.
@@ -113,7 +111,7 @@ def draw_cells(
         left, top = (place % columns) * width, (place // columns) * height
         ax.imshow(image, extent=(left, left + 1, top + height - space, top), interpolation="nearest")
         if labels is not None:
-            ax.text(left + 0.5, top - 0.03, labels[place], fontsize=fontsize, ha="center", va="bottom")
+            ax.text(left + 0.5, top - 0.03, labels[place], fontsize=7, ha="center", va="bottom")
     ax.set(xlim=(-_GAP, columns * width), ylim=(rows * height - space + _GAP, -space))
     ax.set_aspect("equal")
     return 0.5 + width * np.arange(columns), (height - space) / 2 + height * np.arange(rows)

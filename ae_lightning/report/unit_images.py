@@ -90,7 +90,7 @@ class UnitImages:
         chosen = ((step, torch.stack([top, units.ranking.top_at(step, self._count)])) for step in steps)
         moments = [(step, units.written_at(step)[which]) for step, which in chosen]
         errors = self._errors(steps)
-        seen = {entry["step"]: entry.get("images_seen") for entry in getattr(units.run.snapshots, "index", [])}
+        seen = {entry["step"]: entry.get("images_seen") for entry in units.run.snapshots.index}
         notes = [_note(step, seen.get(step), error) for step, error in zip(steps, errors, strict=True)]
         headings = ("most important in the end, in their places", "most important at this moment, by rank")
         captions = [
