@@ -86,34 +86,43 @@ class Gallery:
         return _of_first_instance(self.data, self.data.test_set)
 
     def fitting(self) -> dict[str, Callable[[], Figure]]:
-        """The figures that this variant and these data allow, by name, each with choices that suit most.
+        """The drawable figures that tell something of this variant and these data, by name.
+
+        Decoded codes are drawn where they are pictures. Codes drawn from a normal, and a plane of codes, are decoded
+        where training codes may lie there: of a sparse code they would be negative, and active in most latents.
+        """
+        figures = self.drawable()
+        left_out = {"samples", "grid"} if self._is_sparse else set()
+        if not is_picture(self.model.input_shape):
+            left_out = {"interpolation", "arithmetic", "samples", "grid"}
+        return {name: draw for name, draw in figures.items() if name not in left_out}
+
+    def drawable(self) -> dict[str, Callable[[], Figure]]:
+        """The figures that can be drawn of this variant and these data, by name, each with choices that suit most.
 
         Interpolations run between the first samples of different classes. The sum of codes is a + b − c with a and c
-        of one class and b of another, so that what is decoded should be of b's class. Decoded codes are drawn where
-        they are pictures. Codes drawn from a normal, and a plane of codes, are decoded where training codes may lie
-        there: of a sparse code they would be negative, and active in most latents.
+        of one class and b of another, so that what is decoded should be of b's class.
         """
         figures: dict[str, Callable[[], Figure]] = {"reconstructions": self.reconstructions}
         count = len(self.test_set)
-        if self._is_picture and count >= 2:
+        if count >= 2:
             figures["interpolation"] = lambda: self.interpolation(self._pairs())
-        if self._is_picture and count >= 3:
+        if count >= 3:
             figures["arithmetic"] = lambda: self.arithmetic(*self._triple())
         if len(self.train_set) >= 2:
-            if self._is_picture and not self._is_sparse:
-                figures |= {"samples": self.samples, "grid": self.grid}
-            figures["scatter"] = self.scatter
+            figures |= {"samples": self.samples, "grid": self.grid, "scatter": self.scatter}
         if self._has_layers():
             figures["layers"] = self.layers
         return figures
 
     def reconstructions(self, n: int = _RECONSTRUCTIONS) -> Figure:
         """The first n test samples, their reconstructions, and the error; of vectors, the first 1,000 by entry."""
-        x = self.test_set.take(n if self._is_picture else _VECTORS)[0]
+        pictures = is_picture(self.model.input_shape)
+        x = self.test_set.take(n if pictures else _VECTORS)[0]
         with evaluation_mode(self.model):
             x_hat = self.model(like_weights(self.model, x)).x_hat
         x_hat = x_hat if self.model.instances is None else x_hat[0]
-        if not self._is_picture:
+        if not pictures:
             return vector_reconstructions(x.flatten(1), x_hat.flatten(1))
         shape = viewable_shape(self.model.input_shape)
         return reconstruction_strip(x.reshape(-1, *shape), x_hat.reshape(-1, *shape), self._value_range, n)
@@ -212,10 +221,6 @@ class Gallery:
         return self.test_set[index][0]
 
     # --- details -----------------------------------------------------------------------------------------------
-
-    @property
-    def _is_picture(self) -> bool:
-        return is_picture(self.model.input_shape)
 
     @cached_property
     def _is_sparse(self) -> bool:

@@ -14,6 +14,8 @@ from ae_lightning.plots.tiles import SIGNED_COLORMAP, Array
 
 _BLUE, _VERMILION, _GRAY = "#0072B2", "#D55E00", "#8A8A8A"
 _BINS = 40
+# Bars that have a gap between them.
+_MOST_BARS = 60
 # Rows and columns that each have a name, and squares that each have a number.
 _MOST_NAMES, _MOST_NUMBERS = 20, 12
 
@@ -41,7 +43,7 @@ def decoder_cosines(cosines: Any, names: Any, nearest: Any, random: Any) -> Figu
     theirs = finite_array("random cosines", random, 1, "(latent,)")
     figure = Figure(figsize=(10.5, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[4.6, 5.4])
-    draw_matrix(left, matrix, numbers, numbers)
+    _draw_matrix(left, matrix, numbers, numbers)
     left.set_title("cosines of decoder rows" + (f", {len(numbers)} of {len(ours)}" if len(numbers) < len(ours) else ""))
     left.set(xlabel="latent", ylabel="latent")
     edges = np.linspace(min(ours.min(), theirs.min(), 0), 1, _BINS + 1)
@@ -80,7 +82,7 @@ def recovery_figure(cosines: Any, latents: Any, best: Any, threshold: float, tit
         raise ValueError(f"there are {len(numbers)} latents, but cosines with {matrix.shape[1]}")
     figure = Figure(figsize=(10.5, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    draw_matrix(left, matrix, np.arange(len(matrix)), numbers)
+    _draw_matrix(left, matrix, np.arange(len(matrix)), numbers)
     left.set(xlabel="latent, matched one to one", ylabel="true feature")
     left.set_title(title or "cosines of true features and latents", fontsize=10)
     recovered = reached > threshold
@@ -89,14 +91,44 @@ def recovery_figure(cosines: Any, latents: Any, best: Any, threshold: float, tit
         right.set_title(f"{int(recovered.sum())} of {recovered.size} features are recovered", fontsize=10)
     else:
         instances, features = reached.shape
-        draw_matrix(right, reached, np.arange(instances), np.arange(features))
+        _draw_matrix(right, reached, np.arange(instances), np.arange(features))
         right.set(xlabel="true feature", ylabel="instance")
         whole = int(recovered.all(axis=1).sum())
         right.set_title(f"best cosine: {whole} of {instances} instances recover all features", fontsize=10)
     return figure
 
 
-def draw_matrix(ax: Axes, matrix: Array, rows: Array, columns: Array) -> None:
+def interference_figure(cosines: Any, lengths: Any) -> Figure:
+    """Draw how much features share dimensions.
+
+    Args:
+        cosines: Cosines between the directions of features, (features, features).
+        lengths: Lengths of the directions, (features,).
+
+    Returns:
+        The figure: the matrix on the left, a bar for each length on the right.
+
+    Raises:
+        ValueError: If a shape does not fit, or a value is not finite.
+    """
+    matrix = finite_array("cosines", cosines, 2, "(features, features)")
+    norms = finite_array("lengths", lengths, 1, "(features,)")
+    if matrix.shape != (len(norms), len(norms)):
+        raise ValueError(f"there are lengths of {len(norms)} features, but cosines of {matrix.shape}")
+    figure = Figure(figsize=(10.5, 4.0), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    numbers = np.arange(len(norms))
+    _draw_matrix(left, matrix, numbers, numbers)
+    left.set(xlabel="feature", ylabel="feature")
+    left.set_title("cosines of feature directions", fontsize=10)
+    right.bar(numbers, norms, 1.0 if len(norms) > _MOST_BARS else 0.8, color=_BLUE)
+    right.set(xlabel="feature", ylabel="length of its direction")
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _draw_matrix(ax: Axes, matrix: Array, rows: Array, columns: Array) -> None:
     """Draw cosines as colored squares, with names and numbers where there is room for them, and the color scale."""
     image = ax.imshow(matrix, vmin=-1, vmax=1, cmap=SIGNED_COLORMAP, interpolation="nearest", aspect="auto")
     if len(rows) <= _MOST_NAMES:
@@ -118,7 +150,9 @@ def _draw_bars(ax: Axes, best: Array, threshold: float) -> None:
     """Best cosines, the largest first; those above the threshold in a color of their own."""
     ordered = -np.sort(-best)
     places = np.arange(1, len(ordered) + 1)
-    ax.bar(places, ordered, 1.0 if len(ordered) > 60 else 0.8, color=np.where(ordered > threshold, _BLUE, _GRAY))
+    ax.bar(
+        places, ordered, 1.0 if len(ordered) > _MOST_BARS else 0.8, color=np.where(ordered > threshold, _BLUE, _GRAY)
+    )
     ax.axhline(threshold, color=_VERMILION, linestyle="--", linewidth=1.2, label=f"recovered: above {threshold:g}")
     ax.set(xlabel="true features, the best recovered first", ylabel="largest cosine with a latent", ylim=(None, 1.02))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
