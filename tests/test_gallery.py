@@ -221,7 +221,7 @@ def test_layers_of_a_convolutional_encoder_are_feature_maps_and_the_code_is_the_
 )
 def test_what_fits_a_variant(model, layers, digits):
     gallery = Gallery(model, digits)
-    assert list(gallery.fitting()) == ALL_BUT_LAYERS + layers
+    assert list(gallery.drawable()) == ALL_BUT_LAYERS + layers
     if not layers:
         with pytest.raises(ConfigError, match="Autoencoder has no hidden layers to show"):
             gallery.layers()

@@ -54,7 +54,9 @@ def _draw_entries(ax: Axes, inputs: Array, outputs: Array) -> None:
     low, high = min(inputs.min(), outputs.min()), max(inputs.max(), outputs.max())
     edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
     counts = np.histogram2d(inputs.ravel(), outputs.ravel(), (edges, edges))[0]
-    mesh = ax.pcolormesh(edges, edges, np.where(counts > 0, counts, np.nan).T, norm=LogNorm(1), cmap="viridis_r")
+    mesh = ax.pcolormesh(
+        edges, edges, np.where(counts > 0, counts, np.nan).T, norm=LogNorm(1, max(2, counts.max())), cmap="viridis_r"
+    )
     mesh.set_rasterized(True)
     ax.plot(edges[[0, -1]], edges[[0, -1]], color="black", linewidth=0.8, linestyle=":")
     ax.set(xlabel="entry", ylabel="its reconstruction", aspect="equal")

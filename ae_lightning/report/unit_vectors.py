@@ -47,12 +47,8 @@ class UnitVectors:
         shown = torch.tensor(self._units.top(_SHOWN))
         matrix = cosine_matrix(rows[shown], rows[shown])
         ordered = _alike_together(matrix)
-        return decoder_cosines(
-            matrix[ordered][:, ordered],
-            shown[ordered],
-            self._nearest[1],
-            nearest_rows(random_rows(*rows.shape))[1],
-        )
+        random = nearest_rows(random_rows(*rows.shape))[1]
+        return self._of_first(decoder_cosines(matrix[ordered][:, ordered], shown[ordered], self._nearest[1], random))
 
     def exciting_samples(self) -> Figure:
         """The most important units: how often they fire, their nearest latent, and what excites them most.
@@ -77,6 +73,12 @@ class UnitVectors:
             row.append(",  ".join(f"{sample} ({value:.3g})" for sample, value in best) or "none")
             rows.append([*row, *([] if labels is None else [_shared(labels[samples[:count]])])])
         return latent_table(columns if labels is None else [*columns, "what they share"], rows)
+
+    def _of_first(self, figure: Figure) -> Figure:
+        """The figure, which says so if it is of one of several instances."""
+        if (instances := self._units.model.instances) is not None:
+            figure.suptitle(f"the first of {instances} instances", fontsize=10)
+        return figure
 
     @cached_property
     def _nearest(self) -> tuple[Tensor, Tensor]:
