@@ -160,7 +160,8 @@ def latent_histograms(z: Any, latents: Sequence[int] | None = None, most: int = 
         raise ValueError(f"latents are numbered from 0 to {latent_dim - 1}, but {chosen} were asked for")
     fired = [codes[codes[:, i] != 0, i] if sparse else codes[:, i] for i in chosen]
     together = np.concatenate(fired)
-    low, high = min(0.0, together.min(initial=0)), together.max(initial=0)
+    low, high = (together.min(), together.max()) if together.size else (0.0, 0.0)
+    low = min(0.0, low) if sparse else low
     edges = np.linspace(low, high if high > low else low + 1, 41)
     columns = math.ceil(math.sqrt(len(chosen)))
     rows = math.ceil(len(chosen) / columns)

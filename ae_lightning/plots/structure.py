@@ -79,7 +79,7 @@ def _draw_ranks(ax: Axes, values: Array, noise: float) -> None:
     _band(ax, noise)
     ax.plot(np.arange(1, len(values) + 1), values, color=_BLUE, marker="o" if len(values) <= 40 else "", markersize=3)
     ax.set(xlabel="units, the most structured first", ylabel="Moran's I", xlim=(0, len(values) + 1))
-    ax.set_title(f"{beyond} of {len(values)} units are no noise", fontsize=10)
+    ax.set_title(f"{beyond:,} of {len(values):,} units rise above noise", fontsize=10)
 
 
 def _draw_importance(ax: Axes, values: Array, weights: Array, noise: float) -> None:
@@ -89,7 +89,7 @@ def _draw_importance(ax: Axes, values: Array, weights: Array, noise: float) -> N
     if positive.any() and weights[positive].max() > 10 * weights[positive].min():
         ax.set_xscale("log")
     silent = int((~positive).sum())
-    ax.set(xlabel="importance" + (f" ({silent} units of none left out)" if silent else ""), ylabel="Moran's I")
+    ax.set(xlabel="importance" + (f" ({silent:,} without any left out)" if silent else ""), ylabel="Moran's I")
     ax.set_title("structure and importance", fontsize=10)
 
 
@@ -102,7 +102,7 @@ def _draw_history(ax: Axes, steps: Any, values: Any, noise: float) -> None:
     draw_quantile_bands(ax, at, then)
     ax.set(xlabel="optimizer step", ylabel="Moran's I", xlim=(at.min(), at.max()) if at.max() > at.min() else None)
     ax.set_title("structure over training", fontsize=10)
-    ax.legend(handles=quantile_handles(), frameon=False, fontsize=7, loc="upper left")
+    ax.legend(handles=quantile_handles(), frameon=False, fontsize=7, loc="lower right")
 
 
 def _band(ax: Axes, noise: float) -> None:
