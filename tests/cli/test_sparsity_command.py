@@ -151,7 +151,7 @@ def test_a_figure_that_cannot_be_made_says_why_and_the_others_go_on(ae: Callable
     assert re.fullmatch(
         r"ae-lightning: error: animation cannot be drawn: the snapshot .* is missing or damaged .*\n", err
     )
-    assert len(out.splitlines()) == 2 * 4
+    assert len(out.splitlines()) == 2 * len(OF_A_TOY_MODEL)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from ae_lightning.data.arrays import ArraysDataModule
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
+from ae_lightning.report.reading import TITLES_AND_READINGS
 from ae_lightning.report.sparsity import SparsityFigures
 from ae_lightning.report.weights import WeightFigures
 from ae_lightning.run.run import Run
@@ -55,6 +56,7 @@ def figures(model, data):
 def test_vectors_are_no_images(figures, toy_sae):
     for made in (figures, WeightFigures(Run.load(toy_sae))):
         names = set(made.fitting())
+        assert names <= set(TITLES_AND_READINGS)
         assert {"exciting_samples", "decoder_cosines"} <= names
         assert not {"units", "structure", "units_through_training"} & names
         assert not made.has_animation
