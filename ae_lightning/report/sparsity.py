@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ae_lightning.data.sparse_features import SparseFeaturesDataModule
 from ae_lightning.errors import ConfigError
-from ae_lightning.metrics.recovery import cosine_matrix
 from ae_lightning.metrics.sparsity import FiringDensity, MeanActivation, has_silent_latents
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
@@ -22,14 +21,13 @@ from ae_lightning.models.sparse import SparseAutoencoder
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.plots import features as feature_plots
 from ae_lightning.plots import sparsity as sparsity_plots
-from ae_lightning.plots.cosines import interference_figure
 from ae_lightning.report import plane
 from ae_lightning.report.animation import TrainingAnimation
 from ae_lightning.report.contributions import can_be_taken_apart, contribution_figure
 from ae_lightning.report.dictionaries import DictionaryFigures
+from ae_lightning.report.interference import interference
 from ae_lightning.run.codes import (
     MOST_SAMPLES,
-    by_instance,
     chosen_moments,
     encode,
     first_batches,
@@ -88,8 +86,8 @@ class SparsityFigures:
             figures["features"] = partial(self.features, instances)
             if not self._is_toy:
                 figures["hidden_states"] = partial(self.hidden_states, instances)
-        if self._is_toy:
-            figures["interference"] = self.interference
+        if isinstance(self.model, ToyModel):
+            figures["interference"] = partial(interference, self.model)
         if self._is_rectified and self.run.snapshots:
             figures["fraction_active"] = partial(self.fraction_active, instances)
         return figures | DictionaryFigures(self.run, self.model).fitting()
@@ -168,17 +166,6 @@ class SparsityFigures:
         return feature_plots.feature_arrows(
             rows["decoder"], behind, self._titles(instances), "decoder rows", name="latent"
         )
-
-    def interference(self) -> Figure:
-        """Cosines between the directions that a toy model gives features, and their lengths.
-
-        Raises:
-            ConfigError: The model is no toy model.
-        """
-        if not isinstance(self.model, ToyModel):
-            raise ConfigError(f"features share the dimensions of a ToyModel, and this is a {type(self.model).__name__}")
-        rows = by_instance(self.model.feature_directions.detach(), self.model)[0].cpu()
-        return self._of_first(interference_figure(cosine_matrix(rows, rows), rows.norm(dim=-1)))
 
     def hidden_states(self, instances: int = INSTANCES, n: int = _DOTS) -> Figure:
         """Test samples in the plane and their reconstructions: the first n that are not zero, of each instance.

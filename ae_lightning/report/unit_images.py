@@ -19,8 +19,9 @@ from ae_lightning.run.codes import at_snapshots, chosen_moments, first_batches, 
 
 _ROWS = 6
 _COLUMNS = 12
+# At least so many, or half of what was asked for: a pair is two images.
 _PAIRS = 32
-_FRAMES = 31
+_FRAMES = 25
 _SAMPLES = 1000
 _MOMENTS = 16
 _BY_STRUCTURE = 42
@@ -61,12 +62,12 @@ class UnitImages:
             self._units.shape,
             noise_deviation(self._units.model.input_shape, self._units.lit),
             history,
-            most=min(self._count, _BY_STRUCTURE),
+            most=min(self._count, max(_BY_STRUCTURE, self._count // 2)),
         )
 
     def pairs(self) -> Figure:
         """What the most important units read, and beside it what they write."""
-        shown = self._units.top(min(self._count, _PAIRS))
+        shown = self._units.top(min(self._count, max(_PAIRS, self._count // 2)))
         title = f"the {len(shown)} most important units: left what a unit reads, right what it writes"
         return weight_pairs(self._units.read, self._units.written, self._units.shape, shown, self._units.lit, title)
 

@@ -221,7 +221,7 @@ def test_features_are_those_of_the_toy_model(toy_model):
 
 def test_features_that_share_dimensions_interfere(toy_model):
     figures = figures_of(toy_model)
-    matrix, lengths = figures.interference().axes[:2]
+    matrix, lengths = figures.fitting()["interference"]().axes[:2]
     rows = figures.model.snapshot()["encoder_vectors"][0].numpy().T
     np.testing.assert_allclose(matrix.images[0].get_array(), cosine_similarity(rows), atol=1e-5)
     np.testing.assert_allclose([bar.get_height() for bar in lengths.patches], np.linalg.norm(rows, axis=1), rtol=1e-5)
