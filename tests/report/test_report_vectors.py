@@ -112,6 +112,16 @@ def test_recovery_is_that_of_each_feature_in_each_instance(toy_sae):
     assert np.abs(np.diag(shown)).sum() >= max(swapped) - 1e-6
 
 
+def test_recovery_over_training_ends_at_that_of_the_last_weights(toy_sae):
+    run = Run.load(toy_sae)
+    (ax,) = WeightFigures(run).fitting()["recovery_over_training"]().axes
+    recovered, best, _ = ax.lines
+    decoder = run.snapshots[100]["decoder_vectors"].numpy()
+    cosines = np.stack([cosine_similarity(run.data.feature_directions.numpy(), rows).max(axis=1) for rows in decoder])
+    assert recovered.get_xydata()[-1].tolist() == pytest.approx([100, (cosines > 0.95).mean()])
+    assert best.get_xydata()[-1].tolist() == pytest.approx([100, cosines.mean()], rel=1e-5)
+
+
 @pytest.mark.parametrize(("activation", "sparse"), [("sigmoid", False), ("none", False), ("relu", True)])
 def test_of_a_dense_code_nothing_is_taken_apart_and_nothing_fires(activation, sparse, data):
     torch.manual_seed(0)

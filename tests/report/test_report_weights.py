@@ -108,7 +108,7 @@ def test_what_fits(figures, toy_model, sparse, toy_sae):
         assert others.fitting() == {}
         assert not others.has_animation
     vectors = WeightFigures(Run.load(toy_sae))  # of two numbers, which are no images
-    assert set(vectors.fitting()) == HISTORY | ALWAYS | VECTORS | {"removal", "recovery"}
+    assert set(vectors.fitting()) == HISTORY | ALWAYS | VECTORS | {"removal", "recovery", "recovery_over_training"}
     assert not vectors.has_animation
     for make in vectors.fitting().values():
         assert make().axes
