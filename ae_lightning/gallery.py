@@ -23,6 +23,7 @@ from ae_lightning.analysis.latent_space import (
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import ConfigError
+from ae_lightning.metrics.sparsity import has_silent_latents
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import like_weights
@@ -33,9 +34,10 @@ from ae_lightning.plots.latent_space import (
     plane_grid,
 )
 from ae_lightning.plots.layers import feature_maps, layer_activations
+from ae_lightning.plots.profiles import vector_reconstructions
 from ae_lightning.plots.reconstructions import reconstruction_strip
 from ae_lightning.plots.scatter import code_scatter
-from ae_lightning.plots.tiles import viewable_shape
+from ae_lightning.plots.tiles import is_picture, viewable_shape
 from ae_lightning.training.batch import LabeledBatch
 
 MOST_CODES = 10_000
@@ -49,6 +51,8 @@ GRID_SIZE = 15
 _STRIPS = 5
 _SAMPLES = 64
 _RECONSTRUCTIONS = 10
+_VECTORS = 1000
+_CODES_LOOKED_AT = 256
 _ACTIVATION_ROWS = 100
 
 
@@ -82,7 +86,19 @@ class Gallery:
         return _of_first_instance(self.data, self.data.test_set)
 
     def fitting(self) -> dict[str, Callable[[], Figure]]:
-        """The figures that this variant and these data allow, by name, each with choices that suit most.
+        """The drawable figures that tell something of this variant and these data, by name.
+
+        Decoded codes are drawn where they are pictures. Codes drawn from a normal, and a plane of codes, are decoded
+        where training codes may lie there: of a sparse code they would be negative, and active in most latents.
+        """
+        figures = self.drawable()
+        left_out = {"samples", "grid"} if self._is_sparse else set()
+        if not is_picture(self.model.input_shape):
+            left_out = {"interpolation", "arithmetic", "samples", "grid"}
+        return {name: draw for name, draw in figures.items() if name not in left_out}
+
+    def drawable(self) -> dict[str, Callable[[], Figure]]:
+        """The figures that can be drawn of this variant and these data, by name, each with choices that suit most.
 
         Interpolations run between the first samples of different classes. The sum of codes is a + b − c with a and c
         of one class and b of another, so that what is decoded should be of b's class.
@@ -100,11 +116,14 @@ class Gallery:
         return figures
 
     def reconstructions(self, n: int = _RECONSTRUCTIONS) -> Figure:
-        """The first n test samples, their reconstructions, and the error."""
-        x = self.test_set.take(n)[0]
+        """The first n test samples, their reconstructions, and the error; of vectors, the first 1,000 by entry."""
+        pictures = is_picture(self.model.input_shape)
+        x = self.test_set.take(n if pictures else _VECTORS)[0]
         with evaluation_mode(self.model):
             x_hat = self.model(like_weights(self.model, x)).x_hat
         x_hat = x_hat if self.model.instances is None else x_hat[0]
+        if not pictures:
+            return vector_reconstructions(x.flatten(1), x_hat.flatten(1))
         shape = viewable_shape(self.model.input_shape)
         return reconstruction_strip(x.reshape(-1, *shape), x_hat.reshape(-1, *shape), self._value_range, n)
 
@@ -202,6 +221,12 @@ class Gallery:
         return self.test_set[index][0]
 
     # --- details -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _is_sparse(self) -> bool:
+        """Whether latents are silent on some samples, and not just nearly so."""
+        codes = encode_dataset(self._coder, [self.test_set.take(_CODES_LOOKED_AT)])[0]
+        return has_silent_latents(codes.flatten(1))
 
     @property
     def _value_range(self) -> tuple[float, float] | None:

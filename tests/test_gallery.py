@@ -221,7 +221,7 @@ def test_layers_of_a_convolutional_encoder_are_feature_maps_and_the_code_is_the_
 )
 def test_what_fits_a_variant(model, layers, digits):
     gallery = Gallery(model, digits)
-    assert list(gallery.fitting()) == ALL_BUT_LAYERS + layers
+    assert list(gallery.drawable()) == ALL_BUT_LAYERS + layers
     if not layers:
         with pytest.raises(ConfigError, match="Autoencoder has no hidden layers to show"):
             gallery.layers()
@@ -232,7 +232,7 @@ def test_a_single_test_sample_has_no_other_to_go_to(tmp_path):
         np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).random((count, 5), dtype=np.float32))
     data = ArraysDataModule(str(tmp_path / "train.npy"), test=str(tmp_path / "test.npy"))
     found = Gallery(OvercompleteAutoencoder((5,), 3), data).fitting()
-    assert list(found) == ["reconstructions", "samples", "grid", "scatter"]
+    assert list(found) == ["reconstructions", "scatter"]
     for draw in found.values():
         assert pixels(draw()).std() > 0
 
@@ -243,8 +243,31 @@ def test_a_single_test_sample_has_no_other_to_go_to(tmp_path):
 def test_data_of_any_shape_and_range_can_be_shown(shape, tmp_path):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(60, *shape)).astype(np.float32))
     gallery = Gallery(OvercompleteAutoencoder(shape, 12), ArraysDataModule(str(tmp_path / "x.npy")))
-    for draw in gallery.fitting().values():
+    assert list(gallery.drawable()) == ALL_BUT_LAYERS
+    for draw in gallery.drawable().values():
         assert pixels(draw()).std() > 0
+
+
+def test_vectors_are_not_drawn_as_images_unless_they_are_asked_for(tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 20)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    model = OvercompleteAutoencoder((20,), 12, activation="none")
+    gallery = Gallery(model, ArraysDataModule(str(tmp_path / "x.npy")))
+    assert list(gallery.fitting()) == ["reconstructions", "scatter"]
+    profile = gallery.fitting()["reconstructions"]().axes[2]
+    first = gallery.test_set.take(1)[0]
+    assert [bar.get_height() for bar in profile.patches] == pytest.approx(first[0].tolist())
+    with torch.no_grad():
+        np.testing.assert_allclose(profile.lines[0].get_ydata(), model(first).x_hat[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("activation", "dense"), [("relu", False), ("sigmoid", True), ("tanh", True), ("none", True)])
+def test_codes_from_a_normal_are_decoded_where_a_code_is_dense(activation, dense, digits):
+    torch.manual_seed(0)
+    gallery = Gallery(OvercompleteAutoencoder((1, 8, 8), 12, activation=activation), digits)
+    of_a_normal = {"samples", "grid"}
+    assert set(gallery.fitting()) & of_a_normal == (of_a_normal if dense else set())
+    assert of_a_normal <= set(gallery.drawable())
 
 
 def test_the_chosen_samples_are_of_different_classes(digits, gallery):
@@ -266,7 +289,7 @@ def test_of_instances_the_first_is_shown(digits):
 def assert_the_first_is_shown(population, data, one, its_data) -> None:
     """The figures are those of a single model with the first one's weights, on data of its own."""
     one.load_state_dict({name: value[0] for name, value in population.state_dict().items()})
-    first, other = Gallery(population, data).fitting(), Gallery(one, its_data).fitting()
+    first, other = Gallery(population, data).drawable(), Gallery(one, its_data).drawable()
     assert list(first) == list(other) == ALL_BUT_LAYERS
     for name, draw in first.items():
         # Batched and single products differ in the last bit, which may turn a gray by one.

@@ -43,7 +43,7 @@ class Figures(Callback):
 
     Args:
         schedule: When to draw; by default after the last step. All figures together take some seconds.
-        names: Figures to draw; null draws all that fit, an empty list none.
+        names: Figures to draw; null draws those that tell something of the model and its data, an empty list none.
         projector: Whether to write codes for the projector.
         projector_samples: Test samples in it, the first ones.
     """
@@ -69,7 +69,7 @@ class Figures(Callback):
         """Refuse names of figures that cannot be drawn for this model and these data."""
         if stage != "fit" or not self.names or not (gallery := _gallery(trainer, pl_module)):
             return
-        known = list(gallery.fitting())
+        known = list(gallery.drawable())
         for name in self.names:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
@@ -109,7 +109,8 @@ class Figures(Callback):
         if (self._folder is None and not self._writers) or not (gallery := _gallery(trainer, module)):
             return
         with observing(trainer, module):
-            for name, make in gallery.fitting().items():
+            figures = gallery.fitting() if self.names is None else gallery.drawable()
+            for name, make in figures.items():
                 if self.names is not None and name not in self.names:
                     continue
                 try:

@@ -79,6 +79,26 @@ def mcc(learned: Tensor, true: Tensor) -> Tensor:
     return matched.reshape(cosines.shape[:-2]) / cosines.shape[-1]
 
 
+def matched_latents(cosines: Tensor) -> tuple[Tensor, Tensor]:
+    """The best one-to-one matching of features and latents, that of `mcc`.
+
+    Args:
+        cosines: Cosines of features with latents, (features, latent), all finite.
+
+    Returns:
+        Numbers of features, rising, and of the latents matched with them, int64 (min(features, latent),) each.
+
+    Raises:
+        ValueError: If a cosine is not finite.
+    """
+    from scipy.optimize import linear_sum_assignment  # scikit-learn brings it; slow to import
+
+    if not bool(cosines.isfinite().all()):
+        raise ValueError("latents cannot be matched with features: there are rows that are not finite")
+    features, latents = linear_sum_assignment(cosines.detach().cpu().abs().double().numpy(), maximize=True)
+    return torch.from_numpy(features).long(), torch.from_numpy(latents).long()
+
+
 def fraction_recovered(learned: Tensor, true: Tensor, threshold: float = 0.95) -> Tensor:
     """Fraction of true features that some latent points along.
 
@@ -178,12 +198,9 @@ def _unit_rows(rows: Tensor) -> Tensor:
 
 
 def _matched_sum(cosines: Tensor) -> float:
-    from scipy.optimize import linear_sum_assignment  # scikit-learn brings it; slow to import
-
     if not cosines.isfinite().all():
         return float("nan")
-    values = cosines.double().numpy()
-    return float(values[linear_sum_assignment(values, maximize=True)].sum())
+    return float(cosines.double()[matched_latents(cosines)].sum())
 
 
 def _check_shapes(learned: Tensor, true: Tensor) -> None:

@@ -35,6 +35,19 @@ def fired(z: Tensor, *, two_sided: bool = False) -> Tensor:
     return (z > 0) | (z < 0) if two_sided else z > 0
 
 
+def has_silent_latents(z: Tensor) -> bool:
+    """Whether a code is sparse by construction: on a sample on which some latents are not zero, another exactly is.
+
+    Of ReLU, TopK and their like that is so; values of a linear code, a sigmoid or a tanh come only close to zero.
+    Samples whose whole code is zero do not tell, since a linear code of a sample that is zero is zero too.
+
+    Args:
+        z: Codes of shape (..., batch, latent).
+    """
+    silent = z == 0
+    return bool((silent & ~silent.all(dim=-1, keepdim=True)).any())
+
+
 def firing_counts(z: Tensor, *, two_sided: bool = False) -> Tensor:
     """Number of samples on which each latent fires.
 

@@ -54,8 +54,9 @@ def threshold_figure(
         _finish(ax)
     if history is not None:
         name = "mean threshold" if thresholds is not None else "threshold"
+        axes[0].set_title(f"{name} over training", fontsize=10)
         _draw_curves(axes[0], {name: history}, label, {})
-        _finish(axes[0])
+        _finish(axes[0], legend=False)
     return figure
 
 

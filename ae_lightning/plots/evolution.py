@@ -7,20 +7,20 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from ae_lightning.plots.checks import finite_array
 from ae_lightning.plots.figure import Figure
 from ae_lightning.plots.tiles import Array, as_images, tile, to_numpy, to_rgb_signed, viewable_shape
 from ae_lightning.plots.weights import cell_size, color_bar, draw_cells, masked
 
-_MOST_PANELS = 4
 # Inches for images side by side, where they are not smaller or larger than these.
 _INCHES, _SMALLEST, _LARGEST = 13, 0.5, 0.85
 # Part of the weights within the color scale.
 _WITHIN_SCALE = 0.995
 # Pixels of the longer side of a frame, at most, where each of an image's has at least one.
 _FRAME_SIDE = 900
+# Of one of several tiles beside each other, and how much wider than high it is.
+_TILE_SIDE, _WIDE = 690, 1.75
 _FRAME_PAD = 3
 _FRAME_GAP = 24
 
@@ -35,14 +35,13 @@ def weight_evolution(
     shared_scale: bool = True,
     title: str | None = None,
 ) -> Figure:
-    """Draw the weights of units at several moments as signed images: a row per unit or rank, a column per moment.
+    """Draw the weights of units at several moments as signed images: a row per unit, a column per moment.
 
     Args:
         vectors: Weights of what each cell shows, (moments, units, input).
         image_shape: Shape of an input: ``(c, h, w)``, ``(h, w)`` or ``(d,)``; others as ``tiles.viewable_shape`` says.
         steps: Optimizer step of each moment, (moments,).
-        units: Number of the unit of each row, (units,), where the rows are fixed units. Or of each cell,
-            (moments, units), where a row is a rank, the first one the highest; the number then stands above its cell.
+        units: Number of the unit of each row, (units,).
         mask: Booleans, (input,) or ``image_shape``, true where a pixel is to be drawn; None draws them all.
         shared_scale: One color scale for the whole figure, or one for each row. A scale holds all but 0.5 % of the
             weights at the moment when they are largest; what lies beyond has its strongest color.
@@ -58,79 +57,26 @@ def weight_evolution(
     weights, at = _checked(vectors, steps)
     moments, rows = weights.shape[:2]
     numbers = to_numpy(units).astype(np.int64)
-    if numbers.shape not in ((rows,), (moments, rows)):
-        raise ValueError(f"units must have the shape ({rows},) or ({moments}, {rows}), but theirs is {numbers.shape}")
-    ranked = numbers.ndim == 2
+    if numbers.shape != (rows,):
+        raise ValueError(f"units must have the shape ({rows},), but theirs is {numbers.shape}")
     images = _images(weights, image_shape, mask)
     limits = [[_limit(images)]] if shared_scale else [[_limit(images[:, [row]])] for row in range(rows)]
     images = images.swapaxes(0, 1)
     rgb = _rgb(images, limits).reshape(rows * moments, *images.shape[3:], 3)
-    width, height = cell_size(rgb, labelled=ranked)
+    width, height = cell_size(rgb, labelled=False)
     inches = float(np.clip(_INCHES / moments, _SMALLEST, _LARGEST))
     size = (max(moments * width * inches + 1.8, 3.6), max(rows * height * inches + (0.8 if title else 0.55), 2.4))
     figure = Figure(figsize=size, layout="constrained")
     ax = figure.subplots()
-    x, y = draw_cells(ax, rgb, moments, [str(number) for number in numbers.T.ravel()] if ranked else None)
+    x, y = draw_cells(ax, rgb, moments)
     ax.set_xticks(x, labels=[f"{step:g}" for step in at])
-    ax.set_yticks(y, labels=[str(name) for name in (range(1, rows + 1) if ranked else numbers)])
+    ax.set_yticks(y, labels=[str(number) for number in numbers])
     ax.tick_params(length=0, labeltop=True, labelbottom=False, labelsize=8)
     ax.spines[:].set_visible(False)
     ax.set_xlabel("optimizer step", fontsize=9)
     ax.xaxis.set_label_position("top")
-    ax.set_ylabel("rank" if ranked else "unit", fontsize=9)
+    ax.set_ylabel("unit", fontsize=9)
     _finish(figure, images, limits, "row", title)
-    return figure
-
-
-def weight_grids(
-    vectors: Any,
-    image_shape: tuple[int, ...],
-    steps: Any,
-    orders: Any,
-    *,
-    mask: Any | None = None,
-    shared_scale: bool = True,
-    title: str | None = None,
-) -> Figure:
-    """Draw grids of the first units at several moments, a panel per moment, each image under its unit's number.
-
-    Args:
-        vectors: Weights of all units at these moments, (moments, latent, input).
-        image_shape: Shape of an input, as for ``weight_evolution``.
-        steps: Optimizer step of each moment, (moments,).
-        orders: Numbers of the units that are drawn at each moment, in this order, (moments, k).
-        mask: Booleans, (input,) or ``image_shape``, true where a pixel is to be drawn; None draws them all.
-        shared_scale: One color scale for the whole figure, or one for each image, as for ``weight_evolution``.
-        title: Title of the figure.
-
-    Returns:
-        The figure, in rows of up to 4 panels.
-
-    Raises:
-        ValueError: If a shape does not fit, or there is nothing to draw.
-        IndexError: If a number names no unit.
-    """
-    weights, at = _checked(vectors, steps)
-    moments, latent = weights.shape[:2]
-    chosen = to_numpy(orders).astype(np.int64)
-    if chosen.ndim != 2 or len(chosen) != moments or chosen.size == 0:
-        raise ValueError(f"orders must have the shape ({moments}, k), but theirs is {chosen.shape}")
-    if chosen.min() < 0 or chosen.max() >= latent:
-        raise IndexError(
-            f"units are numbered from 0 to {latent - 1}, but the orders from {chosen.min()} to {chosen.max()}"
-        )
-    images = _images(np.take_along_axis(weights, chosen[..., None], axis=1), image_shape, mask)
-    limits = [[_limit(images)]] if shared_scale else [[_limit(image[None, None]) for image in row] for row in images]
-    rgb = _rgb(images, limits)
-    columns = _columns(*rgb.shape[1:4])
-    width, height = cell_size(rgb[0], labelled=True)
-    panel = np.array([columns * width, math.ceil(chosen.shape[1] / columns) * height])
-    figure, axes, inches = _panels(moments, panel)
-    for ax, cells, numbers, step in zip(axes, rgb, chosen, at, strict=True):
-        draw_cells(ax, cells, columns, [str(number) for number in numbers], fontsize=7 if inches > 0.6 else 6)
-        ax.set_axis_off()
-        ax.set_title(f"step {step:g}", fontsize=10)
-    _finish(figure, images, limits, "image", title)
     return figure
 
 
@@ -157,6 +103,30 @@ def weight_frames(
     Raises:
         ValueError: If a shape does not fit, differs between frames, or there is nothing to draw.
     """
+    moments = _same_shape(vectors_at)
+    tiles, n = (1, *moments[0].shape)[-3:-1]
+    images = _frame_images(moments, image_shape, mask)
+    limit = _limit(images)
+    height, width = images.shape[-2:]
+    # Tiles side by side are wide, so that together they fill a page.
+    columns = _columns(n, height, width) if tiles == 1 else min(n, math.ceil(math.sqrt(_WIDE * n * height / width)))
+    rows, side = math.ceil(n / columns), _FRAME_SIDE if tiles == 1 else _TILE_SIDE
+    places = ((rows, height), (columns, width))
+    scale = min(int((side - _FRAME_PAD) / count - _FRAME_PAD) // size for count, size in places)
+    how = {"columns": columns, "pad": _FRAME_PAD, "scale": max(scale, 1)}
+    return [
+        _side_by_side([tile(to_rgb_signed(part, limit), **how) for part in moment.reshape(tiles, n, *moment.shape[1:])])
+        for moment in images
+    ]
+
+
+def frame_scale(vectors_at: Iterable[tuple[int, Any]], image_shape: tuple[int, ...], mask: Any | None = None) -> float:
+    """The magnitude that has full color in the frames that ``weight_frames`` draws of the same vectors."""
+    return _limit(_frame_images(_same_shape(vectors_at), image_shape, mask))
+
+
+def _same_shape(vectors_at: Iterable[tuple[int, Any]]) -> list[Array]:
+    """Vectors of moments, (units, input) or (tiles, units, input)."""
     moments = [(step, to_numpy(vectors)) for step, vectors in vectors_at]
     if not moments:
         raise ValueError("there are no moments to draw")
@@ -167,20 +137,12 @@ def weight_frames(
                 f"vectors must have one shape (units, input) or (tiles, units, input), but that of step {step} is "
                 f"{vectors.shape}, and the first one {shape}"
             )
-    weights = np.stack([vectors.reshape(-1, *shape[-2:]) for _, vectors in moments])
-    frames, tiles, n, size = weights.shape
-    images = _images(weights.reshape(frames, -1, size), image_shape, mask)
-    limit = _limit(images)
-    height, width = images.shape[-2:]
-    columns = _columns(n, height, width)
-    places = ((math.ceil(n / columns), height), (columns, width))
-    scale = min(int((_FRAME_SIDE - _FRAME_PAD) / count - _FRAME_PAD) // side for count, side in places)
-    # Tiles side by side are smaller, but their images are not drawn in less than half the size.
-    how = {"columns": columns, "pad": _FRAME_PAD, "scale": max(scale if tiles == 1 else scale // 2 + scale % 2, 1)}
-    return [
-        _side_by_side([tile(to_rgb_signed(part, limit), **how) for part in moment.reshape(tiles, n, *moment.shape[1:])])
-        for moment in images
-    ]
+    return [vectors for _, vectors in moments]
+
+
+def _frame_images(moments: list[Array], image_shape: tuple[int, ...], mask: Any | None) -> Array:
+    """Vectors of moments as images, (frames, tiles · units, c, h, w)."""
+    return _images(np.stack([vectors.reshape(-1, vectors.shape[-1]) for vectors in moments]), image_shape, mask)
 
 
 def _side_by_side(tiles: list[Array]) -> Array:
@@ -234,20 +196,6 @@ def _finish(figure: Figure, images: Array, limits: Any, each: str, title: str | 
         color_bar(figure, float(scale.item()), "weight", clipped=clipped)
     else:
         color_bar(figure, None, f"weight / scale of {each}", clipped=clipped)
-
-
-def _panels(n: int, panel: Array) -> tuple[Figure, list[Axes], float]:
-    """A figure with n panels for cells of so many widths and heights of an image, and the inches of an image."""
-    most = int(np.clip(_INCHES / (panel[0] * _SMALLEST), 1, _MOST_PANELS))
-    rows = math.ceil(n / most)
-    columns = math.ceil(n / rows)
-    inches = float(np.clip(_INCHES / (columns * panel[0]), _SMALLEST, _LARGEST))
-    size = inches * panel * (columns, rows) + (1.3, 0.3 + 0.35 * rows)
-    figure = Figure(figsize=(max(size[0], 3.6), max(size[1], 2.4)), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes[n:]:
-        ax.remove()
-    return figure, list(axes[:n]), inches
 
 
 def _columns(n: int, height: int, width: int) -> int:

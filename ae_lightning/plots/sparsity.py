@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ae_lightning.plots.checks import finite_array, fractions, fractions_by_instance
 from ae_lightning.plots.figure import Figure
+from ae_lightning.plots.quantiles import QUANTILES, draw_quantile_bands, quantile_handles
 from ae_lightning.plots.scales import log_above_small, log_if_spanning
 from ae_lightning.plots.scatter import CLASS_COLORS
 from ae_lightning.plots.tiles import Array, to_numpy
@@ -32,7 +33,10 @@ def fraction_active(
     titles: Sequence[str] | None = None,
     resampled: Any = None,
 ) -> Figure:
-    """Draw how often each latent fires in the course of training: a panel per instance, a line per latent.
+    """Draw how often latents fire in the course of training: a panel per instance.
+
+    Fewer than ten latents are a line each. More of them are the median latent, the middle half and the middle 90 % of
+    latents, as bands: of hundreds of lines nobody could say how many run where.
 
     Args:
         steps: Optimizer steps, (k,).
@@ -59,24 +63,30 @@ def fraction_active(
     if len(titles) != instances:
         raise ValueError(f"there are {instances} instances, but {len(titles)} titles")
     true = fractions_by_instance("probabilities", np.empty(0) if probability is None else probability, instances)
+    few = fired.shape[2] < len(CLASS_COLORS)
     moments = np.empty(0) if resampled is None else to_numpy(resampled).reshape(-1)
-    figure, axes = _grid(instances, 4, (7.0, 4.2) if instances == 1 else (3.1, 2.7))
+    figure, axes = _grid(instances, 4, (6.6, 3.8) if instances == 1 else (3.1, 2.3))
     for i, (ax, title) in enumerate(zip(axes, titles, strict=True)):
         for moment in moments:
             ax.axvline(moment, color="#999999", linewidth=0.7, zorder=0)
-        _draw_latents(ax, at, fired[:, i])
+        if few:
+            _draw_latents(ax, at, fired[:, i])
+        else:
+            draw_quantile_bands(ax, at, fired[:, i])
         for value in np.unique(true[i]):
             ax.axhline(value, color="black", linestyle="--", linewidth=1.2, zorder=3)
         ax.set_title(title, fontsize=10)
-    top = 1.05 * max(fired.max(), true.max(initial=0)) or 1.0
-    log_above_small(axes[0], top, max(fired[-1].max(), true.max(initial=0)))
+    highest = fired.max(axis=2) if few else np.quantile(fired, QUANTILES[-1], axis=2)
+    top = 1.05 * max(highest.max(), true.max(initial=0)) or 1.0
+    log_above_small(axes[0], top, max(highest[-1].max(), true.max(initial=0)))
     axes[0].set(ylim=(0, top), xlim=(at.min(), at.max()) if at.max() > at.min() else None)
     figure.supxlabel("optimizer step", fontsize=10)
     figure.supylabel("fraction of samples on which a latent fires", fontsize=10)
-    handles = [Line2D([], [], color="black", linestyle="--", label="true probability of a feature")] * bool(true.size)
+    handles = [] if few else quantile_handles()
+    handles += [Line2D([], [], color="black", linestyle="--", label="true probability of a feature")] * bool(true.size)
     handles += [Line2D([], [], color="#999999", linewidth=0.7, label="latents resampled")] * bool(moments.size)
     if handles:
-        figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+        figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 
@@ -121,17 +131,21 @@ def penalty_history(series: Mapping[str, tuple[Any, Any]], title: str | None = N
     return figure
 
 
-def latent_histograms(z: Any, latents: Sequence[int] | None = None, most: int = 25) -> Figure:
-    """Draw the distribution of the values of single latents where they are not zero, and of all values together.
+def latent_histograms(z: Any, latents: Sequence[int] | None = None, most: int = 12, *, sparse: bool = True) -> Figure:
+    """Draw the distribution of the values of single latents, and of all values together.
+
+    Of a sparse code the single latents' values are those that are not zero.
 
     Args:
         z: Codes, (n, latent).
         latents: Latents to draw, in this order; None takes those of the largest mean magnitude, largest first.
         most: How many of these.
+        sparse: Whether a latent that does not fire is exactly zero.
 
     Returns:
         The figure. The small panels have one range of values and counts of their own; the large one, of all values
-        of all latents, has a logarithmic count, and its title says how many are zero and how many within 0.001 of it.
+        of all latents, has a logarithmic count. Of a sparse code the titles say how often a latent fires, how many
+        values are zero, and how many within 0.001 of it.
 
     Raises:
         ValueError: If codes have another shape, are empty or not finite, or a latent does not exist.
@@ -144,20 +158,21 @@ def latent_histograms(z: Any, latents: Sequence[int] | None = None, most: int = 
         raise ValueError("there are no latents to draw")
     if not all(0 <= i < latent_dim for i in chosen):
         raise ValueError(f"latents are numbered from 0 to {latent_dim - 1}, but {chosen} were asked for")
-    fired = [codes[codes[:, i] != 0, i] for i in chosen]
+    fired = [codes[codes[:, i] != 0, i] if sparse else codes[:, i] for i in chosen]
     together = np.concatenate(fired)
-    low, high = min(0.0, together.min(initial=0)), together.max(initial=0)
+    low, high = (together.min(), together.max()) if together.size else (0.0, 0.0)
+    low = min(0.0, low) if sparse else low
     edges = np.linspace(low, high if high > low else low + 1, 41)
     columns = math.ceil(math.sqrt(len(chosen)))
     rows = math.ceil(len(chosen) / columns)
     width = max(1.4 * columns, 3.6)
-    figure = Figure(figsize=(width + 5.0, max(1.2 * rows + 0.6, 3.8)), layout="constrained")
+    figure = Figure(figsize=(width + 5.0, max(1.1 * rows + 0.5, 3.4)), layout="constrained")
     small, large = figure.subfigures(1, 2, squeeze=False, width_ratios=[width, 5.0])[0]
     axes = small.subplots(rows, columns, sharex=True, squeeze=False).ravel()
     for ax, i, values in zip(axes, chosen, fired, strict=False):
         ax.stairs(np.histogram(values, edges)[0], edges, fill=True, color=_BLUE)
         ax.set(xlim=(edges[0], edges[-1]), yticks=[])
-        ax.set_title(f"#{i}  {_percent(len(values) / n)} active", fontsize=8)
+        ax.set_title(f"#{i}" + (f"  {_percent(len(values) / n)} active" if sparse else ""), fontsize=8)
         ax.tick_params(labelsize=7)
         ax.xaxis.set_major_locator(MaxNLocator(3))
         ax.spines[["top", "right", "left"]].set_visible(False)
@@ -165,17 +180,17 @@ def latent_histograms(z: Any, latents: Sequence[int] | None = None, most: int = 
         ax.set_axis_off()
     for ax in axes[max(len(chosen) - columns, 0) : len(chosen)]:
         ax.tick_params(labelbottom=True)  # also above a place that is left empty
-    small.supxlabel("value where it is not zero", fontsize=9)
-    _draw_all_values(large.subplots(), codes)
+    small.supxlabel("value where it is not zero" if sparse else "value", fontsize=9)
+    _draw_all_values(large.subplots(), codes, sparse)
     return figure
 
 
-def mean_activations(mean: Any, density: Any, target: float | None = None) -> Figure:
+def mean_activations(mean: Any, density: Any = None, target: float | None = None) -> Figure:
     """Draw the mean activation of each latent, largest first, and the distribution of how often latents fire.
 
     Args:
         mean: Mean activation of each latent over samples, (latent,).
-        density: Fraction of samples on which each latent fires, (latent,).
+        density: Fraction of samples on which each latent fires, (latent,); None leaves that panel out.
         target: The mean activation that a penalty draws to; the figure says how many latents are within a factor of
             two of it.
 
@@ -188,16 +203,18 @@ def mean_activations(mean: Any, density: Any, target: float | None = None) -> Fi
             target is not positive.
     """
     means = np.sort(finite_array("means", mean, 1, "(latent,)"))[::-1]
-    densities = fractions("densities", density, 1, "(latent,)")
-    if len(means) != len(densities):
+    densities = None if density is None else fractions("densities", density, 1, "(latent,)")
+    if densities is not None and len(means) != len(densities):
         raise ValueError(f"there are means of {len(means)} latents, but densities of {len(densities)}")
     if target is not None and not 0 < target < math.inf:
         raise ValueError(f"the target must be positive, but it is {target}")
-    figure = Figure(figsize=(10.0, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _draw_means(left, means, target)
-    _draw_densities(right, densities)
-    for ax in (left, right):
+    panels = 1 if densities is None else 2
+    figure = Figure(figsize=(5.2 * panels, 3.8), layout="constrained")
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    _draw_means(axes[0], means, target)
+    if densities is not None:
+        _draw_densities(axes[1], densities)
+    for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -219,24 +236,23 @@ def _grid(panels: int, columns: int, size: tuple[float, float], *, sharey: bool 
 
 
 def _draw_latents(ax: Axes, steps: Array, densities: Array) -> None:
-    """Few latents have colors of their own; more of them have one color, and where many lie it is dark."""
-    few = densities.shape[1] < len(CLASS_COLORS)
-    for i, values in enumerate(densities.T):
-        style = {"color": CLASS_COLORS[i]} if few else {"color": _BLUE, "alpha": 0.45, "linewidth": 1.0}
+    """A line for each latent, in a color of its own."""
+    for values, color in zip(densities.T, CLASS_COLORS, strict=False):
         marker = "o" if len(steps) == 1 else ""
         # Clipped, a line at 0 would lose half of its width; the layout would measure each of those that are not.
-        ax.plot(steps, values, marker=marker, clip_on=False, in_layout=False, zorder=2, **style)
+        ax.plot(steps, values, marker=marker, clip_on=False, in_layout=False, zorder=2, color=color)
 
 
-def _draw_all_values(ax: Axes, codes: Array) -> None:
+def _draw_all_values(ax: Axes, codes: Array, sparse: bool) -> None:
     edges = np.histogram_bin_edges(codes, 80)
     ax.stairs(np.histogram(codes, edges)[0], edges, fill=True, color=_BLUE)
     ax.set_yscale("log")
     ax.set_ylim(bottom=0.5)
     ax.set(xlabel="value", ylabel="values per bin")
-    zero, near = _percent((codes == 0).mean(), 1), _percent((np.abs(codes) <= _NEAR_ZERO).mean(), 1)
     latents = "1 latent" if codes.shape[1] == 1 else f"{codes.shape[1]} latents"
-    ax.set_title(f"All values of {latents}:\n{zero} exactly zero, {near} within {_NEAR_ZERO:g} of zero", fontsize=10)
+    zero, near = _percent((codes == 0).mean(), 1), _percent((np.abs(codes) <= _NEAR_ZERO).mean(), 1)
+    counted = f":\n{zero} exactly zero, {near} within {_NEAR_ZERO:g} of zero" if sparse else ""
+    ax.set_title(f"All values of {latents}{counted}", fontsize=10)
     ax.spines[["top", "right"]].set_visible(False)
 
 
@@ -283,7 +299,7 @@ def _draw_densities(ax: Axes, densities: Array) -> None:
     place = low - 2 * width
     ax.bar_label(ax.bar([place], [never], width, color=_VERMILION), padding=2, color=_VERMILION)
     decades = range(0, low - 1, -math.ceil(-low / 6))
-    labels = ["1" if decade == 0 else f"$10^{{{decade}}}$" for decade in decades]
+    labels = [f"{10.0**decade:g}" for decade in decades]
     ax.set_xticks([place, *decades], labels=["never", *labels])
     ax.set(xlabel="fraction of samples on which a latent fires", ylabel="latents")
     ax.set_title(f"Firing density: {never} of {len(densities)} latents never fire", fontsize=10)

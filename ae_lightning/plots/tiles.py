@@ -68,6 +68,11 @@ def viewable_shape(sample_shape: tuple[int, ...]) -> tuple[int, ...]:
     return sample_shape if len(sample_shape) < 3 else (math.prod(sample_shape),)
 
 
+def is_picture(sample_shape: tuple[int, ...]) -> bool:
+    """Whether samples of this shape are pictures: (h, w) or (channels, h, w); vectors are none, however long."""
+    return len(viewable_shape(sample_shape)) > 1
+
+
 def to_rgb_gray(images: Any, value_range: tuple[float, float] | None = None) -> Array:
     """Show images of one channel in gray, and images of three in color.
 

@@ -16,54 +16,67 @@ from ae_lightning.plots.tiles import SIGNED_COLORMAP, Array, as_images, to_numpy
 
 _LABEL_SPACE = 0.28
 _GAP = 0.08
+_PAIR_GAP = 0.3
+_PAIRS_IN_A_ROW = 8
 
 
-def weight_grid(
-    vectors: Any,
+def weight_pairs(
+    read: Any,
+    written: Any,
     image_shape: tuple[int, ...],
-    *,
-    indices: Sequence[int] | None = None,
-    top: int = 64,
-    shared_scale: bool = False,
-    title: str | None = None,
+    indices: Sequence[int],
     mask: Any | None = None,
+    title: str | None = None,
 ) -> Figure:
-    """Draw the weights of latents as signed images, each under its number.
-
-    Positive weights are red, negative ones blue, zero is white; three channels are drawn as color about gray.
+    """Draw what latents read and, beside it, what they write, as signed images, each pair under its latent's number.
 
     Args:
-        vectors: Weights of shape (latent, input), a row per latent: the encoder or decoder vectors of one
-            instance.
-        image_shape: Shape of an input: ``(c, h, w)``, ``(h, w)`` or ``(d,)``.
-        indices: Latents to draw, in this order; None takes the ``top`` of largest norm, largest first.
-        top: Number of latents to draw when ``indices`` is None.
-        shared_scale: One color scale for all the latents, or one for each.
+        read: Encoder rows, (latent, input).
+        written: Decoder rows, (latent, input).
+        image_shape: Shape of an input: ``(c, h, w)`` or ``(h, w)``.
+        indices: Latents to draw, in this order.
+        mask: Booleans of ``image_shape`` (or flat), true where what latents read is to be
+            drawn. Pixels that never vary keep their initial noise in an encoder, and are best left out.
         title: Title of the figure.
-        mask: Booleans of ``image_shape`` (or flat), true where a pixel is to be drawn. Pixels that never vary
-            keep their initial noise in an encoder, and are best left out.
 
     Returns:
-        The figure.
+        The figure, each image on a scale of its own.
 
     Raises:
-        ValueError: If ``vectors`` is not a non-empty matrix, or a shape does not fit.
+        ValueError: If a shape does not fit, or there are no latents to draw.
         IndexError: If an index names no latent.
     """
-    weights = to_numpy(vectors)
-    if weights.ndim != 2 or weights.size == 0:
-        raise ValueError(
-            f"weights must have the shape (latent, input), but theirs is {weights.shape}; choose one instance"
-        )
-    chosen = _strongest(weights, top) if indices is None else np.asarray(indices, dtype=np.int64)
+    sides = [to_numpy(read), to_numpy(written)]
+    if sides[0].ndim != 2 or sides[0].shape != sides[1].shape:
+        raise ValueError(f"rows must have one shape (latent, input), but theirs are {[side.shape for side in sides]}")
+    chosen = np.asarray(indices, dtype=np.int64)
     if chosen.size == 0:
         raise ValueError("there are no latents to draw")
-    images = as_images(masked(weights[chosen], mask), image_shape)
-    return _draw(images, chosen, shared_scale, title)
-
-
-def _strongest(weights: Array, top: int) -> Array:
-    return np.argsort(-np.linalg.norm(weights, axis=1), kind="stable")[:top]
+    rows = np.stack([masked(sides[0][chosen], mask), sides[1][chosen]], axis=1).reshape(2 * len(chosen), -1)
+    images = as_images(rows, image_shape)
+    rgb = to_rgb_signed(images, shared=False)
+    cell_width, cell_height = cell_size(rgb, labelled=True)
+    pairs = min(len(chosen), _PAIRS_IN_A_ROW)
+    rows_of_pairs = math.ceil(len(chosen) / pairs)
+    width, height = pairs * (2 * cell_width + _PAIR_GAP), rows_of_pairs * cell_height
+    inches = min(10.0 / width, 1.0)
+    figure = Figure(figsize=(max(width * inches + 1.1, 4.2), max(height * inches + 0.4, 2.2)), layout="constrained")
+    ax = figure.subplots()
+    for place, image in enumerate(rgb):
+        pair, side = divmod(place, 2)
+        left = pair % pairs * (2 * cell_width + _PAIR_GAP) + side * cell_width
+        top = pair // pairs * cell_height
+        ax.imshow(image, extent=(left, left + 1, top + cell_height - _LABEL_SPACE, top), interpolation="nearest")
+        if side:
+            ax.text(left - _GAP / 2, top - 0.03, f"#{chosen[pair]}", fontsize=7, ha="center", va="bottom")
+    ax.set(xlim=(-_GAP, width - _PAIR_GAP), ylim=(height - _LABEL_SPACE + _GAP, -_LABEL_SPACE))
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+    if title:
+        ax.set_title(title, fontsize=10)
+    if images.shape[1] == 1:
+        color_bar(figure, None, "weight / largest of image")
+    return figure
 
 
 def masked(weights: Array, mask: Any | None) -> Array:
@@ -86,9 +99,7 @@ def cell_size(rgb: Array, *, labelled: bool) -> tuple[float, float]:
     return 1 + _GAP, aspect + (_LABEL_SPACE if labelled else _GAP)
 
 
-def draw_cells(
-    ax: Axes, rgb: Array, columns: int, labels: Sequence[str] | None = None, fontsize: float = 7
-) -> tuple[Array, Array]:
+def draw_cells(ax: Axes, rgb: Array, columns: int, labels: Sequence[str] | None = None) -> tuple[Array, Array]:
     """Draw images (n, h, w, 3) row by row, each under its label; answers the x of the columns and the y of the rows.
 
     One pair of axes holds every image, because sixty-four pairs of them take a second to lay out.
@@ -100,7 +111,7 @@ def draw_cells(
         left, top = (place % columns) * width, (place // columns) * height
         ax.imshow(image, extent=(left, left + 1, top + height - space, top), interpolation="nearest")
         if labels is not None:
-            ax.text(left + 0.5, top - 0.03, labels[place], fontsize=fontsize, ha="center", va="bottom")
+            ax.text(left + 0.5, top - 0.03, labels[place], fontsize=7, ha="center", va="bottom")
     ax.set(xlim=(-_GAP, columns * width), ylim=(rows * height - space + _GAP, -space))
     ax.set_aspect("equal")
     return 0.5 + width * np.arange(columns), (height - space) / 2 + height * np.arange(rows)
@@ -116,23 +127,3 @@ def color_bar(figure: Figure, limit: float | None, label: str, *, clipped: bool 
     if limit is None:
         bar.set_ticks([-1, 0, 1], labels=["−1", "0", "1"])
     bar.ax.tick_params(labelsize=8)
-
-
-def _draw(images: Array, numbers: Array, shared: bool, title: str | None) -> Figure:
-    rgb = to_rgb_signed(images, shared=shared)
-    cell_width, cell_height = cell_size(rgb, labelled=True)
-    aspect = round(cell_height - _LABEL_SPACE, 9)  # unrounded, a grid might have a column too many
-    columns = len(rgb) if len(rgb) <= 4 else math.ceil(math.sqrt(len(rgb) * aspect))
-    rows = math.ceil(len(rgb) / columns)
-    inches = 0.85 if columns > 4 else 1.4
-    size = (columns * cell_width * inches + 1.3, rows * cell_height * inches + 0.5)
-    figure = Figure(figsize=(max(size[0], 3.0), max(size[1], 2.2)), layout="constrained")
-    ax = figure.subplots()
-    draw_cells(ax, rgb, columns, [str(number) for number in numbers])
-    ax.set_axis_off()
-    if title:
-        ax.set_title(title, fontsize=11)
-    if images.shape[1] == 1:
-        limit = float(np.nan_to_num(np.abs(images), posinf=0).max())
-        color_bar(figure, limit if shared else None, "weight" if shared else "weight / largest of latent")
-    return figure

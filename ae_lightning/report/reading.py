@@ -8,33 +8,51 @@ TITLES_AND_READINGS = {
     ),
     "penalties": (
         "Terms of the loss",
-        "Each term as it is before its weight, in training and on the validation set, in the units of the input as "
-        "the model scales it.",
+        "Each term before its weight, in training and on the validation set.",
     ),
     "reconstructions": (
         "Reconstructions",
-        "Test samples, what the model makes of them, and the difference: red is too bright, blue too dark.",
+        "Test samples and what the model makes of them. Of pictures the difference is below: red is too bright, blue "
+        "too dark. Of vectors each entry is compared with its reconstruction: on the dotted line the two agree.",
     ),
-    "encoder_units": (
-        "What units read",
-        "Encoder rows as images, the most important unit first: red pixels excite a unit, blue ones inhibit it. Pixels "
-        "that no training sample lights are left out.",
+    "structure": (
+        "Strokes, spots or noise?",
+        "Moran's I says how alike neighboring pixels of a decoder row are: near 1 for strokes and spots, near 0 for "
+        "noise, whose range is gray. Units are shown from the most structured to the least, each with its value above "
+        "it and its importance as a bar below it.",
     ),
-    "decoder_units": (
-        "What units write",
-        "Decoder rows of the same units: what each adds to the image where it is active.",
-    ),
-    "encoder_through_training": (
-        "What units read, in the course of training",
-        "Encoder rows of the units that were most important at each of these snapshots.",
-    ),
-    "ranks_through_training": (
-        "The most important units at each moment",
-        "A row is a rank and a column a snapshot, so that units change where the number above an image does.",
+    "units": (
+        "What units read and write",
+        "Encoder and decoder row of each unit, the most important unit first. Red pixels excite the unit, or are made "
+        "brighter by it; blue ones inhibit it, or are made darker. Gray pixels are the same in all training samples.",
     ),
     "units_through_training": (
         "The same units at each moment",
-        "A row is a unit that is among the most important in the end, and a column a snapshot.",
+        "What the most important units write: a row is a unit and a column a snapshot.",
+    ),
+    "exciting_samples": (
+        "What excites latents",
+        "The most important latents, a row each: the latent that points most nearly the same way, and the test samples "
+        "on which this one is largest.",
+    ),
+    "decoder_cosines": (
+        "How alike latents are",
+        "Left the cosines of decoder rows, latents that are alike side by side. Right the largest cosine of each "
+        "latent with another: those far to the right of the random directions are near copies.",
+    ),
+    "recovery": (
+        "True features recovered",
+        "Left the cosine of each true feature with the latent matched to it, on the diagonal, and with the others. "
+        "Right the largest cosine of each feature with any latent.",
+    ),
+    "recovery_over_training": (
+        "Recovery in the course of training",
+        "How many true features some latent points along, and the mean cosines. Several instances are averaged.",
+    ),
+    "interference": (
+        "How features share dimensions",
+        "Left the cosines of feature directions: red and blue squares off the diagonal are features that interfere. "
+        "Right the length of each direction; a feature of length 0 is not represented.",
     ),
     "importance": (
         "Importance",
@@ -43,11 +61,11 @@ TITLES_AND_READINGS = {
     ),
     "top_units": (
         "Which units lead",
-        "Ranks over training of the units that are most important in the end; where lines cross, units overtake.",
+        "The most important units in the end, and their ranks over training. Where lines cross, units overtake.",
     ),
     "causal_importance": (
         "Does importance say what a unit is worth?",
-        "The growth of the error when a unit is switched off, against its importance; on a line the two would agree.",
+        "How much the error grows when a unit is switched off, against its importance. On a rising line the two agree.",
     ),
     "removal": (
         "How many units are needed?",
@@ -67,12 +85,13 @@ TITLES_AND_READINGS = {
     ),
     "mean_activation": (
         "How active latents are",
-        "Left the mean activation of each latent, right on how many test samples it fires; those that never do are "
-        "the dead ones of the table.",
+        "The mean activation of each latent, and how many latents fire how often on the test set, on a logarithmic "
+        "scale. Those that never fire are the dead ones of the table.",
     ),
     "latent_histograms": (
         "Values of latents",
-        "Values of the strongest latents where they are not zero, and of all latents together.",
+        "Left the values of the strongest latents, of a sparse code where they are not zero; right those of all "
+        "latents.",
     ),
     "contributions": (
         "A reconstruction taken apart",
@@ -88,7 +107,8 @@ TITLES_AND_READINGS = {
     ),
     "fraction_active": (
         "Firing in the course of training",
-        "How often each latent fires on the test set, snapshot by snapshot.",
+        "On which part of the test samples latents fire, at each snapshot. Of ten latents or more: the median latent "
+        "and two bands, the middle half of latents and the middle 90 %.",
     ),
     "active_latents": (
         "Active latents in the course of training",

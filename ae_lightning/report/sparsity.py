@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ae_lightning.data.sparse_features import SparseFeaturesDataModule
 from ae_lightning.errors import ConfigError
-from ae_lightning.metrics.sparsity import FiringDensity, MeanActivation
+from ae_lightning.metrics.sparsity import FiringDensity, MeanActivation, has_silent_latents
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.sparse import SparseAutoencoder
@@ -25,6 +25,7 @@ from ae_lightning.report import plane
 from ae_lightning.report.animation import TrainingAnimation
 from ae_lightning.report.contributions import can_be_taken_apart, contribution_figure
 from ae_lightning.report.dictionaries import DictionaryFigures
+from ae_lightning.report.interference import interference
 from ae_lightning.run.codes import (
     MOST_SAMPLES,
     chosen_moments,
@@ -63,6 +64,9 @@ class SparsityFigures:
     def fitting(self, sample: int | None = None, instances: int = INSTANCES) -> dict[str, Callable[[], Figure]]:
         """The figures that this run allows, by name; none where the code is no vector.
 
+        A dense code, of which every latent is active on every sample, has no firing and no strongest few latents: of
+        these there is nothing. Nor of the terms of a loss that has only one.
+
         Args:
             sample: The one that `contributions` takes apart.
             instances: How many are shown at most where several are.
@@ -70,15 +74,20 @@ class SparsityFigures:
         if len(self.model.latent_shape) != 1:
             return {}
         figures: dict[str, Callable[[], Figure]] = {}
-        if loss_history(self.run.metrics):
+        if loss_formula(self.model.loss_weights, loss_history(self.run.metrics)):
             figures["penalties"] = self.penalties
-        figures |= {"mean_activation": self.mean_activation, "latent_histograms": self.latent_histograms}
-        if can_be_taken_apart(self.model):
+        if self._is_sparse or self._target is not None:
+            figures["mean_activation"] = self.mean_activation
+        if not self._is_toy:
+            figures["latent_histograms"] = self.latent_histograms
+        if can_be_taken_apart(self.model) and self._is_sparse:
             figures["contributions"] = partial(self.contributions, sample)
         if plane.has_plane(self.model):
             figures["features"] = partial(self.features, instances)
             if not self._is_toy:
                 figures["hidden_states"] = partial(self.hidden_states, instances)
+        if isinstance(self.model, ToyModel):
+            figures["interference"] = partial(interference, self.model)
         if self._is_rectified and self.run.snapshots:
             figures["fraction_active"] = partial(self.fraction_active, instances)
         return figures | DictionaryFigures(self.run, self.model).fitting()
@@ -96,26 +105,26 @@ class SparsityFigures:
         return plane.has_plane(self.model) and bool(self.run.snapshots)
 
     def penalties(self) -> Figure:
-        """Each term of the loss over optimizer steps, not weighted; of a loss of several terms the sum as well."""
+        """Each term of the loss over optimizer steps, not weighted."""
         history = loss_history(self.run.metrics)
-        return sparsity_plots.penalty_history(history, loss_formula(self.model.loss_weights, history))
+        terms = {name: series for name, series in history.items() if name.partition("/")[2] != "loss"}
+        return sparsity_plots.penalty_history(terms, loss_formula(self.model.loss_weights, history))
 
     def mean_activation(self) -> Figure:
-        """Mean of ReLU(z) of each latent over the test set, and how often latents fire.
+        """Mean of ReLU(z) of each latent over the test set, and of a sparse code how often latents fire.
 
-        A latent of a rectified code fires above zero; of any other code, where it is not exactly zero.
+        A latent of a rectified code fires above zero; of any other sparse code, where it is not exactly zero.
         """
         mean, density = MeanActivation(rectified=True), FiringDensity(two_sided=not self._is_rectified)
         for x, _ in self.data.test_set.batches(self.data.eval_batch_size):
             z = encode(self.model, x)[0].cpu()
             mean.update(z)
             density.update(z)
-        has_target = isinstance(self.model, SparseAutoencoder) and self.model.penalty == "kl"
-        target = float(self.model.target) if has_target else None  # type: ignore[arg-type]
-        return self._of_first(sparsity_plots.mean_activations(mean.compute(), density.compute(), target or None))
+        fired = density.compute() if self._is_sparse else None
+        return self._of_first(sparsity_plots.mean_activations(mean.compute(), fired, self._target))
 
-    def latent_histograms(self, latents: list[int] | None = None, most: int = 25) -> Figure:
-        """Values of single latents where they are not zero, on up to 10,000 test samples.
+    def latent_histograms(self, latents: list[int] | None = None, most: int = 12) -> Figure:
+        """Values of single latents, of a sparse code where they are not zero, on up to 10,000 test samples.
 
         Args:
             latents: Which; None takes those of the largest mean magnitude.
@@ -124,7 +133,7 @@ class SparsityFigures:
         n = max(1, min(MOST_SAMPLES, _MOST_VALUES // self.model.latent_size))
         batches = first_batches(self.data.test_set, self.data.eval_batch_size, n)
         codes = torch.cat([encode(self.model, x)[0].cpu() for x in batches])
-        return self._of_first(sparsity_plots.latent_histograms(codes, latents, most))
+        return self._of_first(sparsity_plots.latent_histograms(codes, latents, most, sparse=self._is_sparse))
 
     def contributions(self, sample: int | None = None, most: int = 8) -> Figure:
         """What the latents add to the reconstruction of a test sample: images, or bars of short vectors.
@@ -229,6 +238,20 @@ class SparsityFigures:
     @cached_property
     def _is_rectified(self) -> bool:
         return isinstance(self.model, ShallowAutoencoder) and self.model.fires_above_zero
+
+    @cached_property
+    def _is_sparse(self) -> bool:
+        """Whether a latent that does not fire is exactly zero: by its activation, or as the first test samples show."""
+        if self._is_rectified:
+            return True
+        x = next(iter(first_batches(self.data.test_set, self.data.eval_batch_size)))
+        return not self._is_toy and has_silent_latents(encode(self.model, x).cpu())
+
+    @property
+    def _target(self) -> float | None:
+        """The mean activation that a penalty draws latents to; None where there is none, or it is zero."""
+        has_target = isinstance(self.model, SparseAutoencoder) and self.model.penalty == "kl"
+        return float(self.model.target) or None if has_target else None  # type: ignore[arg-type]
 
     def _in_plane(self) -> ShallowAutoencoder:
         if not plane.has_plane(self.model):

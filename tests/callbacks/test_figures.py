@@ -26,8 +26,8 @@ from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.run.loggers import run_loggers
 
-SHALLOW = ["arithmetic", "grid", "interpolation", "reconstructions", "samples", "scatter"]
-DEEP = sorted([*SHALLOW, "layers"])
+SPARSE = ["arithmetic", "interpolation", "reconstructions", "scatter"]
+DEEP = sorted([*SPARSE, "grid", "layers", "samples"])
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_run_that_ends_early_shows_its_last_state_once(make_trainer, digits, f
 
 def test_what_does_not_fit_is_left_out(make_trainer, digits, folder):
     make_trainer(Figures(), logger=run_loggers(folder)).fit(OvercompleteAutoencoder((1, 8, 8), 5), digits)
-    assert files_in(folder) == [f"{name}_step_00000006.png" for name in SHALLOW]
+    assert files_in(folder) == [f"{name}_step_00000006.png" for name in SPARSE]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from ae_lightning.metrics.sparsity import (
     NearZeroFraction,
     fired,
     firing_counts,
+    has_silent_latents,
 )
 
 # Latent 0 fires three times, latent 1 once, latent 2 never, latent 3 is negative twice.
@@ -215,3 +216,12 @@ def test_hoyer_of_the_samples_that_have_a_code_at_all():
     nothing = HoyerSparsity(nonzero_only=True)
     nothing.update(torch.zeros(3, 4))
     assert float(nothing.compute()) == 0.0
+
+
+def test_a_code_is_sparse_where_latents_are_exactly_zero_and_others_are_not():
+    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    x[7] = 0  # a sample that is zero, of which a linear code is zero too
+    assert has_silent_latents(x.relu())
+    assert has_silent_latents(x.relu().expand(3, 50, 6))
+    for dense in (x, x.tanh(), x.sigmoid(), 0 * x):
+        assert not has_silent_latents(dense)

@@ -11,6 +11,7 @@ from ae_lightning.metrics.recovery import (
     duplicates,
     fraction_recovered,
     fully_recovered,
+    matched_latents,
     mcc,
     mmcs,
     recovery_scores,
@@ -246,3 +247,12 @@ def test_scores_of_instances_are_means_but_for_counts():
 def test_scores_of_rows_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="must have the same input size"):
         recovery_scores(torch.ones(4, 3), torch.ones(5, 2))
+
+
+def test_features_and_latents_are_matched_one_to_one_by_the_largest_sum():
+    """Both features are nearest to latent 0; the first gives way, since 0.9 + 0.95 is more than 1 + 0.1."""
+    cosines = torch.tensor([[1.0, -0.9, 0.0], [0.95, 0.1, 0.0]])
+    features, latents = matched_latents(cosines)
+    assert (features.tolist(), latents.tolist()) == ([0, 1], [1, 0])
+    with pytest.raises(ValueError, match="not finite"):
+        matched_latents(cosines * torch.nan)

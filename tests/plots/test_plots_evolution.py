@@ -3,7 +3,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from ae_lightning.plots.evolution import weight_evolution, weight_frames, weight_grids
+from ae_lightning.plots.evolution import frame_scale, weight_evolution, weight_frames
 from ae_lightning.plots.tiles import NO_VALUE
 
 # Three moments of two units on 2 by 2 pixels: the first grows at the top left, the second sinks at the bottom right.
@@ -70,25 +70,12 @@ class TestEvolution:
         assert lies_within(figure)
 
     def test_ticks_stand_at_the_middle_of_their_cells(self):
-        figure = weight_evolution(GROWING, (2, 2), STEPS, [[1, 0]] * 3)
+        figure = weight_evolution(GROWING, (2, 2), STEPS, [1, 0])
         ax = figure.axes[0]
         for place, image in enumerate(ax.images):
             left, right, bottom, top = image.get_extent()
             assert ax.get_yticks()[place // 3] == pytest.approx((bottom + top) / 2)
             assert ax.get_xticks()[place % 3] == pytest.approx((left + right) / 2)
-
-    def test_a_row_may_be_a_rank_whose_units_are_numbered_in_their_cells(self, lies_within):
-        figure = weight_evolution(GROWING, (2, 2), STEPS, torch.tensor([[7, 3], [7, 9], [1, 7]]))
-        assert _rows_and_columns(figure)[0] == ["1", "2"]
-        assert figure.axes[0].get_ylabel() == "rank"
-        ax = figure.axes[0]
-        assert [text.get_text() for text in ax.texts] == ["7", "7", "1", "3", "9", "7"]
-        for text, image in zip(ax.texts, ax.images, strict=True):
-            left, right, _, top = image.get_extent()
-            x, y = text.get_position()
-            assert left < x < right
-            assert top - 0.28 < y < top
-        assert lies_within(figure)
 
     def test_with_a_scale_for_each_row_each_has_its_full_color_where_it_is_strongest(self):
         shared = weight_evolution(GROWING, (2, 2), STEPS, [0, 1])
@@ -150,50 +137,6 @@ class TestEvolution:
             weight_evolution(vectors, (2, 2), steps, units, **options)
 
 
-class TestGrids:
-    def test_each_moment_has_a_panel_of_its_own_units_in_their_order(self, lies_within):
-        figure = weight_grids(GROWING, (2, 2), STEPS, [[0, 1], [1, 0], [1, 1]], title="Encoder")
-        panels = figure.axes[:3]
-        assert [ax.get_title() for ax in panels] == ["step 0", "step 10", "step 500"]
-        assert [[text.get_text() for text in ax.texts] for ax in panels] == [["0", "1"], ["1", "0"], ["1", "1"]]
-        assert figure.get_suptitle() == "Encoder"
-        first, second = (np.asarray(image.get_array()).astype(int) for image in panels[1].images)
-        assert first[1, 1, 2] > first[1, 1, 0] + 20
-        assert _is_red(second[0, 0])
-        assert lies_within(figure)
-
-    def test_a_scale_is_shared_by_all_panels_or_each_image_has_one(self):
-        shared = weight_grids(GROWING, (2, 2), STEPS, [[0], [0], [0]])
-        own = weight_grids(GROWING, (2, 2), STEPS, [[0], [0], [0]], shared_scale=False)
-        first, last = ([ax.images[0].get_array()[0, 0].astype(int) for ax in f.axes[:3]] for f in (shared, own))
-        assert [_is_full_red(color) for color in first] == [False, False, True]
-        assert [_is_full_red(color) for color in last] == [True, True, True]
-        assert shared.axes[3].get_ylim() == pytest.approx((-4, 4))
-        assert own.axes[3].get_ylabel() == "weight / scale of image"
-
-    def test_masked_pixels_are_neutral(self):
-        figure = weight_grids(GROWING, (2, 2), STEPS, [[0]] * 3, mask=[[True, True], [False, True]])
-        assert figure.axes[0].images[0].get_array()[1, 0].tolist() == list(NO_VALUE)
-
-    def test_many_units_stand_in_rows_and_many_panels_too(self, lies_within):
-        figure = weight_grids(np.ones((5, 20, 16)), (4, 4), range(5), [list(range(20))] * 5)
-        places = {tuple(np.round(image.get_extent(), 6)) for image in figure.axes[0].images}
-        assert len(places) == 20
-        assert len({place[0] for place in places}) == 5
-        corners = [ax.get_position().x0 for ax in figure.axes[:5]] if lies_within(figure) else []
-        assert 1 < len(np.unique(np.round(corners, 2))) < 5
-
-    @pytest.mark.parametrize("orders", [[[0]], [0, 1, 0], [[], [], []]])
-    def test_orders_of_another_shape_are_refused(self, orders):
-        with pytest.raises(ValueError, match="orders must have the shape"):
-            weight_grids(GROWING, (2, 2), STEPS, orders)
-
-    @pytest.mark.parametrize("unit", [-1, 2])
-    def test_a_unit_that_does_not_exist_is_refused(self, unit):
-        with pytest.raises(IndexError, match="from 0 to 1"):
-            weight_grids(GROWING, (2, 2), STEPS, [[unit]] * 3)
-
-
 class TestFrames:
     def test_frames_have_one_size_and_one_scale_for_all(self):
         frames = weight_frames(zip(STEPS, torch.tensor(GROWING), strict=True), (1, 2, 2))
@@ -231,6 +174,16 @@ class TestFrames:
         ]
         assert reds == [False, False, False, False, True, False]
         assert frame[3 * height // 4, 5 * width // 6].tolist() == list(NO_VALUE)
+
+    def test_tiles_side_by_side_are_wide_and_fill_a_page(self):
+        (frame,) = weight_frames([(0, np.ones((2, 64, 784)))], (1, 28, 28))
+        height, width, _ = frame.shape
+        assert 1200 < width < 1500
+        assert height < 500
+
+    def test_the_scale_is_what_has_full_color(self):
+        assert frame_scale(zip(STEPS, GROWING, strict=True), (2, 2)) == 4
+        assert frame_scale([(0, [[100.0, 1, 0, 0]])], (2, 2), mask=[False, True, True, True]) == 1
 
     def test_a_single_large_weight_leaves_the_others_their_color(self):
         frames = weight_frames(enumerate(_outliers()), (20, 20))

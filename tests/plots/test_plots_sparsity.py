@@ -94,6 +94,20 @@ def test_small_fractions_are_told_apart_below_a_peak():
     assert fraction_active([0, 1], [[[0.5]], [[0.0]]]).axes[0].get_yscale() == "linear"
 
 
+def test_many_latents_are_quantiles_over_them():
+    """Of 101 latents that fire on 0, 0.01, … 1 of the samples, quantiles are what is counted off."""
+    densities = np.linspace(0, 1, 101)[None, None] * np.array([1, 0.5, 0.1])[:, None, None]
+    figure = fraction_active(STEPS, densities)
+    (ax,) = figure.axes
+    (median,) = ax.lines
+    np.testing.assert_allclose(median.get_ydata(), [0.5, 0.25, 0.05], rtol=1e-5)
+    for band, (low, high) in zip(ax.collections, ((0.05, 0.95), (0.25, 0.75)), strict=True):
+        x, y = band.get_paths()[0].vertices.T
+        assert (y[x == 0].min(), y[x == 0].max()) == pytest.approx((low, high))
+        assert (y[x == 300].min(), y[x == 300].max()) == pytest.approx((low / 10, high / 10))
+    assert figure.legends[0].get_texts()[0].get_text() == "median latent"
+
+
 def test_a_single_instance_has_no_number_and_titles_can_be_given():
     assert _titles(fraction_active(STEPS, _densities(1))) == [""]
     assert _titles(fraction_active(STEPS, _densities(), titles=["a", "b"])) == ["a", "b"]
@@ -206,6 +220,13 @@ def test_the_large_panel_says_what_is_zero_and_what_is_nearly_zero():
     assert "0 % exactly zero, 0 % within" in dense
 
 
+def test_values_of_a_dense_code_are_all_drawn_and_none_is_said_to_fire():
+    z = np.array([[0.5, -0.5], [0.0, 0.25]])
+    first, second, large = _shown(latent_histograms(z, [0, 1], sparse=False))
+    assert [ax.get_title() for ax in (first, second, large)] == ["#0", "#1", "All values of 2 latents"]
+    assert first.patches[0].get_data().values.sum() == 2
+
+
 def test_latents_can_be_chosen_and_the_most_active_are_those_of_the_largest_mean_magnitude():
     z = np.array([[1.0, -3, 0, 2]]).repeat(5, axis=0)
     numbers = [ax.get_title().split()[0] for ax in _shown(latent_histograms(z, most=2))[:-1]]
@@ -227,7 +248,7 @@ def test_latents_can_be_chosen_and_the_most_active_are_those_of_the_largest_mean
 def test_histograms_fit_the_figure(shape, kind, lies_within):
     figure = latent_histograms(kind(*shape))
     assert lies_within(figure)
-    assert len(_shown(figure)) == min(shape[1], 25) + 1
+    assert len(_shown(figure)) == min(shape[1], 12) + 1
 
 
 # Means and densities
@@ -243,6 +264,10 @@ def test_means_are_sorted_and_the_target_says_how_many_are_near(lies_within):
     assert ax.get_legend().get_texts()[0].get_text() == "target 0.05: 3 of 5 latents\nwithin a factor of 2"
     assert ax.get_yscale() == "linear"
     assert lies_within(figure)
+
+
+def test_without_densities_there_are_only_means():
+    assert len(mean_activations([0.1, 0.2]).axes) == 1
 
 
 def test_means_that_span_a_decade_are_on_a_logarithmic_scale_where_zeros_are_counted():
@@ -271,7 +296,7 @@ def test_densities_are_counted_by_decade_and_what_never_fires_apart(lies_within)
     assert to_hex(bar.get_facecolor()) != to_hex(histogram[0].get_facecolor())
     ticks = {tick.get_text(): place for tick, place in zip(ax.get_xticklabels(), ax.get_xticks(), strict=True)}
     assert bar.get_x() < ticks["never"] < bar.get_x() + bar.get_width()
-    assert (ticks["1"], ticks["$10^{-3}$"]) == (0, -3)
+    assert (ticks["1"], ticks["0.001"]) == (0, -3)
     assert "3" in [text.get_text() for text in ax.texts]
     assert ax.get_title() == "Firing density: 3 of 7 latents never fire"
     assert lies_within(figure)

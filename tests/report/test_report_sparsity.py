@@ -12,6 +12,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.quiver import Quiver
+from sklearn.metrics.pairwise import cosine_similarity
 
 from ae_lightning.data.gaussian import GaussianDataModule
 from ae_lightning.errors import ConfigError
@@ -53,13 +54,13 @@ def codes_by_hand(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Te
 
 
 def test_what_fits_a_run(toy_sae, toy_model, digits_sae, sparse):
-    always = ["penalties", "mean_activation", "latent_histograms"]
+    codes = ["mean_activation", "latent_histograms"]
     toy, sae, digits, deep = (figures_of(folder) for folder in (toy_model, toy_sae, digits_sae, sparse))
-    assert list(toy.fitting()) == [*always, "features"]
+    assert list(toy.fitting()) == ["features", "interference"]  # of one term, which is the loss, and of no units
     counted = ["fraction_active", "active_latents", "dead_latents"]
-    assert list(sae.fitting()) == [*always, "contributions", "features", "hidden_states", *counted]
-    assert list(digits.fitting()) == [*always, "contributions", *counted]
-    assert list(deep.fitting()) == always
+    assert list(sae.fitting()) == ["penalties", *codes, "contributions", "features", "hidden_states", *counted]
+    assert list(digits.fitting()) == ["penalties", *codes, "contributions", *counted]
+    assert list(deep.fitting()) == ["penalties", *codes]
     assert [f.has_animation for f in (toy, sae, digits, deep)] == [True, True, False, False]
     for figures in (toy, sae, digits, deep):
         assert figures.needing_snapshots() == []
@@ -105,7 +106,7 @@ def test_figures_are_of_the_checkpoint_that_is_named(digits_sae, tmp_path):
 def test_penalties_are_the_terms_that_were_logged(toy_sae):
     figures = figures_of(toy_sae)
     figure = figures.penalties()
-    assert titles(figure) == ["loss", "reconstruction", "l1"]
+    assert titles(figure) == ["reconstruction", "l1"]  # the loss is drawn elsewhere
     for ax in figure.axes:
         lines = {line.get_label(): line for line in ax.lines}
         for part, label in (("train", "training"), ("val", "validation")):
@@ -113,10 +114,6 @@ def test_penalties_are_the_terms_that_were_logged(toy_sae):
             np.testing.assert_array_equal(lines[label].get_xdata(), steps)
             np.testing.assert_allclose(lines[label].get_ydata(), values, rtol=1e-6)
     assert figure.legends[0].get_title().get_text() == "loss = reconstruction + 0.2 × l1"
-
-
-def test_a_single_term_is_drawn_once(toy_model):
-    assert titles(figures_of(toy_model).penalties()) == ["reconstruction"]
 
 
 # Codes
@@ -220,6 +217,14 @@ def test_features_are_those_of_the_toy_model(toy_model):
         (ends,) = arrows(ax)
         np.testing.assert_allclose(ends, expected.T, rtol=1e-6)
     assert "feature 0" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_features_that_share_dimensions_interfere(toy_model):
+    figures = figures_of(toy_model)
+    matrix, lengths = figures.fitting()["interference"]().axes[:2]
+    rows = figures.model.snapshot()["encoder_vectors"][0].numpy().T
+    np.testing.assert_allclose(matrix.images[0].get_array(), cosine_similarity(rows), atol=1e-5)
+    np.testing.assert_allclose([bar.get_height() for bar in lengths.patches], np.linalg.norm(rows, axis=1), rtol=1e-5)
 
 
 def test_decoder_rows_lie_over_the_true_directions(toy_sae):

@@ -16,14 +16,17 @@ from ae_lightning.run.codes import chosen_moments
 from ae_lightning.run.readable import ReadableRun
 from ae_lightning.run.run import Run
 
-SHOWN = {"encoder_units", "decoder_units"}
+SHOWN = {"structure", "units"}
 HISTORY = {"importance", "top_units", "effective_rank"}
-IMAGE_HISTORY = {"encoder_through_training", "ranks_through_training", "units_through_training"}
+IMAGE_HISTORY = {"units_through_training"}
+VECTORS = {"exciting_samples", "decoder_cosines"}
 ALWAYS = {"causal_importance", "cosines", "spectrum"}
 
 
 class Taken(dict):
     """Snapshots in memory."""
+
+    index = ()
 
     def nearest(self, step):
         return min(self, key=lambda taken: abs(taken - step))
@@ -50,8 +53,12 @@ def in_memory(model, data, snapshots=None, **options):
     return WeightFigures(SimpleNamespace(model=model, data=data, snapshots=Taken(snapshots or {})), **options)
 
 
+def drawn(figures, name):
+    return figures.fitting()[name]()
+
+
 def labels(ax):
-    return [int(text.get_text()) for text in ax.texts]
+    return [int(text.get_text().removeprefix("#")) for text in ax.texts]
 
 
 def pictures(ax):
@@ -101,7 +108,7 @@ def test_what_fits(figures, toy_model, sparse, toy_sae):
         assert others.fitting() == {}
         assert not others.has_animation
     vectors = WeightFigures(Run.load(toy_sae))  # of two numbers, which are no images
-    assert set(vectors.fitting()) == HISTORY | ALWAYS | {"removal"}
+    assert set(vectors.fitting()) == HISTORY | ALWAYS | VECTORS | {"removal", "recovery", "recovery_over_training"}
     assert not vectors.has_animation
     for make in vectors.fitting().values():
         assert make().axes
@@ -112,7 +119,7 @@ def test_without_snapshots_there_is_no_history(small, tmp_path):
     figures = WeightFigures(Run.load(copy))
     assert set(figures.fitting()) == SHOWN | ALWAYS | {"removal"}
     assert not figures.has_animation
-    assert not [line for line in figures.spectrum().axes[0].lines if line.get_linestyle() == "--"]
+    assert not [line for line in drawn(figures, "spectrum").axes[0].lines if line.get_linestyle() == "--"]
 
 
 # Units as images
@@ -120,18 +127,18 @@ def test_without_snapshots_there_is_no_history(small, tmp_path):
 
 def test_units_are_in_the_order_of_their_importance(figures, run):
     expected = np.argsort(-importance(run.model.snapshot(), flat_samples(run.data)), kind="stable")
-    assert labels(figures.encoder_units().axes[0]) == expected.tolist()
-    assert labels(figures.decoder_units().axes[0]) == expected.tolist()
-    few = WeightFigures(run, units=3)
-    assert labels(few.encoder_units().axes[0]) == expected[:3].tolist()
-    assert "the 3 most important units" in few.encoder_units().axes[0].get_title()
+    assert labels(drawn(figures, "units").axes[0]) == expected.tolist()
+    few = drawn(WeightFigures(run, units=3), "units").axes[0]
+    assert labels(few) == expected[:3].tolist()
+    assert "the 3 most important units" in few.get_title()
 
 
 def test_pixels_that_are_never_lit_are_gray_in_what_units_read_only(figures, run):
     train = run.data.train_set.take(len(run.data.train_set))[0].reshape(-1, 64).numpy()
     dark = (train == train[0]).all(0).reshape(8, 8)
     assert 0 < dark.sum() < 20
-    read, written = (pictures(figure.axes[0]) for figure in (figures.encoder_units(), figures.decoder_units()))
+    shown = pictures(drawn(figures, "units").axes[0])
+    read, written = shown[::2], shown[1::2]
     assert read.shape == written.shape == (16, 8, 8, 3)
     (gray,) = {tuple(color) for color in read[:, dark].reshape(-1, 3).tolist()}
     assert max(gray) < 0.8
@@ -139,15 +146,46 @@ def test_pixels_that_are_never_lit_are_gray_in_what_units_read_only(figures, run
     assert not (written == gray).all(axis=-1).any()
 
 
-def test_what_units_read_is_red_where_it_is_positive_and_blue_where_it_is_negative(figures, run):
-    figure = figures.encoder_units()
-    weights = run.model.encoder_vectors.detach().numpy()[labels(figure.axes[0])].reshape(-1, 8, 8)
-    shown = pictures(figure.axes[0])
+@pytest.mark.parametrize(("place", "side"), [(0, "encoder_vectors"), (1, "decoder_vectors")])
+def test_what_is_positive_is_red_and_what_is_negative_blue(place, side, figures, run):
+    figure = drawn(figures, "units")
+    weights = run.model.snapshot()[side].numpy()[labels(figure.axes[0])].reshape(-1, 8, 8)
+    shown = pictures(figure.axes[0])[place::2]
     red = shown[..., 0] - shown[..., 2]
     lit = np.ptp(run.data.train_set.take(2000)[0].reshape(-1, 8, 8).numpy(), axis=0) > 0
     strong = (np.abs(weights) > 0.3 * np.abs(weights).max(axis=(1, 2), keepdims=True)) & lit
     assert strong.sum() > 100
     assert (np.sign(red[strong]) == np.sign(weights[strong])).all()
+
+
+def morans_i(image, lit):
+    """Pixel by pixel, as the docstring of `analysis.structure` has it."""
+    mean = image[lit].mean()
+    pairs, products = 0, 0.0
+    for row, column in np.ndindex(image.shape):
+        for other in ((row + 1, column), (row, column + 1)):
+            if max(other) < 8 and lit[row, column] and lit[other]:
+                pairs += 1
+                products += (image[row, column] - mean) * (image[other] - mean)
+    return lit.sum() / pairs * products / np.square(image[lit] - mean).sum()
+
+
+def test_units_are_ordered_by_structure_where_samples_are_lit(figures, run):
+    ranks, beside, then, shown = drawn(figures, "structure").axes
+    lit = np.ptp(run.data.train_set.take(2000)[0].reshape(-1, 8, 8).numpy(), axis=0) > 0
+    weights = run.model.snapshot()["decoder_vectors"].numpy().reshape(-1, 8, 8).astype(float)
+    expected = [morans_i(image, lit) for image in weights]
+    np.testing.assert_allclose(ranks.lines[0].get_ydata(), sorted(expected, reverse=True), rtol=1e-4)
+    weighed = importance(run.model.snapshot(), flat_samples(run.data))
+    dots_beside = sorted(map(tuple, np.asarray(beside.collections[0].get_offsets()).tolist()))
+    np.testing.assert_allclose(
+        dots_beside, sorted((a, b) for a, b in zip(weighed, expected, strict=True) if a > 0), rtol=1e-3
+    )
+    assert [float(text.get_text().replace("−", "-")) for text in shown.texts] == pytest.approx(
+        sorted(expected, reverse=True), abs=0.006
+    )
+    start = run.snapshots[0]["decoder_vectors"].numpy().reshape(-1, 8, 8).astype(float)
+    assert then.lines[0].get_ydata()[0] == pytest.approx(np.median([morans_i(image, lit) for image in start]), rel=1e-3)
 
 
 # Snapshots
@@ -157,7 +195,8 @@ def test_the_nearest_snapshots_are_shown(run):
     assert list(run.snapshots) == [0, 4, 8, 13, 17, 21]
     assert WeightFigures(run, steps=[100, 0, 5, 6, 7]).steps == [0, 4, 8, 21]
     figures = WeightFigures(run, steps=[3, 21])
-    assert [ax.get_title() for ax in figures.grids().axes[:2]] == ["step 4", "step 21"]
+    shown = drawn(figures, "units_through_training").axes[0]
+    assert [tick.get_text() for tick in shown.get_xticklabels()] == ["4", "21"]
     chosen = WeightFigures(run).steps
     assert chosen[0] == 0
     assert chosen[-1] == 21
@@ -165,16 +204,8 @@ def test_the_nearest_snapshots_are_shown(run):
     assert chosen == sorted(set(chosen))
 
 
-def test_at_each_snapshot_units_are_in_the_order_of_that_moment(run):
-    figures = WeightFigures(run, steps=[0, 8, 21], units=5)
-    x = flat_samples(run.data)
-    for ax, step in zip(figures.grids().axes, [0, 8, 21], strict=False):
-        expected = np.argsort(-importance(run.snapshots[step], x), kind="stable")[:5]
-        assert labels(ax) == expected.tolist(), step
-
-
 def test_importance_has_a_line_for_each_moment_shown(run):
-    figure = WeightFigures(run, steps=[0, 13, 21]).importance()
+    figure = drawn(WeightFigures(run, steps=[0, 13, 21]), "importance")
     x = flat_samples(run.data)
     for line, step in zip(figure.axes[0].lines, [0, 13, 21], strict=True):
         expected = np.sort(importance(run.snapshots[step], x))[::-1]
@@ -185,12 +216,14 @@ def test_units_may_be_ranked_on_training_samples(run, digits):
     figures = WeightFigures(run, steps=[0, 21], units=5, ranked_on="train")
     x = digits.train_set.take(5000)[0].flatten(1).numpy()
     assert len(x) == 1293
-    weights, lost = dots(figures.causal())
+    weights, lost = dots(drawn(figures, "causal_importance"))
     np.testing.assert_allclose(weights, importance(run.model.snapshot(), x), rtol=1e-4)
     assert not np.allclose(weights, importance(run.model.snapshot(), flat_samples(run.data)), rtol=1e-4)
-    np.testing.assert_allclose(lost, dots(WeightFigures(run).causal())[1])  # what is lost is measured on test samples
-    for ax, step in zip(figures.grids().axes, [0, 21], strict=False):
-        assert labels(ax) == np.argsort(-importance(run.snapshots[step], x), kind="stable")[:5].tolist()
+    np.testing.assert_allclose(
+        lost, dots(drawn(WeightFigures(run), "causal_importance"))[1]
+    )  # what is lost is measured on test samples
+    expected = np.argsort(-importance(run.model.snapshot(), x), kind="stable")[:5]
+    assert labels(drawn(figures, "units").axes[0]) == expected.tolist()
     assert "active on none of 1,293 training samples" in figures.births_and_deaths()
 
 
@@ -200,15 +233,19 @@ def test_importance_is_that_of_the_snapshot_named_also_where_not_all_are_looked_
     taken = {step: {name: part.clone() for name, part in model.snapshot().items()} for step in range(150)}
     step = next(step for step in taken if step not in chosen_moments(list(taken)))
     taken[step]["decoder_vectors"] *= 3
-    figure = in_memory(model, digits, taken, steps=[0, step]).importance()
+    figure = drawn(in_memory(model, digits, taken, steps=[0, step]), "importance")
     first, other = (line.get_ydata() for line in figure.axes[0].lines)
     np.testing.assert_allclose(other, 3 * first, rtol=1e-5)
 
 
 def test_the_animation_has_a_frame_for_each_snapshot(run):
     frames, captions = WeightFigures(run, units=7).frames()
-    assert [caption.partition(":")[0] for caption in captions] == [f"step {step}" for step in run.snapshots]
-    assert all("7 units" in caption for caption in captions)
+    x = flat_samples(run.data)
+    for caption, step, entry in zip(captions, run.snapshots, run.snapshots.index, strict=True):
+        weights = {name: part.numpy() for name, part in run.snapshots[step].items()}
+        x_hat = codes(run.snapshots[step], x) @ weights["decoder_vectors"] + weights["decoder_bias"]
+        numbers = f"{entry['images_seen']:,} images seen, squared error per pixel {np.square(x_hat - x).mean():.3g}"
+        assert caption.startswith(f"step {step}, {numbers}; decoder rows of the 7 units")
     assert len({frame.shape for frame in frames}) == 1
     assert len(frames) == 6
     assert all(not np.array_equal(*pair) for pair in pairwise(frames))
@@ -223,14 +260,16 @@ def test_the_animation_shows_the_units_of_the_end_beside_those_of_each_moment(di
     end = start | {"decoder_vectors": torch.stack([torch.full((64,), 1.0), torch.full((64,), -2.0)])}
     model.restore(end)
     frames, captions = in_memory(model, digits, {0: start, 9: end}).frames()
+    tile = 2 * (42 * 8 + 3) + 3  # two images whose pixels are 42 wide, their frames, and a gap of 24 between tiles
+    places = [(1, 0), (5, 0), (9, 24), (13, 24)]
     for frame, right_first in zip(frames, ("red", "blue"), strict=True):
-        height, width, _ = frame.shape
-        cells = [frame[height // 2, round(width * place)].astype(int) for place in (0.12, 0.38, 0.62, 0.88)]
+        middle = 66 + tile // 4  # below what stands above the tiles
+        cells = [frame[middle, 12 + gap + part * tile // 8].astype(int) for part, gap in places]
         colors = ["red" if red > blue else "blue" for red, _, blue in cells]
         assert colors[:2] == ["blue", "red"]
         assert colors[2:] == (["red", "blue"] if right_first == "red" else ["blue", "red"])
-        assert (frame[:, width // 2] == 255).all()
-    assert captions[1].startswith("step 9: decoder rows of the 2 units most important in the end (left), and of those")
+        assert (frame[70:400, 12 + tile + 12] == 255).all()
+    assert captions[1].startswith("step 9, squared error per pixel ")
 
 
 def test_damaged_snapshots_are_left_out(small, tmp_path):
@@ -245,7 +284,7 @@ def test_damaged_snapshots_are_left_out(small, tmp_path):
     assert run.snapshots.damaged == [file.name for file in files]
     figures = WeightFigures(run, steps=[0, 21])
     assert figures.steps == [13, 17]
-    assert [caption.partition(":")[0] for caption in figures.frames()[1]] == ["step 13", "step 17"]
+    assert [caption.partition(",")[0] for caption in figures.frames()[1]] == ["step 13", "step 17"]
     whole = ReadableRun(small)
     assert whole.snapshots.damaged == []
     assert list(whole.snapshots) == list(Run.load(small).snapshots)
@@ -255,7 +294,7 @@ def test_damaged_snapshots_are_left_out(small, tmp_path):
 
 
 def test_causal_importance_is_what_is_lost_when_a_unit_is_switched_off(figures, run):
-    weights, lost = dots(figures.causal())
+    weights, lost = dots(drawn(figures, "causal_importance"))
     x = run.data.test_set.take(360)[0]
     np.testing.assert_allclose(weights, importance(run.model.snapshot(), flat_samples(run.data)), rtol=1e-4)
     np.testing.assert_allclose(lost, error_without_each_unit(run.model, x), rtol=1e-4, atol=1e-9)
@@ -266,7 +305,7 @@ def test_a_bounded_output_is_decoded_without_each_unit(digits):
     model = OvercompleteAutoencoder((1, 8, 8), 6, output_activation="sigmoid").eval()
     figures = in_memory(model, digits)
     assert set(figures.fitting()) == SHOWN | ALWAYS  # an error by removal is one of sums over units
-    _, lost = dots(figures.causal())
+    _, lost = dots(drawn(figures, "causal_importance"))
     np.testing.assert_allclose(lost, error_without_each_unit(model, digits.test_set.take(360)[0]), rtol=1e-3, atol=1e-8)
 
 
@@ -280,11 +319,15 @@ def test_of_instances_the_first_is_shown(output, digits):
     of_one = {step: {name: part[0] for name, part in parts.items()} for step, parts in taken.items()}
     first, alone = in_memory(several, digits, taken), in_memory(one, digits, of_one)
     assert set(first.fitting()) == set(alone.fitting())
-    np.testing.assert_allclose(dots(first.causal()), dots(alone.causal()), rtol=1e-4, atol=1e-8)
-    np.testing.assert_array_equal(pictures(first.encoder_units().axes[0]), pictures(alone.encoder_units().axes[0]))
+    np.testing.assert_allclose(
+        dots(drawn(first, "causal_importance")), dots(drawn(alone, "causal_importance")), rtol=1e-4, atol=1e-8
+    )
+    np.testing.assert_array_equal(pictures(drawn(first, "units").axes[0]), pictures(drawn(alone, "units").axes[0]))
     for ours, other in zip(first.frames()[0], alone.frames()[0], strict=True):
         np.testing.assert_array_equal(ours, other)
-    for ours, other in zip(first.importance().axes[0].lines, alone.importance().axes[0].lines, strict=True):
+    for ours, other in zip(
+        drawn(first, "importance").axes[0].lines, drawn(alone, "importance").axes[0].lines, strict=True
+    ):
         np.testing.assert_allclose(ours.get_ydata(), other.get_ydata(), rtol=1e-5)
 
 
@@ -294,7 +337,7 @@ def test_removal_begins_at_the_error_of_the_model_and_ends_at_that_of_its_bias(f
         x_hat = run.model(torch.from_numpy(x).reshape(-1, 1, 8, 8)).x_hat.numpy().reshape(x.shape)
     whole = float(np.square(x_hat - x).mean())
     bias = float(np.square(run.model.snapshot()["decoder_bias"].numpy() - x).mean())
-    lines = {line.get_label(): line for line in figures.removal().axes[0].lines}
+    lines = {line.get_label(): line for line in drawn(figures, "removal").axes[0].lines}
     assert len(lines) == 3
     for line in lines.values():
         assert line.get_xdata().tolist() == list(range(17))
@@ -307,16 +350,16 @@ def test_removal_begins_at_the_error_of_the_model_and_ends_at_that_of_its_bias(f
 
 def test_spectra_are_those_of_the_weights(figures, run):
     start, end = run.snapshots[0], run.model.snapshot()
-    lines = figures.spectrum().axes[0].lines
-    drawn = {(line.get_label().split(",")[0].split()[0], line.get_linestyle()): line.get_ydata() for line in lines}
+    lines = drawn(figures, "spectrum").axes[0].lines
+    shown = {(line.get_label().split(",")[0].split()[0], line.get_linestyle()): line.get_ydata() for line in lines}
     for weights in (start, end):
         for side in ("encoder_vectors", "decoder_vectors"):
             expected = np.linalg.svd(weights[side].numpy(), compute_uv=False)
-            assert any(len(v) == 16 and np.allclose(v, expected, rtol=1e-3) for v in drawn.values()), (side, drawn)
+            assert any(len(v) == 16 and np.allclose(v, expected, rtol=1e-3) for v in shown.values()), (side, shown)
 
 
 def test_effective_ranks_are_those_of_the_snapshots(figures, run):
-    lines = {line.get_label(): line for line in figures.effective_rank().axes[0].lines}
+    lines = {line.get_label(): line for line in drawn(figures, "effective_rank").axes[0].lines}
     for side in ("encoder", "decoder"):
         expected = []
         for step in run.snapshots:
@@ -332,7 +375,7 @@ def test_figures_are_of_the_checkpoint_that_is_named(small, run, tmp_path: Path)
     content = torch.load(small / "checkpoints" / "best.ckpt", weights_only=True)
     content["state_dict"]["dictionary.b_enc"].fill_(-100)
     torch.save(content, tmp_path / "silent.ckpt")
-    weights, lost = dots(WeightFigures(run, load_autoencoder(tmp_path / "silent.ckpt")).causal())
+    weights, lost = dots(drawn(WeightFigures(run, load_autoencoder(tmp_path / "silent.ckpt")), "causal_importance"))
     assert not weights.any()
     assert not lost.any()
 
