@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from ae_lightning.cli.fit.mistakes import classes_for
+from ae_lightning.cli.fit.named_classes import classes_for
 from ae_lightning.cli.main import COMMANDS, TRAINER_COMMANDS
 from site_builder.help_text import Group, Help, Option, help_of
 from site_builder.markup import code, paragraphs, prose, table
