@@ -115,7 +115,6 @@ function fillPixels(store, element, side, row) {
 }
 
 function fillNear(store, element) {
-  if (store.unit === null) return;
   const cosines = similarities(store, store.unit);
   const others = ranked(cosines).filter((other) => other !== store.unit).slice(0, nearest);
   element.replaceChildren(...others.map((other) => {
@@ -142,7 +141,6 @@ function pastOf(store, element) {
     mark();
   };
   const show = whenIdle(async () => {
-    if (store.unit === null) return;
     const turn = ++asked;
     const side = [store.drawn, "reads", "writes"].find((each) => isDirect(store, each));
     try {
