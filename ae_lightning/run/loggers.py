@@ -5,20 +5,22 @@ import io
 from argparse import Namespace
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator, ScalarEvent
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 
 from ae_lightning.run.tables import METRICS_NAME, append_row, read_rows, write_rows
 from ae_lightning.upstream import private
+
+if TYPE_CHECKING:
+    from tensorboard.backend.event_processing.event_accumulator import ScalarEvent
 
 # Of a color's channel in a picture with a palette.
 _KEPT_BITS, _LOST_BITS = 6, 2
@@ -231,12 +233,16 @@ def _with_varied(summary: Summary, varied: Collection[str]) -> Summary:
     return summary
 
 
-def _over_samples(folder: Path, last_step: int) -> dict[str, list[ScalarEvent]]:
+def _over_samples(folder: Path, last_step: int) -> "dict[str, list[ScalarEvent]]":
     """What a run has drawn over samples up to an optimizer step, by its tags.
 
     A point says how many samples it belongs to; its step is that of the point over steps which was written with it. A
     run of an earlier version has such points from some moment on only, so that they are paired from their ends.
     """
+    from tensorboard.backend.event_processing.event_accumulator import (
+        EventAccumulator,  # which only a resumed run needs
+    )
+
     events = EventAccumulator(str(folder), {"scalars": 0, "images": 1, "tensors": 1}).Reload()
     there = events.Tags()["scalars"]
     return {
