@@ -3,26 +3,29 @@
 const rarest = 0.01;
 
 /**
- * Of the units that fire on at least 1 % of the test samples, the one with the largest importance at the checkpoint,
- * on images times how structured the image is that it writes, at the first sample; of all units where none fires so.
+ * Of the units that fire on at least 1 % of the test samples, and if there are any on the first one, the one with the
+ * largest importance at the checkpoint, on images times how structured the image is that it writes.
  * @param {import("./session.js").Session} session
  * @param {import("./network.js").Network} network That of the checkpoint.
  * @param {number} layer Number of the hidden layer.
  */
 export function openingUnit(session, network, layer) {
+  const result = network.forward(session.sample(0));
   const { density } = session.units[layer];
   const all = Array.from(density, (_, unit) => unit);
   const often = all.filter((unit) => density[unit] >= rarest);
+  const firing = often.filter((unit) => result.hidden[layer][unit] !== 0);
+  const candidates = [firing, often, all].find((some) => some.length > 0);
   const importance = session.importances[session.manifest.final][layer];
-  const structures = structuresOf(session, network, layer);
+  const structures = structuresOf(session, network, result, layer);
   const worth = (unit) => importance[unit] * structures[unit];
-  return (often.length > 0 ? often : all).reduce((best, unit) => (worth(unit) > worth(best) ? unit : best));
+  return candidates.reduce((best, unit) => (worth(unit) > worth(best) ? unit : best));
 }
 
-function structuresOf(session, network, layer) {
+function structuresOf(session, network, result, layer) {
   const { units } = session.hiddenLayers[layer];
   if (!session.input.is_image) return new Float32Array(units).fill(1);
-  const rows = network.writeRows(network.forward(session.sample(0)), layer);
+  const rows = network.writeRows(result, layer);
   const { pixels } = session;
   return Float32Array.from({ length: units }, (_, unit) =>
     structure(rows.subarray(unit * pixels, (unit + 1) * pixels), session.input, session.lit));

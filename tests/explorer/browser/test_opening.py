@@ -26,7 +26,8 @@ def test_it_shows_what_units_write_and_chooses_an_important_one_that_writes_an_i
     importance = (reads.norm(dim=1) * z.abs().mean(0) * writes.norm(dim=1)).numpy()
     lit = (train.amax(0) != train.amin(0)).numpy().reshape(8, 8)
     structure = np.array([morans_i(row.reshape(8, 8), lit) for row in writes.double().numpy()])
-    worth = np.where((z != 0).float().mean(0) >= 0.01, importance * structure, -np.inf)
+    fires = ((z != 0).float().mean(0) >= 0.01) & (z[0] != 0)
+    worth = np.where(fires, importance * structure, -np.inf)
     assert page.inner_text(".unit-title") == f"#{worth.argmax()}"
     assert worth.argmax() != importance.argmax()  # of this run; the most important one is less of an image
     assert page.locator("#panel .unit-images").is_visible()
@@ -34,11 +35,14 @@ def test_it_shows_what_units_write_and_chooses_an_important_one_that_writes_an_i
 
 def test_where_inputs_are_no_images_it_is_the_most_important_unit_that_fires(tab: Any, explored: Any) -> None:
     page = tab.open(explored("toy_sae").page)
-    importance, density = (
+    importance, density, now = (
         np.array(page.evaluate(f"Array.from({values})"))
-        for values in ("explorer.importance", "explorer.session.units[0].density")
+        for values in ("explorer.importance", "explorer.session.units[0].density", "explorer.result.hidden[0]")
     )
-    assert page.inner_text(".unit-title") == f"#{np.where(density >= 0.01, importance, -1).argmax()}"
+    assert not now.any()  # no unit of this run fires on the first sample
+    fires = density >= 0.01
+    assert fires.any()
+    assert page.inner_text(".unit-title") == f"#{np.where(fires, importance, -1).argmax()}"
 
 
 # Rows of three by two pixels, and what Moran's formula gives for them, worked out by hand.

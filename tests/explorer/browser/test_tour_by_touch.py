@@ -171,6 +171,8 @@ def test_the_bar_at_the_bottom_leads_to_every_section(page: Page) -> None:
     names = [name.strip() for name in buttons.all_inner_texts()]
     assert names == ["Input", "Units", "Unit", "Pixel", "Surgery", "Training", "Map"]
     assert page.eval_on_selector("#sections", "(bar) => bar.scrollWidth <= bar.clientWidth")  # none is cut
+    heights = buttons.evaluate_all("(all) => all.map((each) => each.getBoundingClientRect().height)")
+    assert max(heights) < 46  # nor broken into lines
     names[-1] = "Map of codes"
     order = page.evaluate(
         """() => [...document.querySelectorAll("main section.card")]
