@@ -29,6 +29,7 @@ OPTIONS = [
     *("--config", "overcomplete_digits", "--model.latent_dim", "24", "--data.batch_size", "256"),
     *("--trainer.max_epochs", "4", "--trainer.log_every_n_steps", "3", "--snapshots.schedule.count", "2"),
 ]
+OVER_SAMPLES = "loss over samples seen, in place of steps"
 
 
 def read(run: Path) -> EventAccumulator:
@@ -74,7 +75,9 @@ def test_scalars_are_those_of_the_table(run: Path, events: EventAccumulator) -> 
     expected = table(run)
     tags = set(events.Tags()["scalars"])
     assert set(expected) <= tags
-    assert {tag for tag in tags if tag not in expected} <= {"epoch"}
+    # No card of epochs comes first; the losses, which are there over samples too, do.
+    assert tags - set(expected) == {"loss_over_samples/train", "loss_over_samples/val"}
+    assert min(tags) == "loss_over_samples/train"
     for name, points in expected.items():
         shown = [(event.step, event.value) for event in events.Scalars(name)]
         assert [step for step, _ in shown] == [step for step, _ in points], name
@@ -91,6 +94,23 @@ def test_scalars_are_grouped_and_at_the_right_steps(events: EventAccumulator) ->
     assert steps["weights/encoder_effective_rank"] == [0, 6, 12, 18, 24]
     assert steps["probe/latent"] == steps["probe/raw"] == [0, 24]
     assert [event.value for event in events.Scalars("optim/lr")] == pytest.approx([1e-3] * 8)
+
+
+def test_losses_are_drawn_over_samples_too(run: Path, events: EventAccumulator) -> None:
+    """1,293 images an epoch, in batches of 256 of which the sixth holds 13; a point is less than 100 bytes."""
+    seen = {
+        tag: [event.step for event in events.Scalars(tag)]
+        for tag in ("loss_over_samples/train", "progress/images_seen")
+    }
+    assert seen["loss_over_samples/train"] == [int(value) for _, value in table(run)["progress/images_seen"]]
+    assert seen["loss_over_samples/train"][:2] == [768, 1293]
+    assert [event.step for event in events.Scalars("loss_over_samples/val")] == [0, 1293, 2586, 3879, 5172]
+    for part in ("train", "val"):
+        over_steps, over_samples = (events.Scalars(tag) for tag in (f"{part}/loss", f"loss_over_samples/{part}"))
+        assert [event.value for event in over_samples] == [event.value for event in over_steps]
+    points = sum(len(events.Scalars(f"loss_over_samples/{part}")) for part in ("train", "val"))
+    (file,) = run.glob("events.out.tfevents.*")
+    assert 100 * points < 0.05 * file.stat().st_size
 
 
 def test_pictures(events: EventAccumulator) -> None:
@@ -145,7 +165,17 @@ def test_hyper_parameters_and_the_metrics_beside_them(events: EventAccumulator) 
     assert settings["model/optimizer/init_args/lr"] == 0.001
     assert settings["data/class"] == "DigitsDataModule"
     assert settings["data/batch_size"] == 256
+    # What was typed, as a sweep types it, is what runs are likely to differ in; of the trainer that alone is there.
     experiment = plugin_data(events, "_hparams_/experiment").experiment
+    assert {name for name in settings if name.startswith("trainer/")} == {
+        "trainer/max_epochs",
+        "trainer/log_every_n_steps",
+    }
+    assert {info.name for info in experiment.hparam_infos} == set(settings)
+    assert {info.name for info in experiment.hparam_infos if info.differs} == {
+        *("model/latent_dim", "data/batch_size"),
+        *(name for name in settings if name.startswith("trainer/")),
+    }
     metrics = {metric.name.tag for metric in experiment.metric_infos}
     assert metrics == {"val/loss", "val/reconstruction", "probe/latent"}
     assert metrics <= set(events.Tags()["scalars"])
@@ -154,6 +184,7 @@ def test_hyper_parameters_and_the_metrics_beside_them(events: EventAccumulator) 
 def test_the_layout_names_curves_that_are_there(run: Path) -> None:
     assert drawn(run) == {
         "loss": ["train/loss", "val/loss"],
+        OVER_SAMPLES: ["loss_over_samples/train", "loss_over_samples/val"],
         "linear probe": ["probe/latent", "probe/raw", "probe/pca", "probe/untrained"],
         "rank": ["weights/encoder_effective_rank", "weights/decoder_effective_rank"],
         "active latents per sample (L0)": ["sparsity/l0"],
@@ -186,6 +217,9 @@ def test_measures_are_in_the_table_and_in_tensorboard_with_charts_for_them(
         assert [step for step, _ in rows[name]] == [2, 4, 6]
         shown = [(event.step, event.value) for event in events.Scalars(name)]
         assert shown == [(step, pytest.approx(value, rel=1e-6)) for step, value in rows[name]]
+    infos = plugin_data(events, "_hparams_/experiment").experiment.hparam_infos
+    assert [info.name for info in infos if info.differs][:2] == ["model/class", "model/latent_dim"]
+    assert ("model/k/start" in [info.name for info in infos if info.differs]) == ("k" in measured)
     charts = drawn(run)
     assert all(charts.values())
     assert {tag for tags in charts.values() for tag in tags if tag.startswith("measures/")} == set(names)
@@ -216,7 +250,10 @@ def drawn(run: Path) -> dict[str, list[str]]:
 def test_without_a_probe_there_is_no_empty_chart(tmp_path: Path) -> None:
     run = fit(tmp_path, "--trainer.callbacks", "null", "--trainer.max_epochs", "1")
     charts = drawn(run)
-    assert set(charts) == {"loss", "active latents per sample (L0)", "fraction of latents dead on the validation set"}
+    assert set(charts) == {
+        *("loss", OVER_SAMPLES),
+        *("active latents per sample (L0)", "fraction of latents dead on the validation set"),
+    }
     assert all(charts.values())
 
 

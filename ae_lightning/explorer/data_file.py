@@ -52,8 +52,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from ae_lightning.explorer.chain import network_of
 from ae_lightning.explorer.manifest import Content
-from ae_lightning.explorer.network import DenseLayer, Network, network_of
+from ae_lightning.explorer.network import DenseLayer, Network
 from ae_lightning.explorer.statistics import NONE
 from ae_lightning.files import as_json, replacing
 

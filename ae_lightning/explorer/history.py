@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ae_lightning.errors import ConfigError, RunFolderError
-from ae_lightning.explorer.network import Network, network_of
+from ae_lightning.explorer.chain import network_of
+from ae_lightning.explorer.network import Network
 from ae_lightning.explorer.quantize import Rounded, round_earlier, round_final
 from ae_lightning.explorer.statistics import importances
 from ae_lightning.models.base import Autoencoder

@@ -14,10 +14,11 @@ import torch
 
 from ae_lightning.analysis.importance import order
 from ae_lightning.explorer.blocks import Blocks
+from ae_lightning.explorer.chain import CHECKED, check_network, flat_samples, network_of
 from ae_lightning.explorer.code import Elementwise
 from ae_lightning.explorer.history import Moment, final_moment, history, moments_with
 from ae_lightning.explorer.latent_map import latent_maps
-from ae_lightning.explorer.network import CHECKED, DenseLayer, check_network, flat_samples, network_of
+from ae_lightning.explorer.network import DenseLayer
 from ae_lightning.explorer.removal import Removal, removal
 from ae_lightning.explorer.samples import (
     FileSamples,

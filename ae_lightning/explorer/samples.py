@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
-from ae_lightning.explorer.network import flat_samples
+from ae_lightning.explorer.chain import flat_samples
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.plots.tiles import viewable_shape
 

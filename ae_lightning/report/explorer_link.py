@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from ae_lightning.errors import ConfigError
-from ae_lightning.explorer.network import CHECKED, check_network, network_of
+from ae_lightning.explorer.chain import CHECKED, check_network, network_of
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.report.page import Link, Section
 from ae_lightning.run.run import Run

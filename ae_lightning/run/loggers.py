@@ -3,9 +3,9 @@
 import contextlib
 import io
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -13,10 +13,14 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 
 from ae_lightning.run.tables import METRICS_NAME, append_row, read_rows, write_rows
 from ae_lightning.upstream import private
+
+if TYPE_CHECKING:
+    from tensorboard.backend.event_processing.event_accumulator import ScalarEvent
 
 # Of a color's channel in a picture with a palette.
 _KEPT_BITS, _LOST_BITS = 6, 2
@@ -25,15 +29,22 @@ HPARAM_METRICS = ("val/loss", "val/reconstruction", "probe/latent")
 """Metrics shown beside the hyper-parameters; TensorBoard wants their names before the first step."""
 
 
-def run_loggers(folder: Path, resume_step: int | None = None) -> list[Logger]:
+OVER_SAMPLES = {"train/loss": "loss_over_samples/train", "val/loss": "loss_over_samples/val"}
+"""Metrics that TensorBoard shows a second time, over the training samples seen, and what they are called there."""
+
+
+def run_loggers(
+    folder: Path, resume_step: int | None = None, samples_seen: Callable[[], int] | None = None
+) -> list[Logger]:
     """Build the loggers of a run that lives in `folder`.
 
     Args:
         folder: The run's folder, `…/<experiment>/version_<n>`.
         resume_step: Optimizer steps completed in the checkpoint that the run resumes from; what was logged
             after it is dropped, since it will be logged again.
+        samples_seen: Says how many samples have been trained on; None draws no curves over them.
     """
-    return [RunTensorBoard(folder, resume_step), MetricsCSV(folder, resume_step)]
+    return [RunTensorBoard(folder, resume_step, samples_seen), MetricsCSV(folder, resume_step)]
 
 
 class MetricsCSV(Logger):
@@ -105,12 +116,18 @@ class MetricsCSV(Logger):
 class RunTensorBoard(TensorBoardLogger):
     """TensorBoard events in the run's folder, with hyper-parameters, a custom layout, and no second YAML file.
 
+    The losses stand there over steps and, as `OVER_SAMPLES` names them, over samples: runs of different batches can be
+    compared. The epoch, which would be the first of all cards, is in `metrics.csv` only.
+
     Args:
         folder: The run's folder.
         resume_step: Events of later steps than this are hidden from TensorBoard.
+        samples_seen: Says how many samples have been trained on; None draws no curves over them.
     """
 
-    def __init__(self, folder: Path, resume_step: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, resume_step: int | None = None, samples_seen: Callable[[], int] | None = None
+    ) -> None:
         purge: dict[str, Any] = {} if resume_step is None else {"purge_step": resume_step + 1}
         super().__init__(
             folder.parent.parent,
@@ -119,31 +136,58 @@ class RunTensorBoard(TensorBoardLogger):
             default_hp_metric=False,
             **purge,
         )
+        self._samples_seen = samples_seen
+        self._earlier = {} if resume_step is None else _over_samples(folder, resume_step)
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+    def log_hyperparams(
+        self, params: dict[str, Any] | Namespace, *args: Any, varied: Collection[str] = (), **kwargs: Any
+    ) -> None:
         """Record the plain settings, and declare the metrics that are shown beside them.
 
         Only the names are declared; TensorBoard takes the values from the scalars logged later. The public
         `add_hparams` would open a run of its own for them.
+
+        Args:
+            params: Settings, which may be nested.
+            *args: Ignored.
+            varied: Settings, as `flat_settings` names them, that other runs are likely to have other values of:
+                TensorBoard shows their columns first.
+            **kwargs: Ignored.
         """
         from torch.utils.tensorboard.summary import hparams
 
         settings = vars(params) if isinstance(params, Namespace) else params
-        for summary in hparams(flat_settings(settings), dict.fromkeys(HPARAM_METRICS, 0.0)):
+        experiment, *session = hparams(flat_settings(settings), dict.fromkeys(HPARAM_METRICS, 0.0))
+        for summary in (_with_varied(experiment, varied), *session):
             _write(self.experiment, summary)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write a row of scalars as one event.
+        """Write a row of scalars as one event, and the losses in it as another, over samples."""
+        self._add({name: float(value) for name, value in metrics.items() if name != "epoch"}, step)
+        over = {tag: float(metrics[name]) for name, tag in OVER_SAMPLES.items() if name in metrics}
+        if over and self._samples_seen is not None:
+            self._repeat_earlier()
+            self._add(over, self._samples_seen())
+
+    def _add(self, scalars: Mapping[str, float], step: int | None, time: float | None = None) -> None:
+        """Write scalars as one event.
 
         With an event for each, as Lightning has it, the thread that writes them wakes up as often, and takes the
         interpreter from the next step.
         """
-        values = [Summary.Value(tag=name, simple_value=float(value)) for name, value in metrics.items()]
-        if not _write(self.experiment, Summary(value=values), step):
-            for name, value in metrics.items():
-                self.experiment.add_scalar(name, float(value), step)
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
+        if values and not _write(self.experiment, Summary(value=values), step, time):
+            for name, value in scalars.items():
+                self.experiment.add_scalar(name, value, step, time)
+
+    def _repeat_earlier(self) -> None:
+        """Write again what the interrupted run drew over samples, which goes with the steps that are purged."""
+        for tag, points in self._earlier.items():
+            for point in points:
+                self._add({tag: point.value}, point.step, point.wall_time)
+        self._earlier = {}
 
     @rank_zero_only
     def save(self) -> None:
@@ -170,13 +214,46 @@ def write_pictures(writer: SummaryWriter, pictures: Mapping[str, np.ndarray], st
             writer.add_image(tag, picture, step, dataformats="HWC")
 
 
-def _write(writer: SummaryWriter, summary: Summary, step: int | None = None) -> bool:
+def _write(writer: SummaryWriter, summary: Summary, step: int | None = None, time: float | None = None) -> bool:
     """Write a summary as one event; False, and nothing written, where PyTorch's writer takes no whole ones."""
     file_writer = private(writer, "_get_file_writer", None)
     if file_writer is None:
         return False
-    file_writer().add_summary(summary, step)
+    file_writer().add_summary(summary, step, time)
     return True
+
+
+def _with_varied(summary: Summary, varied: Collection[str]) -> Summary:
+    """The declaration of an experiment's settings, in which these are marked as different among runs."""
+    plugin_data = summary.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(plugin_data.content)
+    for info in content.experiment.hparam_infos:
+        info.differs = info.name in varied
+    plugin_data.content = content.SerializeToString()
+    return summary
+
+
+def _over_samples(folder: Path, last_step: int) -> "dict[str, list[ScalarEvent]]":
+    """What a run has drawn over samples up to an optimizer step, by its tags.
+
+    A point says how many samples it belongs to; its step is that of the point over steps which was written with it. A
+    run of an earlier version has such points from some moment on only, so that they are paired from their ends.
+    """
+    from tensorboard.backend.event_processing.event_accumulator import (
+        EventAccumulator,  # which only a resumed run needs
+    )
+
+    events = EventAccumulator(str(folder), {"scalars": 0, "images": 1, "tensors": 1}).Reload()
+    there = events.Tags()["scalars"]
+    return {
+        tag: [
+            point
+            for over_steps, point in zip(reversed(events.Scalars(name)), reversed(events.Scalars(tag)), strict=False)
+            if over_steps.step <= last_step < point.step  # what counts fewer samples than that many is not purged
+        ][::-1]
+        for name, tag in OVER_SAMPLES.items()
+        if tag in there
+    }
 
 
 def _as_png(picture: np.ndarray) -> Summary.Image:

@@ -7,8 +7,9 @@ import pytest
 import safetensors.torch
 import torch
 
+from ae_lightning.explorer.chain import dense_layers
 from ae_lightning.explorer.history import final_moment, history, moments_with
-from ae_lightning.explorer.network import Network, dense_layers
+from ae_lightning.explorer.network import Network
 from ae_lightning.explorer.quantize import EARLIER_ERROR, FINAL_ERROR
 from ae_lightning.run.run import Run
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from ae_lightning.explorer import removal as module
-from ae_lightning.explorer.network import Network, dense_layers
+from ae_lightning.explorer.chain import dense_layers
+from ae_lightning.explorer.network import Network
 from ae_lightning.explorer.removal import removal
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder

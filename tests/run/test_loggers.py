@@ -149,6 +149,13 @@ def events_of(folder: Path) -> EventAccumulator:
     return EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0}).Reload()
 
 
+def in_order(folder: Path) -> None:
+    """Name the newest file so that it comes before those of the same second, which are read in the order of names."""
+    named = sorted(folder.glob("events.out.tfevents.?"))
+    (newest,) = set(folder.glob("events.out.tfevents.*")) - set(named)
+    newest.rename(folder / f"events.out.tfevents.{len(named)}")
+
+
 def test_both_loggers_hold_the_same_numbers(folder, make_trainer, digits):
     make_trainer(logger=run_loggers(folder), max_epochs=2).fit(OvercompleteAutoencoder((1, 8, 8), 5), digits)
     events, rows = events_of(folder), read_rows(folder / "metrics.csv")
@@ -161,11 +168,39 @@ def test_both_loggers_hold_the_same_numbers(folder, make_trainer, digits):
     assert not list(folder.rglob("hparams.yaml"))
 
 
+def test_losses_over_samples_outlive_that_their_steps_are_taken_for_later_ones(folder):
+    """Steps of 10 samples; the first checkpoint was of the second step, and another one of the fifth."""
+    seen = [0]
+    over = {"train/loss": "loss_over_samples/train", "val/loss": "loss_over_samples/val"}
+
+    def log(resume_step: int | None, steps: range, factor: float) -> None:
+        logger = RunTensorBoard(folder, resume_step, lambda: seen[0])
+        for step in steps:
+            seen[0] = 10 * step
+            logger.log_metrics({"train/loss": factor * step, "epoch": 0.0}, step=step)
+            if step % 2 == 0:
+                logger.log_metrics({"val/loss": -factor * step}, step=step)
+        logger.finalize("success")
+        in_order(folder)
+
+    log(None, range(0, 5), 1.0)
+    log(2, range(3, 7), 10.0)
+    log(5, range(6, 8), 100.0)
+    events = events_of(folder)
+    train = [(0, 0), (1, 1), (2, 2), (3, 30), (4, 40), (5, 50), (6, 600), (7, 700)]
+    wanted = {"train/loss": train, "val/loss": [(0, 0), (2, -2), (4, -40), (6, -600)]}
+    for name, tag in over.items():
+        assert [(event.step, event.value) for event in events.Scalars(name)] == wanted[name]
+        assert [(event.step, event.value) for event in events.Scalars(tag)] == [(10 * s, v) for s, v in wanted[name]]
+    assert set(events.Tags()["scalars"]) == {*over, *over.values()}  # no epoch
+
+
 def test_a_resumed_run_hides_the_scalars_after_its_checkpoint(folder):
     first = RunTensorBoard(folder)
     for step in (2, 4, 6, 8):
         first.log_metrics({"loss": float(step)}, step=step)
     first.finalize("success")
+    in_order(folder)
     second = RunTensorBoard(folder, resume_step=4)
     second.log_metrics({"loss": 60.0}, step=6)
     second.finalize("success")

@@ -9,7 +9,7 @@ from ae_lightning.cli.configs import packaged_name
 from ae_lightning.cli.fit.trainer_mistakes import missing_package, refused_by_callback
 from ae_lightning.cli.main import explain, is_out_of_memory
 from ae_lightning.errors import ConfigError, RunFolderError, UserError
-from ae_lightning.explorer.network import can_be_explored
+from ae_lightning.explorer.chain import can_be_explored
 from ae_lightning.models.base import Autoencoder
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -94,7 +94,11 @@ class AutoencoderCLI(ParsedCLI):
         if config.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = sys.stderr.isatty()
         kwargs["plugins"] = with_checkpoint_files(config.plugins)
-        self.save_config_kwargs = {"resolved": self.config_dump}  # made when the model's settings were recorded
+        # The settings were made when the model's were recorded.
+        self.save_config_kwargs = {
+            "resolved": self.config_dump,
+            "typed": [option.name for option in self._line.options],
+        }
         try:
             trainer = super().instantiate_trainer(callbacks=self._callbacks(config), **kwargs)
         except (ValueError, TypeError, MisconfigurationException) as error:
@@ -159,7 +163,7 @@ class AutoencoderCLI(ParsedCLI):
             config = self._setting(self.config_init, "trainer")
             self._place = self._choose_place(Path(config.default_root_dir or ".") / place.ROOT_NAME)
             step = self._checkpoint["global_step"] if self._checkpoint else None
-            self.trainer.loggers = run_loggers(self._place.folder, step)
+            self.trainer.loggers = run_loggers(self._place.folder, step, lambda: self.model.images_seen)
         if self.trainer.is_global_zero:
             print_model(describe(self.model))
             print(f"run: {self.run}" if self.run else f"no run's folder: {self._why_no_folder()}")

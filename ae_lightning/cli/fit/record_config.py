@@ -1,7 +1,7 @@
 """What a run writes about itself when it starts: its settings, in its folder and in TensorBoard."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,12 @@ from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.models.dead_latents import RevivingAutoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.run.config import amend_config, write_config
+from ae_lightning.run.loggers import OVER_SAMPLES, RunTensorBoard, flat_settings
 
+_LOSS_OVER_SAMPLES = "loss over samples seen, in place of steps"
 CHARTS = {
     "loss": ["train/loss", "val/loss"],
+    _LOSS_OVER_SAMPLES: list(OVER_SAMPLES.values()),
     "linear probe": ["probe/latent", "probe/raw", "probe/pca", "probe/untrained"],
     "rank": ["weights/encoder_effective_rank", "weights/decoder_effective_rank"],
     "active latents per sample (L0)": ["sparsity/l0", "measures/k"],
@@ -43,12 +46,14 @@ class RecordConfig(SaveConfigCallback):
     Args:
         *args: Arguments of `SaveConfigCallback`, as Lightning gives them.
         resolved: Every setting as plain values.
+        typed: Names of the options that were typed, such as `--model.latent_dim`, which a sweep types too.
         **kwargs: Arguments of `SaveConfigCallback`.
     """
 
-    def __init__(self, *args: Any, resolved: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, resolved: dict[str, Any], typed: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs | {"save_to_log_dir": False})
         self.resolved = resolved
+        self.typed = {_plain(name.lstrip("-").split(".")) for name in typed}
         self._folder: str | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -82,19 +87,39 @@ class RecordConfig(SaveConfigCallback):
         """Send the settings to the loggers; they are returned as text."""
         config = {**self.resolved, "ckpt_path": None}
         text = yaml.safe_dump(config, sort_keys=False)
+        chosen = _hyper_parameters(config, self.typed)
         for logger in trainer.loggers:
-            logger.log_hyperparams(_hyper_parameters(config))
+            if isinstance(logger, RunTensorBoard):
+                logger.log_hyperparams(chosen, varied=_varied(chosen, self.typed))
+            else:
+                logger.log_hyperparams(chosen)
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("config", f"```yaml\n{text}```", trainer.global_step)
         return text
 
 
-def _hyper_parameters(config: dict[str, Any]) -> dict[str, Any]:
+def _hyper_parameters(config: dict[str, Any], typed: Collection[tuple[str, ...]]) -> dict[str, Any]:
+    """Seed, model and data, and of the trainer's settings those that were typed."""
     chosen = {"seed": config["seed_everything"]}
     for part in ("model", "data"):
         section = config[part]
         chosen[part] = {"class": section["class_path"].rpartition(".")[2], **section.get("init_args", {})}
+    for name, value in (config.get("trainer") or {}).items():
+        if ("trainer", name) in typed and isinstance(value, (bool, int, float, str)) and name != "default_root_dir":
+            chosen[f"trainer/{name}"] = value
     return chosen
+
+
+def _varied(chosen: dict[str, Any], typed: Collection[tuple[str, ...]]) -> list[str]:
+    """The settings that were typed, as those are that a sweep varies, by the names that TensorBoard has for them."""
+    names = {("seed",): ("seed_everything",), ("model", "class"): ("model",), ("data", "class"): ("data",)}
+    parts = {name: _plain(name.split("/")) for name in flat_settings(chosen)}
+    return [name for name, own in parts.items() if names.get(own, own) in typed]
+
+
+def _plain(parts: Sequence[str]) -> tuple[str, ...]:
+    """The parts of a setting's name, without those that only the parser's nesting needs."""
+    return tuple(part for part in parts if part not in ("init_args", "class_path"))
 
 
 def _layout(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
@@ -105,6 +130,7 @@ def _layout(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     measured = {f"{_MEASURES}{name}" for name in (module.measures() if isinstance(module, RevivingAutoencoder) else ())}
     shown = {
         "loss": True,
+        _LOSS_OVER_SAMPLES: True,
         "linear probe": LinearProbe in callbacks,
         "rank": shallow and WeightStatistics in callbacks,
         "active latents per sample (L0)": sparse,

@@ -1,5 +1,5 @@
 /**
- * Deep links: the address names what is shown, as `#unit=37&sample=4&snapshot=12`.
+ * Deep links: the address names what is shown, as `#unit=37&sample=4&snapshot=12`; `#37` alone is that unit, too.
  *
  * `snapshot` is an optimizer step, and the nearest snapshot is taken, so that a link also fits a file that holds other
  * ones. What was drawn by hand is not in the address.
@@ -8,6 +8,8 @@
 import { parseQuery } from "explorer/units.js";
 
 const delay = 250;
+/** Characters of an address that are repeated on the page. */
+const longest = 20;
 
 /** Show what the address names, now and when it changes, and keep it up to date. */
 export function followAddress(store) {
@@ -34,7 +36,7 @@ export function addressOf(store) {
   const { manifest } = store.session;
   const parts = {
     layer: store.layer === manifest.code ? null : store.layer,
-    unit: store.unit,
+    unit: store.unit === store.openingUnit(store.layer) ? null : store.unit,
     sample: store.sample === 0 ? null : store.sample,
     snapshot: store.snapshot === manifest.final ? null : manifest.snapshots[store.snapshot].step,
     pixel: store.pixel && `${store.pixel.side}:${store.pixel.index}`,
@@ -50,7 +52,7 @@ function written({ layer, unit, kind, value }) {
   return [layer, unit, kind, value].join(":");
 }
 
-/** Show what an address names; what makes no sense in this file is left out. */
+/** Show what an address names; a unit that there is not is told, and what else makes no sense in this file left out. */
 export async function show(store, hash) {
   const named = new URLSearchParams(hash.slice(1));
   const { manifest, hiddenLayers, pixels } = store.session;
@@ -60,7 +62,9 @@ export async function show(store, hash) {
   if (sample !== store.sample || store.edited) store.selectSample(sample);
   const search = named.get("search") ?? "";
   const orders = ["importance", "causal", "activation", "index", "similarity"];
-  const unit = wholeNumber(named.get("unit"), hiddenLayers[layer].units);
+  const asked = named.get("unit") ?? [...named.keys()].find((name) => isNumber(name)) ?? null;
+  const { units, name } = hiddenLayers[layer];
+  const unit = wholeNumber(asked, units) ?? store.openingUnit(layer);
   store.set({
     unit,
     pixel: pixelOf(named.get("pixel"), pixels),
@@ -71,7 +75,13 @@ export async function show(store, hash) {
   const step = wholeNumber(named.get("snapshot"), Infinity);
   await store.showSnapshot(step === null ? manifest.final : store.session.nearestSnapshot(step));
   store.set({ unit }); // where a unit's rank is followed, another one has taken its place
+  if (asked !== null && wholeNumber(asked, units) === null) {
+    const of = hiddenLayers.length > 1 ? ` of ${name}` : "";
+    store.set({ problem: `The address asks for unit “${asked.slice(0, longest)}”, but the units${of} go from 0 to ${units - 1}.` });
+  }
 }
+
+const isNumber = (text) => /^[-+]?[\d.]+$/.test(text);
 
 function wholeNumber(text, limit) {
   const number = /^\d+$/.test(text ?? "") ? Number(text) : NaN;

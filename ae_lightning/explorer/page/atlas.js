@@ -4,7 +4,7 @@ import { AtlasDrawing } from "explorer/atlas_drawing.js";
 import { announce, checkbox, counted, h, isCommand, menu, quiet, short, tools } from "explorer/dom.js";
 import { darkScheme, largest, paintSheet } from "explorer/paint.js";
 import { isDirect, rowsOf, whenIdle } from "explorer/rows.js";
-import { parseQuery, searchHelp, shownUnits } from "explorer/units.js";
+import { onlyUnit, parseQuery, searchHelp, shownUnits } from "explorer/units.js";
 
 const orders = [
   ["importance", "importance"], ["causal", "causal importance"], ["activation", "activation"], ["index", "index"],
@@ -235,14 +235,11 @@ function controls(store) {
     active.box.checked = store.activeOnly;
     shared.box.checked = store.sharedScale;
     masked.box.checked = store.masked;
-    masked.box.disabled = store.drawn !== "reads";
+    masked.label.hidden = store.drawn !== "reads" || session.lit.every((lit) => lit !== 0);
   });
   layer.label.hidden = layers.length < 2;
-  masked.label.hidden = session.lit.every((lit) => lit !== 0);
-  return [
-    tools(layer.label, order.label, drawn.label),
-    tools(h("label", {}, "size", size), active.label, shared.label, masked.label),
-  ];
+  const boxes = [active.label, shared.label, masked.label];
+  return [tools(layer.label, order.label, drawn.label, h("label", {}, "size", size), ...boxes)];
 }
 
 function search(store, count) {
@@ -254,7 +251,11 @@ function search(store, count) {
   };
   const field = h("input", {
     type: "search", placeholder: "search: #37, dead, act>0.2 …", title: searchHelp, "aria-label": "Search the units",
-    "aria-describedby": "search-problem", autocomplete: "off", spellcheck: "false", oninput: read,
+    "aria-describedby": "search-problem", autocomplete: "off", spellcheck: "false", oninput: () => {
+      read();
+      const unit = onlyUnit(store);
+      if (unit !== null) store.selectUnit(unit);
+    },
   });
   store.on("query layer", () => {
     if (field.value.trim() === store.query || document.activeElement === field) return;

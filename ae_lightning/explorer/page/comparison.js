@@ -66,19 +66,15 @@ function showSide(store, { title, reads, writes, output, numbers, units }, snaps
   const { layer, session } = store;
   const { input } = session;
   title.textContent = `Step ${counted(session.manifest.snapshots[snapshot].step)}`;
-  reads.figure.hidden = writes.figure.hidden = unit === null;
-  if (unit !== null) {
-    for (const [picture, row] of [
-      [reads, network.readRows(result, layer, unit)], [writes, network.writeRows(result, layer, unit)],
-    ]) {
-      paintSigned(picture.canvas, row, input);
-      picture.range.textContent = `±${short(largest(row), 2)}`;
-    }
+  for (const [picture, row] of [
+    [reads, network.readRows(result, layer, unit)], [writes, network.writeRows(result, layer, unit)],
+  ]) {
+    paintSigned(picture.canvas, row, input);
+    picture.range.textContent = `±${short(largest(row), 2)}`;
   }
   paintSample(output.canvas, result.output, input);
   const error = meanSquaredError(result.output, store.input);
-  const activation = unit === null ? "" : ` · unit ${unit}: ${short(result.hidden[layer][unit])}`;
-  numbers.textContent = `Error ${short(error)}${activation}`;
+  numbers.textContent = `Error ${short(error)} · unit ${unit}: ${short(result.hidden[layer][unit])}`;
   const top = ranked(session.importances[snapshot][layer]).slice(0, best);
   const shown = top.join(" ");
   if (units.dataset.units === shown) return;

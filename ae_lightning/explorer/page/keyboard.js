@@ -74,11 +74,10 @@ function take(tool) {
 
 function nextUnit(store, by) {
   stepUnit(store, by);
-  if (store.unit !== null) announce(`Unit ${store.unit}.`);
+  announce(`Unit ${store.unit}.`);
 }
 
 function switchUnit(store) {
-  if (store.unit === null) return announce("No unit is chosen.");
   store.toggle(store.layer, store.unit);
   announce(`Unit ${store.unit} is ${store.operationOn(store.layer, store.unit) ? "off" : "on"}.`);
 }

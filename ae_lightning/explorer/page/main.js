@@ -47,7 +47,8 @@ function report(problem) {
 function addSectionLinks() {
   for (const id of Object.keys(views)) {
     const goTo = () => element(id).scrollIntoView();
-    element("sections").append(h("button", { type: "button", onclick: goTo }, element(`${id}-title`).textContent));
+    const { dataset, textContent } = element(`${id}-title`);
+    element("sections").append(h("button", { type: "button", onclick: goTo }, dataset.short ?? textContent));
   }
   element("skip").addEventListener("click", () => element("atlas").focus());
 }

@@ -11,7 +11,7 @@ const forwardPasses = 33;
 
 /** Put the curve at the end of an element. It is computed after a while without changes, and when it can be seen. */
 export function mountRemovalCurve(store, element) {
-  const place = h("div");
+  const place = h("div", { class: "removal" });
   const note = quiet();
   element.append(h("h3", {}, "Error without the most important units"), place, note);
   const state = { seen: false, old: true };

@@ -7,6 +7,7 @@
  */
 
 import { meanSquaredError } from "explorer/network.js";
+import { openingUnit } from "explorer/opening.js";
 
 const initial = {
   /** @type {?number} The sample that the input was taken from, edited or not; null for a dropped image. */
@@ -15,8 +16,8 @@ const initial = {
   edited: false,
   /** Number of the hidden layer whose units are shown. */
   layer: 0,
-  /** @type {?number} The unit shown in the panel. */
-  unit: null,
+  /** The unit shown in the panel. */
+  unit: 0,
   /** @type {?{side: "input"|"output", index: number}} */
   pixel: null,
   /** Which snapshot's network computes; an index into the manifest's snapshots. */
@@ -31,7 +32,7 @@ const initial = {
   order: "importance",
   query: "",
   /** reads or writes: which of their rows the units are drawn as. */
-  drawn: "reads",
+  drawn: "writes",
   activeOnly: false,
   sharedScale: true,
   masked: false,
@@ -55,10 +56,13 @@ export class Store {
   constructor(session, network) {
     this.session = session;
     this.network = network;
+    this.checkpoint = network;
+    this.opening = [];
     this.listeners = [];
     this.past = [];
     this.asked = 0;
-    Object.assign(this, initial, { snapshot: session.manifest.final, layer: session.manifest.code });
+    const { final, code } = session.manifest;
+    Object.assign(this, initial, { snapshot: final, layer: code, unit: this.openingUnit(code) });
     this.input = session.sample(0);
     this.compute();
   }
@@ -163,13 +167,18 @@ export class Store {
 
   selectUnit(unit) {
     const last = this.session.hiddenLayers[this.layer].units - 1;
-    this.set({ unit: unit === null ? null : Math.min(Math.max(Math.trunc(unit), 0), last) });
+    this.set({ unit: Math.min(Math.max(Math.trunc(unit), 0), last), problem: null });
+  }
+
+  /** The unit with which a layer is opened. */
+  openingUnit(layer) {
+    return (this.opening[layer] ??= openingUnit(this.session, this.checkpoint, layer));
   }
 
   selectLayer(layer) {
     const last = this.session.hiddenLayers.length - 1;
     const chosen = Math.min(Math.max(layer, 0), last);
-    if (chosen !== this.layer) this.set({ layer: chosen, unit: null, query: "" });
+    if (chosen !== this.layer) this.set({ layer: chosen, unit: this.openingUnit(chosen), query: "" });
   }
 
   /** Importance of the units of the shown layer at the shown snapshot. */
@@ -192,7 +201,7 @@ export class Store {
 
   /** The unit to show at another snapshot: the same, or the one that has its rank there. */
   followed(snapshot) {
-    if (this.unit === null || this.follow === "unit") return this.unit;
+    if (this.follow === "unit") return this.unit;
     const there = this.session.importances[snapshot][this.layer];
     return ranked(there)[ranked(this.importance).indexOf(this.unit)];
   }

@@ -44,14 +44,10 @@ function mountUnit(store, element) {
   const clamp = slider("Clamp to", act("clamp"));
   const scale = slider("Scale by", act("scale"));
   scale.limit(-2, 3);
-  const sliders = h("div", {}, clamp.element, scale.element);
-  element.append(tools(off, title), sliders);
+  element.append(tools(off, title), h("div", {}, clamp.element, scale.element));
 
   store.on("result unit layer", () => {
     const { unit, layer } = store;
-    off.hidden = sliders.hidden = unit === null;
-    title.textContent = "Choose a unit to operate on.";
-    if (unit === null) return;
     const { kind, value } = store.operationOn(layer, unit) ?? {};
     const activation = store.result.hidden[layer][unit];
     title.textContent = `Unit ${unit}: activation ${short(activation)}`;

@@ -7,6 +7,8 @@ import { whenIdle } from "explorer/rows.js";
 
 const pause = 500;
 
+const captions = { probe: "linear probe, accuracy", probe_full: "linear probe of all samples, accuracy" };
+
 /** Put the view into its element. */
 export function mountTraining(store, element) {
   const { snapshots } = store.session.manifest;
@@ -103,7 +105,7 @@ function mountCurves(store, element) {
   if (curves.length === 0) return;
   const names = [...new Set(curves.map(chartOf))];
   const charts = names.map((name) => curveChart(store, name, curves.filter((one) => chartOf(one) === name)));
-  const figures = charts.map((chart, i) => h("figure", {}, h("figcaption", {}, names[i]), chart));
+  const figures = charts.map((chart, i) => h("figure", {}, h("figcaption", {}, captions[names[i]] ?? names[i]), chart));
   element.append(h("div", { class: "charts" }, ...figures));
   if (snapshots.length > 1) element.append(quiet("Click a curve to go to the nearest snapshot."));
   store.on("snapshot compared", () => {

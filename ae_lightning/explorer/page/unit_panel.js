@@ -18,19 +18,12 @@ const names = [
 /** Put the view on the page. */
 export function mountUnitPanel(store, element) {
   const panel = new UnitPanel(store);
-  const hint = quiet("No unit is chosen: click one of the pictures, or search for its number.");
-  element.append(hint, panel.body);
-  store.on("unit layer network", () => {
-    panel.body.hidden = store.unit === null;
-    hint.hidden = store.unit !== null;
-  });
-  // Nothing is computed while no unit is chosen.
-  const on = (changes, show) => store.on(changes, () => store.unit !== null && show());
-  on("unit layer network", () => panel.showUnit());
-  on("result unit layer", () => panel.showNow());
-  on("surgery unit layer", () => panel.showSurgery());
-  on("pixel unit", () => panel.showPixel());
-  darkScheme.addEventListener("change", () => store.unit !== null && panel.repaint());
+  element.append(panel.body);
+  store.on("unit layer network", () => panel.showUnit());
+  store.on("result unit layer", () => panel.showNow());
+  store.on("surgery unit layer", () => panel.showSurgery());
+  store.on("pixel unit", () => panel.showPixel());
+  darkScheme.addEventListener("change", () => panel.repaint());
 }
 
 class UnitPanel {
@@ -47,7 +40,7 @@ class UnitPanel {
     this.facts.list.title = "Importance: norm of reads × mean |activation| × norm of writes. "
       + "Causal importance: growth of the mean error without the unit.";
     this.parts = unitParts(store);
-    this.later = whenIdle(() => store.unit !== null && this.showRows());
+    this.later = whenIdle(() => this.showRows());
     const figures = [this.reads, this.writes, this.adds].map(({ figure }) => figure);
     const step = (sign, by, title) => button(sign, () => stepUnit(store, by), { title, class: "icon" });
     this.body = h("div", {},

@@ -24,8 +24,9 @@ export function unitParts(store) {
   const histogram = part("Activations on the test samples");
   const top = part(`The samples that excite it most, of ${counted(samples.count)}`, "thumbs");
   const classes = part("Mean activation by class");
-  const reads = part("Pixels it reads most", "chips");
-  const writes = part("Pixels it writes most", "chips");
+  const entries = store.session.input.is_image ? "Pixels" : "Numbers";
+  const reads = part(`${entries} it reads most`, "chips");
+  const writes = part(`${entries} it writes most`, "chips");
   const near = part("Nearest units, by the cosine of what they read", "thumbs");
   const past = part("At each snapshot", "thumbs");
   const showNear = whenIdle(() => fillNear(store, near.content), 60);
@@ -115,7 +116,6 @@ function fillPixels(store, element, side, row) {
 }
 
 function fillNear(store, element) {
-  if (store.unit === null) return;
   const cosines = similarities(store, store.unit);
   const others = ranked(cosines).filter((other) => other !== store.unit).slice(0, nearest);
   element.replaceChildren(...others.map((other) => {
@@ -142,7 +142,6 @@ function pastOf(store, element) {
     mark();
   };
   const show = whenIdle(async () => {
-    if (store.unit === null) return;
     const turn = ++asked;
     const side = [store.drawn, "reads", "writes"].find((each) => isDirect(store, each));
     try {

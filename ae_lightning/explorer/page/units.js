@@ -48,7 +48,13 @@ export function shownUnits(store) {
   return order.filter((unit) => tests.every((test) => test(unit)));
 }
 
-/** Choose the next unit in the atlas' order, or with −1 the one before; the first one where none is chosen. */
+/** The unit that is searched for by its number, and nothing else; null if it is another search. */
+export function onlyUnit(store) {
+  const [term, ...others] = parseQuery(store.query, store).terms;
+  return term?.kind === "unit" && others.length === 0 ? term.unit : null;
+}
+
+/** Choose the next unit in the atlas' order, or with −1 the one before; the first one where the present is not shown. */
 export function stepUnit(store, by) {
   const units = shownUnits(store);
   const place = units.indexOf(store.unit);
@@ -78,7 +84,7 @@ function preferredClass(store, unit) {
 function ordered(store) {
   const { order, unit } = store;
   if (order === "index") return Array.from(store.importance, (_, index) => index);
-  if (order === "similarity" && unit !== null) return bySimilarity(store, unit);
+  if (order === "similarity") return bySimilarity(store, unit);
   if (order === "activation") return ranked(store.result.hidden[store.layer].map(Math.abs));
   return ranked(order === "causal" ? store.session.units[store.layer].causal : store.importance);
 }

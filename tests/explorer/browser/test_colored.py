@@ -79,7 +79,7 @@ def test_signed_numbers_are_color_about_gray(page: Page, tab: Any, sample: tuple
 
 
 def test_the_atlas_draws_each_unit_in_its_color(page: Page, tab: Any) -> None:
-    page.evaluate("explorer.set({ sharedScale: false, order: 'activation' })")
+    page.evaluate("explorer.set({ sharedScale: false, order: 'activation', drawn: 'reads' })")
     (unit, *_) = page.evaluate("Array.from(explorer.result.hidden[0].keys())" + BY_ACTIVATION)
     tile, gap = int(page.input_value("#atlas input[type=range]")), 6
     tall = round(tile * HEIGHT / WIDTH)

@@ -76,7 +76,7 @@ def closed(tab: Any, path: Path) -> str:
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "no base64", "too long"])
 def test_a_damaged_snapshot_is_named_and_the_page_goes_on(tab: Any, text: str, write: Any, damage: str) -> None:
-    name = manifest_of(text)["snapshots"][DAMAGED]["layers"][0]["weight"]
+    name = manifest_of(text)["snapshots"][DAMAGED]["layers"][1]["weight"]
     page = tab.open(write(with_block(text, name, DAMAGES[damage])))
     page.keyboard.press("n")
     slider = page.locator('input[aria-label="Snapshot"]')

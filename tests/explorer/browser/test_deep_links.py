@@ -23,10 +23,10 @@ PARTS = {
 NONSENSE = [
     "#",
     "#nothing",
-    "#unit=99999&sample=99999&layer=77&order=best&pixel=output:9999&snapshot=never",
-    "#unit=-1&sample=1.5&layer=x&pixel=middle:3&snapshot=-5&surgery=no",
+    "#sample=99999&layer=77&order=best&pixel=output:9999&snapshot=never",
+    "#sample=1.5&layer=x&pixel=middle:3&snapshot=-5&surgery=no",
     "#surgery=0:1:explode:1,9:1:off:0,0:99999:off:0,0:1:clamp:x,0:1:scale:,0:2:off,::,0&pixel=input",
-    "#search=akt>>1&unit=%F0%28%8C&&&===",
+    "#search=akt>>1&&&===",
     "#" + "x" * 5000,
 ]
 
@@ -156,7 +156,7 @@ def test_an_address_that_changes_in_place_is_followed(new_tab: Any, digits: Any)
     tab.until("explorer.unit === 3 && explorer.snapshot === explorer.session.manifest.final")
     assert page.evaluate("[explorer.order, explorer.surgery.length, explorer.sample]") == ["index", 1, 0]
     page.evaluate("location.hash = ''")
-    tab.until("explorer.unit === null")
+    tab.until("explorer.unit === explorer.openingUnit(0)")
     assert look(page) == look(other.open(digits))
 
 
@@ -175,3 +175,34 @@ def test_what_makes_sense_beside_nonsense_is_shown(tab: Any, digits: Any) -> Non
     page = tab.open(digits, "#unit=12&sample=no&surgery=0:5:off:0,0:x:off:0,0:5:clamp:1&colour=red")
     assert page.inner_text(".unit-title") == "#12"
     assert page.locator(".operations li").all_inner_texts() == ["#5\noff\n×"]
+
+
+@pytest.mark.parametrize("address", ["#93", "#93&sample=4", "#sample=4&93", "#unit=93"])
+def test_a_number_alone_is_that_unit(tab: Any, digits: Any, address: str) -> None:
+    page = tab.open(digits, address)
+    assert page.inner_text(".unit-title") == "#93"
+    assert page.locator("#problem").is_hidden()
+    page.wait_for_timeout(400)  # it has been written anew
+    sample = {"sample": "4"} if "sample" in address else {}
+    assert dict(parse_qsl(page.evaluate("location.hash.slice(1)"))) == {"unit": "93", **sample}
+
+
+@pytest.mark.parametrize(
+    ("form", "asked"), [("#{}", "128"), ("#{}", "-1"), ("#unit={}", "1.5"), ("#sample=4&unit={}", "9" * 400)]
+)
+def test_a_unit_that_there_is_not_is_told_on_the_page(tab: Any, digits: Any, form: str, asked: str) -> None:
+    page = tab.open(digits, form.format(asked))
+    told = f"The address asks for unit “{asked[:20]}”, but the units go from 0 to 127."
+    assert page.inner_text("#problem") == told
+    opening = page.evaluate("explorer.openingUnit(0)")
+    assert page.inner_text(".unit-title") == f"#{opening}"
+    page.keyboard.press("n")
+    assert page.locator("#problem").is_hidden()
+
+
+def test_of_a_deep_network_the_layer_is_named_to_which_the_numbers_belong(tab: Any, explored: Any) -> None:
+    page = tab.open(explored("fully_connected").page, "#layer=1&40")
+    name, units = page.evaluate("[explorer.session.hiddenLayers[1].name, explorer.session.hiddenLayers[1].units]")
+    assert page.inner_text("#problem") == (
+        f"The address asks for unit “40”, but the units of {name} go from 0 to {units - 1}."
+    )

@@ -8,7 +8,7 @@ import torch
 from playwright.sync_api import Page
 from torch import Tensor
 
-from ae_lightning.explorer.network import folded
+from ae_lightning.explorer.chain import folded
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.nn.code_activation import CodeActivation

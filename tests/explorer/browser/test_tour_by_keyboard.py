@@ -217,11 +217,14 @@ def test_keys_of_the_browser_are_left_to_it(page: Page) -> None:
 
 def test_arrows_and_enter_choose_a_unit_in_the_atlas(page: Page) -> None:
     units = shown(page)
+    opening = page.evaluate("explorer.openingUnit(0)")
     go_to(page, UNITS)
+    assert said(page).startswith(f"#{opening} activation")
+    press(page, "Home")
     assert said(page).startswith(f"#{units[0]} activation")
     press(page, "ArrowRight", "ArrowRight", "ArrowLeft")
     assert said(page).startswith(f"#{units[1]} activation")
-    assert state(page, "unit") is None
+    assert state(page, "unit") == opening
     press(page, "Enter")
     assert said(page).endswith("chosen")
     assert page.inner_text(".unit-title") == f"#{units[1]}"

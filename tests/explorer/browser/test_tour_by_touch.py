@@ -169,7 +169,11 @@ def test_an_output_pixel_is_taken_apart_to_its_very_value(page: Page) -> None:
 def test_the_bar_at_the_bottom_leads_to_every_section(page: Page) -> None:
     buttons = page.locator("#sections button")
     names = [name.strip() for name in buttons.all_inner_texts()]
-    assert names == ["Input", "Units", "Unit", "Pixel", "Surgery", "Training", "Map of codes"]
+    assert names == ["Input", "Units", "Unit", "Pixel", "Surgery", "Training", "Map"]
+    assert page.eval_on_selector("#sections", "(bar) => bar.scrollWidth <= bar.clientWidth")  # none is cut
+    heights = buttons.evaluate_all("(all) => all.map((each) => each.getBoundingClientRect().height)")
+    assert max(heights) < 46  # nor broken into lines
+    names[-1] = "Map of codes"
     order = page.evaluate(
         """() => [...document.querySelectorAll("main section.card")]
           .sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top)

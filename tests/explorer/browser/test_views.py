@@ -247,7 +247,7 @@ def test_a_scale_of_its_own_gives_each_unit_full_colors(page: Page, tab: Any) ->
     page.get_by_label("one color scale").uncheck()
     assert (tab.pixels(ATLAS) != shared).any()
     assert note.inner_text().startswith("Each unit has its own color scale.")
-    page.select_option("#atlas label:has-text('shows') select", "writes")
+    page.select_option("#atlas label:has-text('shows') select", "reads")
     own = tab.pixels(ATLAS)
     page.get_by_label("one color scale").check()
     assert (tab.pixels(ATLAS) != own).any()
@@ -260,6 +260,7 @@ def test_pixels_that_were_never_lit_are_gray_where_there_are_any(page: Page, tab
     np.testing.assert_array_equal(lit != 0, train.max(axis=0) != train.min(axis=0))
     assert (lit == 0).any()
     page.select_option(ORDER, "activation")  # a silent unit would be drawn pale
+    page.select_option("#atlas label:has-text('shows') select", "reads")
     box = page.get_by_label("gray unlit pixels")
     box.check()
     tile = int(page.input_value("#atlas input[type=range]"))
@@ -268,8 +269,10 @@ def test_pixels_that_were_never_lit_are_gray_where_there_are_any(page: Page, tab
     cells = pictured[np.ix_(middles, middles)].reshape(64, 4)
     assert ((cells == [128, 128, 128, 255]).all(axis=1) == (lit == 0)).all()
     page.select_option("#atlas label:has-text('shows') select", "writes")
-    assert box.is_disabled()
-    box_is_there = tab.open(explored("toy_sae").page).get_by_label("gray unlit pixels").is_visible()
+    assert box.is_hidden()
+    page = tab.open(explored("toy_sae").page)
+    page.select_option("#atlas label:has-text('shows') select", "reads")
+    box_is_there = page.get_by_label("gray unlit pixels").is_visible()
     assert box_is_there == (values(page, "explorer.session.lit") == 0).any()
 
 
@@ -657,13 +660,16 @@ def test_a_deep_model_has_a_menu_of_layers_and_says_what_gradients_are(tab: Any,
     menu = page.locator('#atlas label:has-text("layer") select')
     assert [text.strip() for text in menu.locator("option").all_inner_texts()] == layers
     note = page.locator("#atlas p.quiet").first
-    assert "the gradient at this input is shown" in note.inner_text()
+    assert "What a unit here writes depends on the input: the gradient at this input is shown" in note.inner_text()
+    menu.select_option(str(len(layers) - 1))
+    assert "the gradient" not in note.inner_text()
     menu.select_option("0")
+    page.select_option("#atlas label:has-text('shows') select", "reads")
     assert "the gradient" not in note.inner_text()
     unit_at(page, 0)
     assert "what it writes is the gradient at this input" in page.inner_text("#panel")
     menu.select_option(str(len(layers) - 1))
-    assert "No unit is chosen" in page.inner_text("#panel")
+    assert page.evaluate("explorer.unit") == page.evaluate("(layer) => explorer.openingUnit(layer)", len(layers) - 1)
     unit_at(page, 0)
     assert "what it reads is the gradient at this input" in page.inner_text("#panel")
     menu.select_option("1")

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from ae_lightning.errors import ConfigError
-from ae_lightning.explorer.network import Network, check_network, dense_layers, flat_samples, network_of
+from ae_lightning.explorer.chain import check_network, dense_layers, flat_samples, network_of
+from ae_lightning.explorer.network import Network
 from ae_lightning.models import variants
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.models.gated_sae import GatedSAE
