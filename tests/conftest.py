@@ -50,6 +50,33 @@ def _ctrl_c_is_heard() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+CHROMIUM = "AE_LIGHTNING_CHROMIUM"
+"""Environment variable: path of the browser, or `required`, which looks for it and fails where there is none."""
+
+
+def chromium() -> str:
+    """Path of the browser; skips, or fails where it is required, if there is none."""
+    wanted = os.environ.get(CHROMIUM, "")
+    found = wanted if wanted not in ("", "required") else shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None and wanted == "required":
+        pytest.fail(f"There is no Chromium, and {CHROMIUM} says that it is required.")
+    if found is None:
+        pytest.skip(f"There is no Chromium on the path: install it, or name it with {CHROMIUM}.")
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A real Chromium; one for all tests of a process, since Playwright cannot be started twice in one."""
+    path = chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
     """Answer the folder of a name, filled by the first process of the session that asks for it; for reading only."""

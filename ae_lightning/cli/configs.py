@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ae_lightning.cli.command_line import CONFIG, CommandLine, Option, is_file
 from ae_lightning.errors import ConfigError
+from ae_lightning.yaml_file import first_comment
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -23,12 +24,6 @@ def packaged(folder: Path | None = None) -> dict[str, Path]:
     folder = folder or config_folder()
     files = sorted(folder.rglob("*.yaml"), key=lambda path: (len(path.parts), path))
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
-
-
-def summary(path: Path) -> str:
-    """What a config is for: its first comment line."""
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
-    return first.lstrip("# ").strip() if first.startswith("#") else ""
 
 
 def resolve_names(line: CommandLine) -> CommandLine:
@@ -88,5 +83,5 @@ def main(arguments: list[str]) -> int:
     width = max(map(len, files))
     print(f"in {config_folder()}")
     for name, path in files.items():
-        print(f"  {name:<{width}}  {summary(path)}")
+        print(f"  {name:<{width}}  {first_comment(path)}")
     return 0

@@ -43,12 +43,14 @@ class RecordConfig(SaveConfigCallback):
     Args:
         *args: Arguments of `SaveConfigCallback`, as Lightning gives them.
         resolved: Every setting as plain values.
+        purpose: What the run is for, in one line, which becomes the first of the file; empty for nothing.
         **kwargs: Arguments of `SaveConfigCallback`.
     """
 
-    def __init__(self, *args: Any, resolved: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, resolved: dict[str, Any], purpose: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs | {"save_to_log_dir": False})
         self.resolved = resolved
+        self._purpose = purpose
         self._folder: str | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -81,7 +83,8 @@ class RecordConfig(SaveConfigCallback):
     def _log_settings(self, trainer: Trainer) -> str:
         """Send the settings to the loggers; they are returned as text."""
         config = {**self.resolved, "ckpt_path": None}
-        text = yaml.safe_dump(config, sort_keys=False)
+        head = f"# {self._purpose}\n" if self._purpose else ""
+        text = head + yaml.safe_dump(config, sort_keys=False)
         for logger in trainer.loggers:
             logger.log_hyperparams(_hyper_parameters(config))
             if isinstance(logger, TensorBoardLogger):

@@ -2,7 +2,6 @@
 
 import base64
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from ae_lightning.run.run import Run
-
-CHROMIUM = "AE_LIGHTNING_CHROMIUM"
-"""Environment variable: path of the browser, or `required`, which looks for it and fails where there is none."""
 
 PATIENCE = 30
 """Seconds until a page that is not ready is given up."""
@@ -65,26 +61,6 @@ class Explored(NamedTuple):
     run: Run
     page: Path
     instance: int | None = None
-
-
-def chromium() -> str:
-    """Path of the browser; skips, or fails where it is required, if there is none."""
-    wanted = os.environ.get(CHROMIUM, "")
-    found = wanted if wanted not in ("", "required") else shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None and wanted == "required":
-        pytest.fail(f"There is no Chromium, and {CHROMIUM} says that it is required.")
-    if found is None:
-        pytest.skip(f"There is no Chromium on the path: install it, or name it with {CHROMIUM}.")
-    return found
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    path = chromium()
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="session")
