@@ -161,7 +161,7 @@ def _all_beside(results: Mapping[str, Any], pca_of_active: Mapping[str, Any] | N
     yield Beside("variance left", _part(test["autoencoder"]), _best_pca(results, pca_of_active))
     if read := accuracies(results):
         yield Beside("a linear classifier reads", f"{read.code:.1%}", f"from raw samples: {read.raw:.1%}")
-    if known(latents, "l0") < size:
+    if known(latents, "l0") < size and not latents.get("negative"):  # where a value says whether a latent is active
         asked = next(iter((model.get("asked_l0") or {}).values()), None)
         yield Beside(
             "active latents of a sample",

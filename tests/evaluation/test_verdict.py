@@ -177,6 +177,9 @@ def test_four_numbers_stand_beside_what_they_must_beat():
         ("parameters", "1,000", "PCA of the same width: 1,088"),
     ]
     assert numbers_beside(numbers(width=64, pca=1e-14))[0].baseline == "PCA of the same width: exact"
+    of_either_sign = numbers(l0=7.0)
+    of_either_sign["latents"]["negative"] = 0.4
+    assert numbers_beside(of_either_sign) == dense
 
 
 def test_the_numbers_of_a_verdict_are_those_of_the_data(digits):

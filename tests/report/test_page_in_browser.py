@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from ae_lightning.evaluation.verdict import Beside
 from ae_lightning.report.page import Numbers, Opening, Picture, Section, html_page
@@ -61,22 +62,20 @@ def tab(browser, page):
 
 
 def current(opened):
-    return opened.locator("nav a[aria-current]").all_inner_texts()
+    """The link of the section that is being read."""
+    return opened.locator("nav a[aria-current]")
 
 
 @pytest.mark.parametrize("width", [1400, 375])
 def test_the_table_of_contents_follows_the_reader(tab, width):
     opened = tab(width)
-    assert current(opened) == ["Summary"]
+    expect(current(opened)).to_have_text(["Summary"])
     for title in TITLES[:3]:
         opened.get_by_role("heading", name=title, exact=True, level=2).evaluate("it => it.scrollIntoView()")
-        opened.wait_for_function(
-            "title => document.querySelector('nav a[aria-current]').innerText === title", arg=title
-        )
-        assert current(opened) == [title]
+        expect(current(opened)).to_have_text([title])
         assert opened.locator("nav").bounding_box()["y"] >= 0  # it stays in sight
     opened.evaluate("scrollTo(0, document.body.scrollHeight)")
-    opened.wait_for_function("document.querySelector('nav a[aria-current]').innerText === 'Settings'")
+    expect(current(opened)).to_have_text(["Settings"])
 
 
 def test_a_section_folds_and_a_link_to_it_unfolds_it(tab):
