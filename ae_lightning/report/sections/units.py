@@ -12,7 +12,7 @@ class UnitsSection(SectionMaker):
 
     title = "Units and weights"
     place = 400
-    lead: ClassVar = {"recovery": 50, "structure": 30, "exciting_samples": 25, "decoder_units": 20}
+    lead: ClassVar = {"recovery": 50, "structure": 30, "exciting_samples": 25}
 
     def figures(self) -> Makers:
         """What `WeightFigures` has."""
