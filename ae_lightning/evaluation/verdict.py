@@ -170,7 +170,8 @@ def _all_beside(results: Mapping[str, Any], pca_of_active: Mapping[str, Any] | N
         )
         yield Beside("dead latents", f"{latents['dead']:.4g}", f"of {size:,}; they fire on no test sample")
     ours, mean = (numeral(known(test[name], "mse_per_pixel")) for name in ("autoencoder", "mean_image"))
-    yield Beside("squared error per pixel", ours, f"of the mean sample: {mean}")
+    entry = "pixel" if len(model["input_shape"]) == 3 else "number"
+    yield Beside(f"squared error per {entry}", ours, f"of the mean sample: {mean}")
     entries = math.prod(model["input_shape"])
     yield Beside("numbers in a code", f"{size:,}", f"in a sample: {entries:,}")
     yield Beside("parameters", f"{model['parameters']:,}", f"PCA of the same width: {entries * (size + 1):,}")
@@ -187,7 +188,7 @@ def _best_pca(results: Mapping[str, Any], pca_of_active: Mapping[str, Any] | Non
 
 def _left(results: Mapping[str, Any], name: str) -> str:
     numbers = results["errors"]["test"][name]
-    return f"{_part(numbers)} of the variance" if _has_variance(numbers) else f"{_part(numbers)} of error per pixel"
+    return f"{_part(numbers)} of the variance" if _has_variance(numbers) else f"an error of {_part(numbers)}"
 
 
 def _part(numbers: Mapping[str, Any]) -> str:

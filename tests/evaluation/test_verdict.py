@@ -156,7 +156,7 @@ def test_without_variance_the_error_itself_is_told():
     results = numbers()
     for part in results["errors"]["test"].values():
         part["fvu"] = None
-    assert "leaves 0.0096 of error per pixel, PCA of the same width leaves 0.012" in verdict(results).sentence
+    assert "leaves an error of 0.0096, PCA of the same width leaves 0.012" in verdict(results).sentence
 
 
 def test_four_numbers_stand_beside_what_they_must_beat():
@@ -177,6 +177,9 @@ def test_four_numbers_stand_beside_what_they_must_beat():
         ("parameters", "1,000", "PCA of the same width: 1,088"),
     ]
     assert numbers_beside(numbers(width=64, pca=1e-14))[0].baseline == "PCA of the same width: exact"
+    of_vectors = numbers()
+    of_vectors["model"]["input_shape"] = [64]
+    assert numbers_beside(of_vectors)[1].name == "squared error per number"
     of_either_sign = numbers(l0=7.0)
     of_either_sign["latents"]["negative"] = 0.4
     assert numbers_beside(of_either_sign) == dense
