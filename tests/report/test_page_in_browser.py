@@ -97,8 +97,14 @@ def test_nothing_is_wider_than_the_window(tab, width):
     opened = tab(width)
     opened.get_by_role("link", name="Settings").click()
     assert opened.evaluate("document.documentElement.scrollWidth") == width
-    for box in opened.locator("main img").evaluate_all("all => all.map(it => it.getBoundingClientRect().toJSON())"):
+    for box in opened.locator("main .scrolls").evaluate_all(
+        "all => all.map(it => it.getBoundingClientRect().toJSON())"
+    ):
         assert 0 <= box["left"] < box["right"] <= width
+    # On a phone a wide drawing is gone through sideways, rather than shrunk until nothing can be read.
+    widths = opened.locator("figure.wide img").evaluate_all("all => all.map(it => it.clientWidth)")
+    assert widths
+    assert min(widths) > 700
 
 
 def test_small_pictures_share_a_row_and_wide_ones_do_not(tab):
