@@ -174,7 +174,8 @@ def _all_beside(results: Mapping[str, Any], pca_of_active: Mapping[str, Any] | N
     yield Beside(f"squared error per {entry}", ours, f"of the mean sample: {mean}")
     entries = math.prod(model["input_shape"])
     yield Beside("numbers in a code", f"{size:,}", f"in a sample: {entries:,}")
-    yield Beside("parameters", f"{model['parameters']:,}", f"PCA of the same width: {entries * (size + 1):,}")
+    of_pca = entries * (size + 1) * (model.get("instances") or 1)
+    yield Beside("parameters", f"{model['parameters']:,}", f"PCA of the same width: {of_pca:,}")
 
 
 def _best_pca(results: Mapping[str, Any], pca_of_active: Mapping[str, Any] | None) -> str:

@@ -23,8 +23,10 @@ _CODE = re.compile(r"`([^`]+)`")
 # The highest level takes four times as long for a page that is 3 % smaller.
 _COMPRESSION = 6
 _FOLDER = Path(__file__).parent
-# Pixels of a picture up to which it takes half of the page's width: letters of 10 points are then 12 pixels high.
-_NARROW = 770
+# Pixels of a picture up to which it takes half of the page's width: letters of 10 points are then 9 pixels high.
+_NARROW = 940
+# That from which on a drawing is shrunk so much that it may be higher than others.
+_LARGE = 1300
 # That of one that is no wider than high, such as a grid of images, whose letters say less.
 _NARROW_GRID = 1000
 
@@ -134,7 +136,7 @@ def html_page(title: str, sections: Sequence[Section], opening: Opening | None =
         "prose": _prose,
         "plain": _plain,
         "described": _described,
-        "is_wide": _is_wide,
+        "shape": _shape,
     }
     shown = [section for section in sections if not section.is_empty]
     style, script = ((_FOLDER / f"page.{kind}").read_text(encoding="utf-8").strip() for kind in ("css", "js"))
@@ -166,11 +168,15 @@ def _described(picture: Picture) -> str:
     return f"{picture.title}{end} {_plain(picture.reading)}"
 
 
-def _is_wide(picture: Picture) -> bool:
-    """Whether letters would be too small if two such pictures shared the width of the page."""
+def _shape(picture: Picture) -> str:
+    """How much room a picture takes, as a class of the style: a row of its own, or more height."""
     with Image.open(io.BytesIO(picture.png)) as image:
-        is_grid = image.width <= _NARROW_GRID and image.width <= image.height
-        return image.width > _NARROW and not is_grid
+        width, height = image.size
+    if width <= height and width <= _NARROW_GRID:
+        return "tall"
+    if width <= _NARROW:
+        return "small"
+    return "wide large" if width > _LARGE else "wide"
 
 
 def _prose(sentence: str) -> str:

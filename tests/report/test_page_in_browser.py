@@ -20,7 +20,7 @@ def png(width, height):
 
 
 def section(title, is_open=True):
-    table = Numbers(["what", "much"], [[f"row {i}", "0.123456789 ± 0.1"] for i in range(20)], "A note.")
+    table = Numbers(["what", "much"], [[f"row {i}", "0.123456789 ± 0.1"] for i in range(60)], "A note.")
     pictures = [
         Picture(f"{title} {i}", f"{title} {i}", "How to read it.", png(width, height))
         for i, (width, height) in enumerate([(700, 400), (1200, 400), (700, 500), (950, 1000)])
@@ -112,8 +112,9 @@ def test_small_pictures_share_a_row_and_wide_ones_do_not(tab):
     first, wide, second, grid = boxes
     assert first["top"] == second["top"]
     assert first["right"] < second["left"]
-    assert wide["width"] > 2 * first["width"]
-    assert grid["width"] == pytest.approx(first["width"], abs=1)
+    assert wide["width"] > 1.5 * first["width"]
+    assert grid["right"] - grid["left"] <= first["width"] + 1
+    assert grid["height"] > 1.3 * first["height"]  # a grid of images, which are small each
 
 
 def luminance(color):
