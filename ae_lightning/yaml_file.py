@@ -41,14 +41,27 @@ def read_yaml(path: Path) -> Any:
     Raises:
         ConfigError: As `parse_yaml`; or the file is no text.
     """
+    return parse_yaml(_read_text(path), path)
+
+
+def first_comment(path: Path) -> str:
+    """What a file says of itself: its first line, where that is a comment; else nothing.
+
+    Raises:
+        ConfigError: As `read_yaml`, but for what is no YAML.
+    """
+    first = next(iter(_read_text(path).splitlines()), "")
+    return first.lstrip("# ").strip() if first.startswith("#") else ""
+
+
+def _read_text(path: Path) -> str:
     _require_regular(path)
     if (size := path.stat().st_size) > MOST_BYTES:
         raise BeyondMeasure(f"{path}: it has {size:,} bytes, and a file of settings at most {MOST_BYTES:,}")
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a YAML text file ({error})") from error
-    return parse_yaml(text, path)
 
 
 def _require_regular(path: Path) -> None:

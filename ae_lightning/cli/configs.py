@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ae_lightning.cli.command_line import CONFIG, CommandLine, Option, is_file
 from ae_lightning.errors import ConfigError
+from ae_lightning.yaml_file import first_comment
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -28,12 +29,6 @@ def packaged(folder: Path | None = None) -> dict[str, Path]:
 def packaged_name(path: Path) -> str | None:
     """The name of a packaged file, such as `overcomplete_mnist`; None of a file of one's own."""
     return next((name for name, file in packaged().items() if file.resolve() == path.resolve()), None)
-
-
-def summary(path: Path) -> str:
-    """What a config is for: its first comment line."""
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
-    return first.lstrip("# ").strip() if first.startswith("#") else ""
 
 
 def resolve_names(line: CommandLine) -> CommandLine:
@@ -93,5 +88,5 @@ def main(arguments: list[str]) -> int:
     width = max(map(len, files))
     print(f"in {config_folder()}")
     for name, path in files.items():
-        print(f"  {name:<{width}}  {summary(path)}")
+        print(f"  {name:<{width}}  {first_comment(path)}")
     return 0

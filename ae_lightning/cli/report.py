@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,8 @@ from ae_lightning.errors import ConfigError, UserError
 from ae_lightning.printable import printable
 
 if TYPE_CHECKING:
-    from ae_lightning.report.page import Section
-    from ae_lightning.report.report import Report
-
-Tell = Callable[[str, str], None]
+    from ae_lightning.report.report import Keep, Tell
+    from ae_lightning.report.subject import Subject
 
 _ANIMATION, _UNITS = "Animation", "units in the course of training"
 _EXAMPLE = """example:
@@ -32,21 +30,26 @@ def main(arguments: list[str]) -> int:
     from ae_lightning.files import write_text
     from ae_lightning.report.page import html_page
     from ae_lightning.report.report import Report
+    from ae_lightning.report.subject import Subject
 
     run, checkpoint = open_readable_run(options.run)
     steps = None if options.snapshots is None else _steps(options.snapshots, list(run.snapshots), run.folder)
-    report = Report(run, checkpoint, steps, options.units, options.rank_on)
-    if steps and report.weights.steps != steps:
-        print(f"nearest snapshots: {', '.join(map(str, report.weights.steps))}", file=sys.stderr)
     folder = options.output or run.folder / "report"
-    moving = {_ANIMATION: [_UNITS]} if report.weights.has_animation else {}
+    subject = Subject(run, checkpoint, steps, options.units, options.rank_on, folder)
+    if steps and subject.weights.steps != steps:
+        print(f"nearest snapshots: {', '.join(map(str, subject.weights.steps))}", file=sys.stderr)
+    report = Report(subject)
+    moving = {_ANIMATION: [_UNITS]} if subject.weights.has_animation else {}
     with telling({**report.parts, **moving}) as tell:
-        summary, *others = sections = _sections(report, folder, tell)
-        write_text(folder / "report.html", html_page(run.title, sections))
-        for problem in (problem for section in others for problem in section.problems):
+        keep = _keeping(folder / "figures")
+        opening = report.opening(keep, tell)
+        sections = list(report.sections(keep, tell))
+        write_text(folder / "report.html", html_page(run.title, sections, opening))
+        for problem in (problem for section in sections for problem in section.problems):
             print(f"not drawn: {printable(problem)}", file=sys.stderr)
-        animated = _animate(report, folder, tell) if moving else []
-    for warning in summary.problems:
+        animated = _animate(subject, tell) if moving else []
+    print(printable(opening.verdict))
+    for warning in opening.problems:
         print(f"  {printable(warning)}")
     print(*animated, f"report: {folder / 'report.html'}\nfigures: {folder / 'figures'}", sep="\n")
     return 0
@@ -94,7 +97,7 @@ def _steps(text: str, taken: Sequence[int], folder: Path) -> list[int]:
 
 
 @contextlib.contextmanager
-def telling(parts: Mapping[str, Sequence[str]]) -> Iterator[Tell]:
+def telling(parts: Mapping[str, Sequence[str]]) -> "Iterator[Tell]":
     """Show how far it is: a bar on a terminal, else a line when a section begins.
 
     Args:
@@ -123,24 +126,21 @@ def telling(parts: Mapping[str, Sequence[str]]) -> Iterator[Tell]:
         yield lambda section, part: bar.update(task, completed=next(done), description=f"{section}: {part}")
 
 
-def _sections(report: "Report", folder: Path, tell: Tell) -> "list[Section]":
-    """The sections, with each figure written as it is made."""
+def _keeping(folder: Path) -> "Keep":
+    """What writes each figure as it is made."""
     from ae_lightning.files import write_bytes
 
-    def keep(name: str, png: bytes) -> None:
-        write_bytes(folder / "figures" / f"{name}.png", png)
-
-    return list(report.sections(folder, keep, tell))
+    return lambda name, png: write_bytes(folder / f"{name}.png", png)
 
 
-def _animate(report: "Report", folder: Path, tell: Tell) -> list[str]:
+def _animate(subject: "Subject", tell: "Tell") -> list[str]:
     """Write the units in the course of training as a page and as a GIF; the line that says where they are."""
     tell(_ANIMATION, _UNITS)
     try:
-        frames, captions = report.weights.frames()
+        frames, captions = subject.weights.frames()
     except (ValueError, UserError) as error:
         print(f"not drawn: animation: {printable(str(error))}", file=sys.stderr)
         return []
-    page, gif = folder / "units.html", folder / "figures" / "units.gif"
-    write_animation(frames, captions, report.run.title, page, gif)
+    page, gif = subject.folder / "units.html", subject.folder / "figures" / "units.gif"
+    write_animation(frames, captions, subject.run.title, page, gif)
     return [f"animation: {page}, {gif}"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from lightning import LightningDataModule
@@ -95,6 +97,13 @@ class AutoencoderDataModule(LightningDataModule, ABC):
     def feature_directions(self) -> Tensor | None:
         """The directions that samples are sums of, where they are known, (features, input), after ``setup``."""
         return None
+
+    def report_sections(self) -> Sequence[type[Any]]:
+        """Sections that these data add to a report: subclasses of `ae_lightning.report.contributed.SectionMaker`.
+
+        Import them in here, so that no training waits for what draws.
+        """
+        return ()
 
     @property
     def title(self) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ae_lightning.numerals import numeral
 from ae_lightning.run.results import known
@@ -37,6 +37,13 @@ def how_little_better(error: float, baseline: float) -> str:
     return LITTLE[1] if error > _HARDLY * baseline else ""
 
 
+class Shortcoming(NamedTuple):
+    """What is wrong with a model that has learned nothing, and what to change; neither ends in a full stop."""
+
+    what: str
+    advice: str
+
+
 def shortcoming(results: Mapping[str, Any]) -> str | None:
     """What is wrong with a model that is hardly better than the mean sample, or whose code is empty; what to change.
 
@@ -46,6 +53,12 @@ def shortcoming(results: Mapping[str, Any]) -> str | None:
     Returns:
         None for a model that has learned something, and where an error is not finite.
     """
+    found = shortcoming_of(results)
+    return f"{found.what}. {found.advice}." if found else None
+
+
+def shortcoming_of(results: Mapping[str, Any]) -> Shortcoming | None:
+    """The two parts of what `shortcoming` says."""
     ours, mean = (results["errors"]["test"][name]["mse_per_pixel"] for name in ("autoencoder", "mean_image"))
     if ours is None or mean is None or not math.isfinite(ours):
         return None
@@ -58,7 +71,7 @@ def shortcoming(results: Mapping[str, Any]) -> str | None:
         what = f"The autoencoder's code is {empty}"
     else:
         return None
-    return f"{what}. {_advice(results)}."
+    return Shortcoming(what, _advice(results))
 
 
 def missed_l0(results: Mapping[str, Any]) -> str | None:

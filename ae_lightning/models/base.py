@@ -4,7 +4,7 @@ import inspect
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -147,6 +147,13 @@ class Autoencoder(Sizes, Steps, ABC):
         They are logged as `measures/<name>` with each row of training.
         """
         return {}
+
+    def report_sections(self) -> Sequence[type[Any]]:
+        """Sections that this variant adds to a report: subclasses of `ae_lightning.report.contributed.SectionMaker`.
+
+        Import them in here, so that no training waits for what draws.
+        """
+        return ()
 
     def observe(self, output: AutoencoderOutput) -> None:
         """Gather what a training batch tells; `advance` takes it up once the optimizer has stepped.

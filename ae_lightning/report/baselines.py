@@ -1,4 +1,4 @@
-"""The baseline that takes seconds: computed once for each data set and width, and kept beside the runs."""
+"""The baselines that take seconds: computed once for each data set and width, and kept beside the runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ae_lightning.analysis.pca import as_rows
 from ae_lightning.analysis.random_encoder import RandomActivation, RandomEncoder
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import RunFolderError
+from ae_lightning.evaluation.errors import Baselines
 from ae_lightning.files import read_json, write_json
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
@@ -48,9 +49,37 @@ def random_encoder(run: Run, model: Autoencoder, data_hash: str) -> float | None
         known[key] = error_of_sets(
             run.data.train_set, run.data.test_set, model.latent_size, "relu" if rectified else "none"
         )
-        with contextlib.suppress(OSError):  # a folder that cannot be written to: it is computed again next time
-            write_json(path, {**_read(path), **known})
+        _keep(path, known)
     return known[key]
+
+
+def pca_errors(run: Run, components: int, data_hash: str) -> dict[str, float | None]:
+    """Errors on the test set of PCA with so many components.
+
+    They are kept in `baselines.json` beside the experiments' folders.
+
+    Args:
+        run: A run on the data, which are set up.
+        components: How many.
+        data_hash: Hash of its training set.
+
+    Returns:
+        `mse_per_pixel` and `fvu`, as `ErrorMeter` answers them.
+    """
+    keys = {name: f"pca {data_hash} {components} {name}" for name in ("mse_per_pixel", "fvu")}
+    path = run.folder.absolute().parent.parent / FILE_NAME
+    known = _read(path)
+    if not all(key in known for key in keys.values()):
+        data = run.data
+        errors = Baselines(data.train_set, components, data.instances).errors(data.test_set)["pca"]
+        known |= {key: errors[name] for name, key in keys.items()}
+        _keep(path, known)
+    return {name: known[key] for name, key in keys.items()}
+
+
+def _keep(path: Path, numbers: dict[str, float | None]) -> None:
+    with contextlib.suppress(OSError):  # a folder that cannot be written to: they are computed again next time
+        write_json(path, {**_read(path), **numbers})
 
 
 def _read(path: Path) -> dict[str, float | None]:

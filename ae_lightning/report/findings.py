@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from ae_lightning.evaluation.judgment import missed_l0, shortcoming
+from ae_lightning.evaluation.judgment import missed_l0, shortcoming_of
+from ae_lightning.evaluation.verdict import accuracies
 from ae_lightning.numerals import numeral
-from ae_lightning.run.results import TEST_IS_VALIDATION, known
+from ae_lightning.run.results import TEST_IS_VALIDATION
 
 # A loss that fell by more than this in the last fifth of the steps was still falling.
 _STILL_FALLING = 0.02
 # A last loss that lies higher than the best by more than this has risen.
 _HAS_RISEN = 0.05
-# Differences of accuracy below so many standard errors are noise.
-_NOISE = 2.0
 
 
 def findings(results: Mapping[str, Any], loss: tuple[np.ndarray, np.ndarray], is_finished: bool) -> list[str]:
-    """Warnings that matter, a sentence each.
+    """Warnings that matter, a sentence each: what the verdict on the model does not say.
 
     Args:
         results: What `evaluate` answers, with `probes` if there are any.
@@ -33,21 +31,12 @@ def findings(results: Mapping[str, Any], loss: tuple[np.ndarray, np.ndarray], is
 
 
 def _of_errors(results: Mapping[str, Any]) -> Iterator[str]:
-    test = {name: known(numbers, "mse_per_pixel") for name, numbers in results["errors"]["test"].items()}
     if results.get("test_is_validation"):
         yield f"These are not the errors of unseen data: {TEST_IS_VALIDATION}."
     if reason := results["errors"]["test"]["mean_image"].get("fvu_reason"):
         yield f"There is no fraction of variance explained on the test set: {reason}."
-    if not math.isfinite(test["autoencoder"]):
-        reason = results["errors"]["test"]["autoencoder"].get("mse_per_pixel_reason", test["autoencoder"])
-        yield f"The autoencoder's error on the test set is not finite ({reason}): training has diverged."
-    elif sentence := shortcoming(results):
-        yield sentence
-    elif results["model"]["is_undercomplete"] and test["autoencoder"] >= test["pca"]:
-        yield (
-            f"The autoencoder is no better than PCA with {results['pca_components']} components (error "
-            f"{numeral(test['autoencoder'])} against {numeral(test['pca'])})."
-        )
+    if found := shortcoming_of(results):
+        yield f"{found.advice}."
 
 
 def _of_latents(results: Mapping[str, Any]) -> Iterator[str]:
@@ -60,19 +49,17 @@ def _of_latents(results: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_probes(results: Mapping[str, Any]) -> Iterator[str]:
-    probes = results.get("probes", {})
-    for prefix in ("probe_full", "probe"):
-        ours, raw = probes.get(f"{prefix}/latent"), probes.get(f"{prefix}/raw")
-        if ours is None or raw is None:
-            continue
-        noise = math.hypot(probes.get(f"{prefix}/latent_se", 0.0), probes.get(f"{prefix}/raw_se", 0.0))
-        if abs(ours - raw) < _NOISE * noise:
-            code, pixels, least = (numeral(value, ".4f") for value in (ours, raw, noise))
-            yield (
-                f"The probe's accuracies on the code ({code}) and on raw pixels ({pixels}) differ by less than two "
-                f"standard errors ({least}): that is noise."
-            )
+    read = accuracies(results)
+    if read is None or not read.noise:
         return
+    code, raw, least = (numeral(value, ".4f") for value in read)
+    if read.sign == 0:
+        yield (
+            f"The probe's accuracies on the code ({code}) and on raw samples ({raw}) differ by less than two standard "
+            f"errors ({least}): that is noise."
+        )
+    elif read.sign < 0:
+        yield f"A linear classifier reads less from the code ({code}) than from raw samples ({raw})."
 
 
 def _of_loss(steps: np.ndarray, values: np.ndarray) -> Iterator[str]:

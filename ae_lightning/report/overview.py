@@ -8,7 +8,7 @@ from typing import Any
 
 from ae_lightning.numerals import numeral, with_error
 from ae_lightning.report.page import Numbers
-from ae_lightning.run.results import known, with_nan
+from ae_lightning.run.results import known, set_with_exact_pca, with_nan
 
 _NAMES = {
     "autoencoder": "this autoencoder",
@@ -19,12 +19,22 @@ _NAMES = {
 _PROBES = {"latent": "code", "raw": "raw samples", "pca": "PCA of the same width", "untrained": "untrained encoder"}
 
 
+def model_and_data(results: Mapping[str, Any]) -> str:
+    """What was trained on what, in a line."""
+    model, data = results["model"], results["data"]["description"]
+    return f"{_model(model)}, {model['parameters']:,} parameters{_copies(model)}. {data}."
+
+
+def _model(model: Mapping[str, Any]) -> str:
+    shape = " → ".join("×".join(map(str, model[name])) for name in ("input_shape", "latent_shape"))
+    return f"{model['class']}, {shape}"
+
+
 def settings_table(config: Mapping[str, Any], results: Mapping[str, Any]) -> Numbers:
     """What was trained: model, data, optimizer, length, seed and versions."""
     model, versions = results["model"], results["versions"]
-    shape = " → ".join("×".join(map(str, model[name])) for name in ("input_shape", "latent_shape"))
     rows = [
-        ["model", f"{model['class']}, {shape}"],
+        ["model", _model(model)],
         ["parameters", f"{model['parameters']:,}" + _copies(model)],
         *([f"settings of the {part}", _settings(config[part])] for part in ("model", "data") if config.get(part)),
         ["optimizer", _optimizer(config)],
@@ -53,7 +63,10 @@ def error_table(results: Mapping[str, Any], samples: int, random_error: float | 
         explained = numbers.get("explained_variance")
         of_variance = "" if explained is None else numeral(explained, ".1%")
         mean = with_error(known(numbers, "mse_per_pixel"), noise)
-        rows.append([title, mean, f"{known(numbers, 'mse_per_image'):.4g}", of_variance])
+        if name == "pca" and set_with_exact_pca(results, "test"):  # but for rounding, of which the numbers would be
+            rows.append([title, "exact", "exact", "100%"])
+        else:
+            rows.append([title, mean, f"{known(numbers, 'mse_per_image'):.4g}", of_variance])
     if random_error is not None:
         size = math.prod(results["model"]["input_shape"])
         rows.append([_NAMES["random_encoder"], numeral(random_error), f"{random_error * size:.4g}", ""])
@@ -62,7 +75,7 @@ def error_table(results: Mapping[str, Any], samples: int, random_error: float | 
         [f"squared error on the {which}", "per pixel", "per sample", "variance explained"],
         rows,
         f"In the units of the data after normalization, squared; ± is the standard error of the mean over {samples:,} "
-        "samples. All baselines have the width of the code; PCA as wide as the input is exact." + _of_a_part(results),
+        "samples. All baselines have the width of the code." + _of_a_part(results),
     )
 
 

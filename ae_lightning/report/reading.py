@@ -86,7 +86,7 @@ TITLES_AND_READINGS = {
     "mean_activation": (
         "How active latents are",
         "The mean activation of each latent, and how many latents fire how often on the test set, on a logarithmic "
-        "scale. Those that never fire are the dead ones of the table.",
+        "scale. Those that never fire are dead.",
     ),
     "latent_histograms": (
         "Values of latents",

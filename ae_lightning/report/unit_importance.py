@@ -17,7 +17,6 @@ from ae_lightning.analysis.importance import (
     order,
     rank_correlation,
 )
-from ae_lightning.analysis.tracking import births_and_deaths
 from ae_lightning.plots import importance as plots
 from ae_lightning.report.units import Units
 
@@ -77,18 +76,6 @@ class ImportanceFigures:
             for name, units in orders.items()
         }
         return plots.removal_curve(counts, errors, None)
-
-    def births_and_deaths(self) -> str | None:
-        """How many units came to life and fell silent, as a sentence; None without a rectified code and history."""
-        if not (self._units.have_history and self._units.model.fires_above_zero):
-            return None
-        ranking = self._units.ranking
-        born, died = births_and_deaths(ranking.history)  # an importance is zero where a unit is silent
-        silent, late, fell = (int(mask.sum()) for mask in (born < 0, born > 0, died >= 0))
-        return (
-            f"Of {len(born):,} units {silent:,} are active on none of {ranking.samples} at any snapshot, "
-            f"{late:,} came to life after the first one, and {fell:,} fell silent and are so at the last."
-        )
 
     @cached_property
     def _causal(self) -> Tensor:

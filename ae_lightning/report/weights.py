@@ -77,10 +77,6 @@ class WeightFigures:
         """Whether there are images of units at several moments."""
         return self._units is not None and self._units.are_pictures and self._units.have_history
 
-    def births_and_deaths(self) -> str | None:
-        """How many units came to life and fell silent, as a sentence; None without a rectified code and history."""
-        return None if self._units is None else self._importance.births_and_deaths()
-
     def frames(self) -> tuple[list[np.ndarray], list[str]]:
         """Frames of an animation of units as images, see `UnitImages.frames`, and a caption for each."""
         return self._images.frames()

@@ -5,7 +5,7 @@ from typing import Any
 
 from ae_lightning.errors import ConfigError, RunFolderError
 from ae_lightning.files import write_text
-from ae_lightning.yaml_file import parse_yaml, read_settings
+from ae_lightning.yaml_file import first_comment, parse_yaml, read_settings
 
 CONFIG_NAME = "config.yaml"
 """A folder that holds such a file is that of a run."""
@@ -24,6 +24,18 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     try:
         return read_settings(folder / CONFIG_NAME)
+    except ConfigError as error:
+        raise RunFolderError(f"the settings of a run are damaged: {error}") from error
+
+
+def read_purpose(folder: Path) -> str:
+    """What a run was for, as the config that it was started with says in its first line; empty where it says nothing.
+
+    Raises:
+        RunFolderError: The file is missing or damaged.
+    """
+    try:
+        return first_comment(folder / CONFIG_NAME)
     except ConfigError as error:
         raise RunFolderError(f"the settings of a run are damaged: {error}") from error
 

@@ -16,7 +16,7 @@ from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import like_weights
 from ae_lightning.parser_errors import denied_in, reason_of
 from ae_lightning.parser_limits import limit_parser
-from ae_lightning.run.config import CONFIG_NAME, is_run, read_config
+from ae_lightning.run.config import CONFIG_NAME, is_run, read_config, read_purpose
 from ae_lightning.run.results import read_results
 from ae_lightning.run.snapshots import Snapshots, snapshot_folder
 from ae_lightning.run.tables import latents_file, read_latents, read_metrics, read_resampled
@@ -66,6 +66,15 @@ class Run:
             RunFolderError: The file is damaged.
         """
         return read_config(self.folder)
+
+    @cached_property
+    def purpose(self) -> str:
+        """What the run was for: the first line of the config that it was started with; empty where none said it.
+
+        Raises:
+            RunFolderError: `config.yaml` is damaged.
+        """
+        return read_purpose(self.folder)
 
     @property
     def metrics(self) -> dict[str, np.ndarray]:

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from ae_lightning.cli.command_line import CommandLine
-from ae_lightning.cli.configs import config_folder, packaged, resolve_names, summary
+from ae_lightning.cli.configs import config_folder, packaged, resolve_names
+from ae_lightning.yaml_file import first_comment
 
 
 def resolved(*arguments: str) -> list[str]:
@@ -23,7 +24,7 @@ def test_every_file_is_listed_with_its_line(ae: Callable[..., Any]) -> None:
     lines = [line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  ")]
     files = sorted(config_folder().rglob("*.yaml"))
     assert {name: text for name, text in lines} == {
-        file.relative_to(config_folder()).as_posix().removesuffix(".yaml"): summary(file) for file in files
+        file.relative_to(config_folder()).as_posix().removesuffix(".yaml"): first_comment(file) for file in files
     }
     assert str(config_folder()) in out
 
@@ -32,7 +33,7 @@ def test_the_first_line_of_every_file_says_what_it_is_for() -> None:
     texts = {name: path.read_text(encoding="utf-8") for name, path in packaged().items()}
     assert texts
     assert not [name for name, text in texts.items() if not text.startswith("# ")]
-    assert not [name for name, path in packaged().items() if len(summary(path).split()) < 4]
+    assert not [name for name, path in packaged().items() if len(first_comment(path).split()) < 4]
 
 
 def test_listing_imports_no_torch(tmp_path: Path) -> None:

@@ -47,6 +47,11 @@ class Borrowed(Autoencoder):
     def decode(self, z):
         return self.decoder(z).unflatten(-1, self.input_shape)
 
+    def report_sections(self):
+        from lender.section import Tides
+
+        return [Tides]
+
 
 class Renamed(Borrowed):
     """Declared by another name."""
@@ -66,6 +71,20 @@ class Stranger:
 number = 3
 '''
 
+SECTION = """
+from matplotlib.figure import Figure
+
+from ae_lightning.report.contributed import SectionMaker
+
+
+class Tides(SectionMaker):
+    title = "Tides"
+    readings = {"tides": ("How latents swing", "A line is a latent.")}
+
+    def figures(self):
+        return {"tides": lambda: Figure(figsize=(1, 1))}
+"""
+
 
 def declare(folder: Path, distribution: str, **variants: str) -> None:
     """Write what installing a package leaves behind: its name, its version and its entry points."""
@@ -83,6 +102,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "lender").mkdir()
     (folder / "lender" / "__init__.py").touch()
     (folder / "lender" / "mine.py").write_text(MODULE)
+    (folder / "lender" / "section.py").write_text(SECTION)
     declare(folder, "lender-models", Borrowed="lender.mine:Borrowed")
     return folder
 
@@ -191,6 +211,11 @@ def test_a_run_of_it_is_measured_and_loaded(run: Path, ae: Callable[..., Any], t
 def test_a_run_of_it_is_drawn(command: str, run: Path, ae: Callable[..., Any], tmp_path: Path) -> None:
     outcome = ae(command, shutil.copytree(run, tmp_path / "run"))
     assert outcome.code == 0, outcome.err
+    if command == "report":
+        page = (tmp_path / "run" / "report" / "report.html").read_text(encoding="utf-8")
+        assert "<h2>Tides</h2>" in page
+        assert "<figcaption>A line is a latent.</figcaption>" in page
+        assert (tmp_path / "run" / "report" / "figures" / "tides.png").is_file()
 
 
 @pytest.mark.slow

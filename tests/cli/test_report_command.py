@@ -61,9 +61,14 @@ def page_of(folder: Path) -> str:
 
 def sections(page: str) -> dict[str, str]:
     """HTML of each section by its title."""
-    parts = re.findall(r"<section [^>]*><h2>(.*?)</h2>(.*?)</section>", page, re.DOTALL)
+    parts = re.findall(r"<section [^>]*>.*?<h2>(.*?)</h2>(.*?)</section>", page, re.DOTALL)
     assert len(parts) == page.count("<section ")
-    return {html.unescape(title): body for title, body in parts}
+    (opening,) = re.findall(r'<div id="_summary">(.*?)<section ', page, re.DOTALL)
+    return {"Summary": opening, **{html.unescape(title): body for title, body in parts}}
+
+
+def headings(page: str) -> list[str]:
+    return [html.unescape(text) for _, text in re.findall(r"<(h[1-6])>(.*?)</\1>", page, re.DOTALL)]
 
 
 def problems(page: str) -> list[str]:
@@ -86,8 +91,8 @@ def complaints(err: str) -> list[str]:
 
 def figures_in(page: str) -> set[str]:
     """Names of the figures that the page shows, by their titles."""
-    names = {title: name for name, (title, _) in TITLES_AND_READINGS.items()}
-    return {names[html.unescape(title)] for title in re.findall(r"<figure [^>]*><h3>(.*?)</h3>", page)}
+    anchors = {name.replace("_", "-"): name for name in TITLES_AND_READINGS}
+    return {anchors[anchor] for anchor in re.findall(r'<figure id="figure-(.*?)"', page)}
 
 
 def figure_files(folder: Path) -> set[str]:
@@ -101,7 +106,11 @@ def check_report(folder: Path, out: str) -> str:
     assert "://" not in page
     assert str(folder / "report.html") in out
     for title, body in sections(page).items():
-        assert "<figure" in body or "<table" in body or "problem" in body or title == "Explorer", title
+        assert "<figure" in body or "<table" in body or "problem" in body or title in ("Summary", "Explorer"), title
+    assert len(set(headings(page))) == len(headings(page))
+    assert page.count('class="verdict ') == 1
+    assert page.count("<dt>") == 4
+    assert html.unescape(re.findall(r'<p class="verdict [a-z]+">(.*?)</p>', page)[0]) == out.splitlines()[0]
     assert figures_in(page) == figure_files(folder)
     assert page.count("<img ") == len(figure_files(folder))
     anchors = re.findall(r'id="(.*?)"', page)
@@ -135,10 +144,11 @@ def test_every_variant_has_a_report(name: str, ae: Callable[..., Any], tmp_path:
     assert ("Units and weights" in sections(page)) == is_shallow
     assert ("Explorer" in sections(page)) == ("conv" not in name)
     assert not [section for title, section in sections(page).items() if "problem" in section and title != "Summary"]
-    summary = html.unescape(sections(page)["Summary"])
-    assert f"{run.results['errors']['test']['autoencoder']['mse_per_pixel']:.5f}" in summary
-    assert run.results["data"]["hash"] in summary
-    assert type(run.model).__name__ in summary
+    found = {title: html.unescape(body) for title, body in sections(page).items()}
+    numbers, settings = found["Numbers and baselines"], found["What was trained"]
+    assert f"{run.results['errors']['test']['autoencoder']['mse_per_pixel']:.5f}" in numbers
+    assert run.results["data"]["hash"] in settings
+    assert type(run.model).__name__ in found["Summary"]
 
 
 @pytest.mark.slow
@@ -161,8 +171,9 @@ def test_a_sparse_autoencoder_on_a_toy_model_has_a_report(ae: Callable[..., Any]
     assert figures_in(page) >= {"recovery", "exciting_samples", "decoder_cosines"}
     no_pictures = {"structure", "units", "interpolation", "arithmetic", "samples", "grid"}
     assert not figures_in(page) & no_pictures  # of two numbers each
-    assert "true features recovered" in sections(page)["Summary"]
-    assert "random encoder" not in sections(page)["Summary"]
+    assert "true features found" in sections(page)["Summary"]
+    assert "true features recovered" in sections(page)["Numbers and baselines"]
+    assert "random encoder" not in page
     assert problems(page) == problems(sections(page)["Summary"])
 
 
@@ -172,8 +183,8 @@ def test_the_page_shows_the_figures_that_lie_beside_it(ae: Callable[..., Any], r
     folder = run / "report"
     page = check_report(folder, out)
     assert str(folder / "figures") in out
-    for title, data in re.findall(r"<h3>(.*?)</h3><img src=\"data:image/png;base64,(.*?)\"", page):
-        (name,) = [name for name, told in TITLES_AND_READINGS.items() if told[0] == html.unescape(title)]
+    for anchor, data in re.findall(r'<figure id="figure-(.*?)".*?src="data:image/png;base64,(.*?)"', page, re.DOTALL):
+        name = anchor.replace("-", "_")
         with (
             Image.open(io.BytesIO(base64.b64decode(data))) as image,
             Image.open(folder / "figures" / f"{name}.png") as f,
@@ -220,12 +231,10 @@ def test_it_tells_what_it_is_doing(ae: Callable[..., Any], run: Path) -> None:
     code, out, err = ae("report", run, "--units", "2")
     assert code == 0
     told = dict(line.split(": ") for line in err.splitlines())
-    shown = [title for title in sections(page_of(run / "report")) if title != "Explorer"]
+    shown = [title for title, body in sections(page_of(run / "report")).items() if "<figure" in body]
     assert list(told) == [*shown, "Animation"]
-    made = {
-        name for title, parts in told.items() if title not in ("Summary", "Animation") for name in parts.split(", ")
-    }
-    assert made == figures_in(page_of(run / "report"))
+    made = {name for title, parts in told.items() if title != "Animation" for name in parts.split(", ")}
+    assert made == figures_in(page_of(run / "report")) | {"numbers and baselines"}
     assert "Training" not in out
 
 
@@ -249,7 +258,8 @@ def test_a_run_that_is_still_training_has_a_report(ae: Callable[..., Any], run: 
     assert (code, complaints(err)) == (0, [])
     page = check_report(run / "report", out)
     assert problems(page)[0] == "The run has not come to its end: these are the numbers of a checkpoint."
-    assert "this autoencoder" in sections(page)["Summary"]
+    assert "this autoencoder" in sections(page)["Numbers and baselines"]
+    assert '">So far ' in page
 
 
 # Damage

@@ -1,7 +1,7 @@
 """How many of 1,024 known directions each sparse dictionary finds again, with its defaults.
 
-A sample is a sum of 16 of them, on average, in 256 dimensions. Each run has half the 3,000 steps in which they are to be
-found. All take an hour on a core.
+A sample is a sum of 16 of them, on average, in 256 dimensions. Each run has half of the
+3,000 steps that are allowed; all together take an hour on a core.
 """
 
 import pytest

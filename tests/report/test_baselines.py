@@ -1,10 +1,11 @@
-"""The random encoder of a report: computed once for each data set and width, and never in the way of a report."""
+"""The baselines of a report: computed once for each data set and width, and never in the way of a report."""
 
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from sklearn.decomposition import PCA
 
 from ae_lightning.analysis.random_encoder import random_encoder_error
 from ae_lightning.data.sparse_features import SparseFeaturesDataModule
@@ -12,7 +13,7 @@ from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.report import baselines
-from ae_lightning.report.baselines import error_of_sets, random_encoder
+from ae_lightning.report.baselines import error_of_sets, pca_errors, random_encoder
 
 SHAPE = (1, 8, 8)
 
@@ -49,6 +50,18 @@ def test_it_is_computed_once_and_kept_beside_the_experiments(run, kept, widths):
     sibling = SimpleNamespace(folder=kept.parent / "other" / "version_3", data=run.data)
     assert random_encoder(run, model, "abc") == random_encoder(sibling, model, "abc") == error
     assert widths == [(8, "relu")]
+
+
+def test_pca_of_some_components_is_that_of_scikit_learn_and_fitted_once(run, kept, digits, monkeypatch):
+    train, test = (part.take(len(part))[0].flatten(1).double().numpy() for part in (digits.train_set, digits.test_set))
+    fitted = PCA(5).fit(train)
+    error = ((fitted.inverse_transform(fitted.transform(test)) - test) ** 2).mean()
+    found = pca_errors(run, 5, "abc")
+    assert found == pytest.approx({"mse_per_pixel": error, "fvu": error / test.var(axis=0).mean()}, rel=1e-5)
+    monkeypatch.setattr(baselines, "Baselines", None)
+    assert pca_errors(run, 5, "abc") == found
+    with pytest.raises(TypeError):
+        pca_errors(run, 6, "abc")
 
 
 def test_the_error_is_that_of_a_random_encoder_on_these_data(run, kept, digits):

@@ -156,6 +156,13 @@ def test_errors_are_those_of_the_test_set(results):
     assert "over 400 samples" in table.note
 
 
+def test_a_code_as_wide_as_the_input_has_an_exact_pca_and_no_rounding_errors(results):
+    results["pca_components"] = 64
+    assert rows(error_table(results, 400))["PCA, 64 components"] == ["exact", "exact", "100%"]
+    results["pca_components"] = 63
+    assert rows(error_table(results, 400))["PCA, 63 components"][0] == "0.01160 ± 0.00023"
+
+
 def test_the_random_encoder_has_a_row_if_it_is_known(results):
     table = error_table(results, 400, 0.025)
     # 64 pixels of an error of 0.025 each are 1.6.

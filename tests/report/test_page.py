@@ -1,7 +1,9 @@
 """The page of a report, read back as a browser would: with a parser of HTML that knows nothing of how it was made."""
 
 import base64
+import hashlib
 import io
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,7 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ae_lightning.report.page import Link, Numbers, Picture, Section, html_page
+from ae_lightning.evaluation.verdict import Beside
+from ae_lightning.report.page import Link, Numbers, Opening, Picture, Section, html_page
 
 NASTY = """<script>alert("1 & 2")</script> {{ title }} {% raw %} 'quoted'"""
 EMPTY_ELEMENTS = {"meta", "img", "br", "link", "hr"}
@@ -86,10 +89,18 @@ def test_the_page_loads_nothing(sections):
     assert "url(" not in page
     assert "@import" not in page
     reader = Reader(page)
-    assert not {tag for tag, _ in reader.elements} & {"script", "link", "iframe", "object", "embed", "base"}
+    assert not {tag for tag, _ in reader.elements} & {"link", "iframe", "object", "embed", "base"}
+    assert reader.attributes("script", "src") == []
     links = [value for tag in ("a", "img") for name in ("href", "src") for value in reader.attributes(tag, name)]
     assert all(link.startswith(("#", "data:")) for link in links)
     assert any("default-src 'none'" in str(value) for value in reader.attributes("meta", "content"))
+
+
+def test_only_the_script_of_the_page_may_run(sections):
+    page = html_page("digits/version_0", sections)
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    (allowed,) = re.findall(r"script-src ([^\"]*)\"", page)
+    assert allowed == f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def test_what_is_given_is_said_in_its_place(sections):
@@ -129,40 +140,84 @@ def test_a_drawing_keeps_its_looks_and_takes_less_room():
 
 def test_no_text_can_become_markup():
     table = Numbers([NASTY, NASTY], [[NASTY, NASTY]], NASTY)
-    section = Section(NASTY, [NASTY], [table], [Picture("x", NASTY, NASTY, png())], [NASTY])
+    section = Section(NASTY, [NASTY], [table], [Picture("x", f"{NASTY} 2", NASTY, png())], [NASTY])
     page = html_page(NASTY, [section])
-    assert "<script" not in page
+    assert page.count("<script") == 1
     reader = Reader(page)
     for tag, times in {
         "title": 1,
         "h1": 1,
         "h2": 1,
-        "h3": 1,
         "a": 1,
         "th": 3,
         "td": 1,
         "p": 3,
         "figcaption": 1,
     }.items():
-        assert reader.said_in(tag) == [NASTY] * times, tag
-    assert reader.attributes("img", "alt") == [f"{NASTY}. {NASTY}"]
+        said = [text for text in reader.said_in(tag) if text != "Skip to the report"]
+        assert said == [NASTY] * times, tag
+    assert reader.said_in("h3") == [f"{NASTY} 2"]
+    assert reader.attributes("img", "alt") == [f"{NASTY} 2. {NASTY}"]
     assert {name for _, attrs in reader.elements for name in attrs if name.startswith("on")} == set()
 
 
 def test_an_empty_section_is_left_out_and_one_with_only_a_problem_is_not():
     reader = Reader(html_page("t", [Section("Nothing"), Section("Broken", problems=["It is."]), Section("None")]))
-    assert reader.said_in("h2") == reader.said_in("a") == ["Broken"]
+    assert reader.said_in("h2") == reader.said_in("a")[1:] == ["Broken"]
     assert len([tag for tag, _ in reader.elements if tag == "section"]) == 1
 
 
 def test_each_link_leads_to_one_place(sections):
     reader = Reader(html_page("t", [*sections, Section("spectrum", ["A section named as a figure."])]))
     names = [attrs["id"] for _, attrs in reader.elements if "id" in attrs]
-    assert len(set(names)) == len(names) == 5
+    assert len(set(names)) == len(names) == 6
     assert not any(letter.isspace() for name in names for letter in name)
     links = [link.removeprefix("#") for link in reader.attributes("a", "href")]
-    assert len(links) == 3
+    assert links[0] == "_main"
+    assert len(links) == 4
     assert set(links) <= set(names)
+
+
+def test_the_page_opens_with_what_was_asked_the_verdict_and_its_numbers(sections):
+    opening = Opening(
+        asked="What does it find?",
+        about="Mine, 64 → 16.",
+        grade="bad",
+        verdict="It falls short: `k` is 3.",
+        numbers=[Beside("left", "0.2", "PCA: 0.15"), Beside("dead", "3", "of 16")],
+        problems=["It has not ended."],
+        pictures=[Picture("units", "Units", "Read them.", png(3))],
+    )
+    page = html_page("t", sections, opening)
+    reader = Reader(page)
+    before = Reader(page[: page.index("<section ")] + "</main></div></body></html>")
+    assert before.said_in("p") == [
+        *("What does it find?", "Mine, 64 → 16.", "It falls short: ", " is 3.", "It has not ended."),
+    ]
+    assert before.said_in("dt") == ["left", "dead"]
+    assert before.said_in("dd") == ["0.2", "PCA: 0.15", "3", "of 16"]
+    assert before.said_in("h3") == ["Units"]
+    assert "verdict bad" in reader.attributes("p", "class")
+    assert reader.attributes("nav", "aria-label") == ["Sections"]
+    assert reader.said_in("a")[1:] == ["Summary", "Summary", "Units and weights"]
+    names = [attrs["id"] for _, attrs in reader.elements if "id" in attrs]
+    assert len(set(names)) == len(names)
+
+
+def test_no_heading_stands_twice():
+    pictures = [
+        Picture(name, title, "Read.", png()) for name, title in (("a", "Training"), ("b", "Loss"), ("c", "Loss"))
+    ]
+    page = html_page("t", [Section("Training", pictures=pictures), Section("Codes", ["A sentence."])])
+    reader = Reader(page)
+    headings = [said for level in ("h1", "h2", "h3") for said in reader.said_in(level)]
+    assert headings == ["t", "Training", "Codes", "Loss"]
+    assert len(reader.attributes("img", "alt")) == 3
+
+
+def test_a_question_is_not_followed_by_a_full_stop():
+    page = html_page("t", [Section("s", pictures=[Picture("a", "Why?", "So.", png())])])
+    assert Reader(page).attributes("img", "alt") == ["Why? So."]
 
 
 def test_the_same_sections_give_the_same_page(sections):

@@ -224,7 +224,6 @@ def test_units_may_be_ranked_on_training_samples(run, digits):
     )  # what is lost is measured on test samples
     expected = np.argsort(-importance(run.model.snapshot(), x), kind="stable")[:5]
     assert labels(drawn(figures, "units").axes[0]) == expected.tolist()
-    assert "active on none of 1,293 training samples" in figures.births_and_deaths()
 
 
 def test_importance_is_that_of_the_snapshot_named_also_where_not_all_are_looked_at(digits):
@@ -378,19 +377,3 @@ def test_figures_are_of_the_checkpoint_that_is_named(small, run, tmp_path: Path)
     weights, lost = dots(drawn(WeightFigures(run, load_autoencoder(tmp_path / "silent.ckpt")), "causal_importance"))
     assert not weights.any()
     assert not lost.any()
-
-
-def test_units_that_come_to_life_and_die_are_counted(figures, run):
-    firing = []
-    x = run.data.test_set.take(1000)[0].flatten(1).numpy()
-    for step in run.snapshots:
-        weights = {name: part.numpy() for name, part in run.snapshots[step].items()}
-        firing.append((x @ weights["encoder_vectors"].T + weights["encoder_bias"] > 0).any(axis=0))
-    firing = np.stack(firing)
-    silent = int((~firing.any(axis=0)).sum())
-    late = int((firing.any(axis=0) & ~firing[0]).sum())
-    dead = int((firing.any(axis=0) & ~firing[-1]).sum())
-    sentence = figures.births_and_deaths()
-    assert f"Of 16 units {silent} are active on none of {len(x)} test samples" in sentence
-    assert f"{late} came to life" in sentence
-    assert f"{dead} fell silent" in sentence

@@ -3,7 +3,7 @@
 import pytest
 
 from ae_lightning.errors import RunFolderError
-from ae_lightning.run.config import is_run, read_config, write_config
+from ae_lightning.run.config import amend_config, is_run, read_config, read_purpose, write_config
 
 
 def test_settings_that_change_keep_the_earlier_ones(tmp_path):
@@ -17,6 +17,20 @@ def test_settings_that_change_keep_the_earlier_ones(tmp_path):
     names = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert names == {"config.1.yaml": "a: 1\n", "config.2.yaml": "a: 2\n", "config.yaml": "a: 1\n"}
     assert read_config(tmp_path) == {"a": 1}
+
+
+def test_the_first_line_says_what_a_run_was_for(tmp_path):
+    write_config(tmp_path, "# What does it find?\n# More.\na: 1\n")
+    assert read_purpose(tmp_path) == "What does it find?"
+    assert read_config(tmp_path) == {"a": 1}
+    amend_config(tmp_path, "a: 1  # no line of its own\n")
+    assert read_purpose(tmp_path) == ""
+    # What YAML takes for the end of a line ends it here too: the rest would be read as a setting.
+    (tmp_path / "config.yaml").write_bytes("# one\N{LINE SEPARATOR}b: 2".encode())
+    assert read_purpose(tmp_path) == "one"
+    (tmp_path / "config.yaml").write_bytes(b"# \xff")
+    with pytest.raises(RunFolderError, match="the settings of a run are damaged"):
+        read_purpose(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["a: [1", "a: 1\na: 2\n", "- a\n", ""], ids=["cut", "twice", "a list", "nothing"])

@@ -49,6 +49,7 @@ from ae_lightning.run import place
 from ae_lightning.run.loggers import run_loggers
 from ae_lightning.run.results import TEST_IS_VALIDATION
 from ae_lightning.run.run import Run
+from ae_lightning.yaml_file import first_comment
 
 
 class AutoencoderCLI(ParsedCLI):
@@ -97,6 +98,7 @@ class AutoencoderCLI(ParsedCLI):
         # The settings were made when the model's were recorded.
         self.save_config_kwargs = {
             "resolved": self.config_dump,
+            "purpose": self._purpose(),
             "typed": [option.name for option in self._line.options],
         }
         try:
@@ -208,6 +210,10 @@ class AutoencoderCLI(ParsedCLI):
         except Exception as error:
             warnings.warn(not_evaluated(error, run), Notice, stacklevel=2)
             return None
+
+    def _purpose(self) -> str:
+        """What the configs say that the run is for: the first line of the first that begins with a comment."""
+        return next(filter(None, map(first_comment, self._line.config_files)), "")
 
     def _threads(self) -> int | None:
         """The number of threads to compute with, which a run keeps among its settings; None for PyTorch's own."""

@@ -46,14 +46,18 @@ class RecordConfig(SaveConfigCallback):
     Args:
         *args: Arguments of `SaveConfigCallback`, as Lightning gives them.
         resolved: Every setting as plain values.
+        purpose: What the run is for, in one line, which becomes the first of the file; empty for nothing.
         typed: Names of the options that were typed, such as `--model.latent_dim`, which a sweep types too.
         **kwargs: Arguments of `SaveConfigCallback`.
     """
 
-    def __init__(self, *args: Any, resolved: dict[str, Any], typed: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, resolved: dict[str, Any], purpose: str = "", typed: Sequence[str] = (), **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs | {"save_to_log_dir": False})
         self.resolved = resolved
         self.typed = {_plain(name.lstrip("-").split(".")) for name in typed}
+        self._purpose = purpose
         self._folder: str | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -86,7 +90,8 @@ class RecordConfig(SaveConfigCallback):
     def _log_settings(self, trainer: Trainer) -> str:
         """Send the settings to the loggers; they are returned as text."""
         config = {**self.resolved, "ckpt_path": None}
-        text = yaml.safe_dump(config, sort_keys=False)
+        head = f"# {self._purpose}\n" if self._purpose else ""
+        text = head + yaml.safe_dump(config, sort_keys=False)
         chosen = _hyper_parameters(config, self.typed)
         for logger in trainer.loggers:
             if isinstance(logger, RunTensorBoard):

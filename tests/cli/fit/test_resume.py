@@ -14,9 +14,12 @@ import torch
 import yaml
 
 from ae_lightning.cli.command_line import CommandLine
+from ae_lightning.cli.configs import packaged
 from ae_lightning.cli.fit.resume import with_run_config
 from ae_lightning.cli.main import main
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
+from ae_lightning.run.run import Run
+from ae_lightning.yaml_file import first_comment
 
 # 1,293 training images in batches of 256: six steps an epoch, 24 in all.
 OPTIONS = [
@@ -166,6 +169,8 @@ def test_a_run_stopped_by_max_steps_goes_on(ae: Callable[..., Any], uninterrupte
             series, wanted = ({key: rows[key] for key in shared} for rows in (series, wanted))
         assert series == wanted
 
+    # What it was for is that of the config that the first part was started with.
+    assert Run.load(run).purpose == first_comment(packaged()["overcomplete_digits"])
     # Other settings than before: those of the first part are kept beside them.
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_steps"] == -1
     assert yaml.safe_load((run / "config.1.yaml").read_text())["trainer"]["max_steps"] == 9

@@ -12,7 +12,7 @@ import yaml
 from ae_lightning.cli.sweep.results import measured as row_of_a_sweep
 from ae_lightning.cli.sweep.results import read_statuses
 from ae_lightning.cli.sweep.settings import _read_record
-from ae_lightning.report.report import Report
+from ae_lightning.report.subject import Subject
 from ae_lightning.run.place import claim
 from ae_lightning.run.readable import ReadableRun
 from ae_lightning.run.results import as_row, read_results
@@ -115,7 +115,7 @@ def test_runs_whose_numbers_lack_their_parts_are_compared(lacking, ae):
 
 
 def test_a_report_of_numbers_that_lack_their_parts_measures_them_anew(lacking, tmp_path):
-    results = Report(ReadableRun.load(tmp_path / "a" / "version_0")).results
+    results = Subject(ReadableRun.load(tmp_path / "a" / "version_0")).results
     assert results["errors"]["test"]["autoencoder"]["mse_per_pixel"] > 0
 
 

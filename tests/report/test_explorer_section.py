@@ -1,12 +1,14 @@
 """A report promises an explorer only where there can be one."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.explorer.manifest import Choice, Content
 from ae_lightning.models.standard_sae import StandardSAE
-from ae_lightning.report.explorer_link import explorer_section
+from ae_lightning.report.sections.explorer import ExplorerSection
 from ae_lightning.run.run import Run
 
 
@@ -32,8 +34,9 @@ def test_what_the_explorer_refuses_is_not_promised(variant, shown, digits_sae, t
     run.data.setup()
     model = variant((1, 8, 8), latent_dim=20)
     model.load_state_dict(run.model.state_dict())
-    section = explorer_section(run, model.to(torch.float64), tmp_path)
-    assert bool(section.sentences) == shown
+    section = ExplorerSection(SimpleNamespace(run=run, data=run.data, model=model.to(torch.float64), folder=tmp_path))
+    assert bool(section.sentences()) == shown
+    assert section.links() == []
     assert next(model.parameters()).dtype == torch.float64
     monkeypatch.setattr("ae_lightning.explorer.manifest.load_autoencoder", lambda path: model)
     if shown:
