@@ -81,8 +81,9 @@ def report(to: Path) -> None:
 
 
 def explorer(to: Path) -> None:
-    """The first screen of an explorer."""
-    photograph(STROKES / "explorer.html", to, 1600, 1000, f"explorer.selectSample({SAMPLE})")
+    """The first screen of an explorer, on a unit that writes much of the sample."""
+    strongest = "const codes = explorer.result.hidden.at(-1); explorer.selectUnit(codes.indexOf(Math.max(...codes)))"
+    photograph(STROKES / "explorer.html", to, 1600, 1000, f"explorer.selectSample({SAMPLE}); {strongest}")
 
 
 def photograph(page: Path, to: Path, width: int, height: int, first: str = "") -> None:
