@@ -38,7 +38,7 @@ demo: $(VENV)/.installed ## train an autoencoder that beats PCA on the bundled d
 
 docs: $(VENV)/.installed-docs ## build the documentation site into site/; a warning or a broken link is an error
 	PYTHONPATH=docs $(BIN)/python -m site_builder
-	@echo "Open site/index.html"
+	@echo "Open it: file://$(CURDIR)/site/index.html"
 
 test: $(VENV)/.installed-dev $(VENV)/.installed-docs ## run the tests but for the slow ones; MNIST is used where AE_LIGHTNING_DATA names it
 	$(BIN)/$(PYTEST) -m "not slow and not evidence"
@@ -86,19 +86,23 @@ clean: ## remove the environments, caches and builds; runs in lightning_logs/ ar
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/uv: constraints.txt
+	@echo "Creating $(VENV)/ …"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@touch $@
 
 $(VENV)/.installed: $(BIN)/uv pyproject.toml constraints.txt
+	@echo "Installing into $(VENV)/; with PyTorch to download this takes some minutes …"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: $(BIN)/uv pyproject.toml constraints.txt
+	@echo "Installing into $(VENV)/; with PyTorch to download this takes some minutes …"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-docs: $(BIN)/uv pyproject.toml constraints.txt
+	@echo "Installing into $(VENV)/; with PyTorch to download this takes some minutes …"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[docs]'
 	@touch $@ $(VENV)/.installed
 

@@ -188,13 +188,6 @@ def test_a_misspelt_option_is_refused_without_a_guess(
     assert "did you mean" not in told
 
 
-def test_help_lists_lightning_s_commands_alone(nothing_private: None, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ae("--help") == 0
-    told = capsys.readouterr().out
-    assert "validate" in told
-    assert "explore" not in told
-
-
 def ae(*arguments: str) -> int:
     """Exit code of `ae-lightning` with these arguments."""
     try:
@@ -206,7 +199,7 @@ def ae(*arguments: str) -> int:
 # --- Lightning's classes ----------------------------------------------------------------------------------------------
 
 RENAMED = [
-    *("_add_subcommands", "_get", "_parse_ckpt_path", "_parser", "_prepare_subcommand_parser", "_run_subcommand"),
+    *("_get", "_parse_ckpt_path", "_parser", "_prepare_subcommand_parser", "_run_subcommand"),
     *("_set_seed", "_subcommand_method_arguments", "_subcommand_parsers"),
 ]
 

@@ -97,17 +97,25 @@ def _count(number: float) -> str:
 
 
 def _sample(results: dict[str, Any]) -> str:
-    return "image" if len(results["model"]["input_shape"]) == 3 else "sample"
+    return "image" if _has_pixels(results) else "sample"
+
+
+def _entry(results: dict[str, Any]) -> str:
+    return "pixel" if _has_pixels(results) else "entry"
+
+
+def _has_pixels(results: dict[str, Any]) -> bool:
+    return len(results["model"]["input_shape"]) == 3
 
 
 def _error_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
     test, validation = (results["errors"][split]["autoencoder"] for split in ("test", "validation"))
     explained = f"{_explained(test)} of the test set"
     yield "variance explained", f"{explained}, {_explained(validation)} of the validation set"
-    error = f"{_number(test, 'mse_per_pixel', '.5f')} per pixel"
+    error = _number(test, "mse_per_pixel", ".5f")
     if test["mse_per_pixel"] is not None:
-        error = f"{with_error(test['mse_per_pixel'], known(test, 'mse_per_pixel_std'))} per pixel"
-    yield "test error", f"{error} (spread over {_sample(results)}s)"
+        error = with_error(test["mse_per_pixel"], known(test, "mse_per_pixel_std"))
+    yield "test error", f"{error} per {_entry(results)} (spread over {_sample(results)}s)"
     if results["test_is_validation"]:
         yield "*", TEST_IS_VALIDATION
     if results["baseline_samples"]["drawn"]:
@@ -133,7 +141,7 @@ def _standing(results: dict[str, Any]) -> str:
         return ""
     said = f"Test error: {_part(ours / mean)} the mean {_sample(results)}'s"
     if set_with_exact_pca(results, "test"):
-        return f"{said}; {results['pca_components']} principal components are exact, and no bar."
+        return f"{said}; {results['pca_components']} principal components are exact, so they are no baseline."
     return f"{said}, {_part(ours / pca)} that of {results['pca_components']} principal components."
 
 
@@ -181,7 +189,7 @@ def _error_table(results: dict[str, Any]) -> Table:
     table.add_column("")
     for split in results["errors"]:
         name = "test *" if split == "test" and results["test_is_validation"] else split
-        table.add_column(f"{name}\nper pixel", justify="right")
+        table.add_column(f"{name}\nper {_entry(results)}", justify="right")
         table.add_column(f"{name}\nper {_sample(results)}", justify="right")
     labels = {
         "autoencoder": "this autoencoder",

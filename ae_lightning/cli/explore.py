@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from ae_lightning.cli.run_command import RunParser, open_readable_run
+from ae_lightning.cli.run_command import RunParser, open_readable_run, opened_by
 from ae_lightning.errors import ConfigError
 from ae_lightning.printable import printable
 
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     page = export(run, checkpoint, options.snapshots, options.samples, options.instance, _say, data)
     write_text(path, page)
     size = len(page.encode()) / _MEGABYTE
-    print(f"explorer: {path} ({size:.1f} MB)")
+    print(f"explorer: {path} ({size:.1f} MB)", opened_by(path), sep="\n")
     if data is not None:
         print(f"data: {data} ({data.stat().st_size / _MEGABYTE:.1f} MB)")
     if size > _MUCH:

@@ -51,8 +51,13 @@ COMMANDS = {
 }
 """Commands beside Lightning's own: module with a `main(arguments)`, and a line of help."""
 
-TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
-"""Lightning's own commands: methods of its trainer."""
+TRAINER_COMMANDS = {
+    "fit": "Train a model, and print its numbers beside those of simple baselines.",
+    "validate": "Measure a trained model on the validation set.",
+    "test": "Measure a trained model on the test set.",
+    "predict": "Write what a trained model makes of the test set.",
+}
+"""Lightning's own commands, methods of its trainer, with a line of help."""
 
 SAFE = "--safe"
 """Anywhere among the arguments: only classes of ours, of Lightning and of torch.optim may be named."""
@@ -75,6 +80,9 @@ def main(args: Sequence[str] | None = None) -> int:
     arguments = [argument for argument in arguments if argument not in ("--debug", SAFE)]
     if arguments == ["--version"]:
         print(f"ae-lightning {__version__}")
+        return 0
+    if arguments in (["--help"], ["-h"]):
+        print(overview(), end="")
         return 0
     try:
         if safe:
@@ -112,6 +120,27 @@ def _sigterm_ends_as_an_exception() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def overview() -> str:
+    """What `ae-lightning --help` prints: every command with its line, and what any of them takes."""
+    commands = {**TRAINER_COMMANDS, **{name: line for name, (_, line) in COMMANDS.items()}}
+    options = {
+        "--help": "list the commands; after a command, its options",
+        "--debug": "show the traceback of an error",
+        SAFE: "refuse classes that are not of ae_lightning, lightning or torch.optim",
+        "--version": "print the version",
+    }
+    width = max(map(len, {**commands, **options}))
+
+    def listed(lines: dict[str, str]) -> str:
+        return "".join(f"  {name:<{width}}  {line}\n" for name, line in lines.items())
+
+    begin = "  ae-lightning fit --config bottleneck_digits\n"
+    return (
+        f"usage: ae-lightning COMMAND ...\n\nTrain and study autoencoders.\n\ncommands:\n{listed(commands)}\n"
+        f"options:\n{listed(options)}\nexample:\n{begin}"
+    )
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ae_lightning.cli.run_command import RunParser, open_readable_run, write_animation
+from ae_lightning.cli.run_command import RunParser, open_readable_run, opened_by, write_animation
 from ae_lightning.errors import ConfigError, UserError
 from ae_lightning.printable import printable
 
@@ -51,7 +51,8 @@ def main(arguments: list[str]) -> int:
     print(printable(opening.verdict))
     for warning in opening.problems:
         print(f"  {printable(warning)}")
-    print(*animated, f"report: {folder / 'report.html'}\nfigures: {folder / 'figures'}", sep="\n")
+    print(*animated, f"report: {folder / 'report.html'}", f"figures: {folder / 'figures'}", sep="\n")
+    print(opened_by(folder / "report.html"))
     return 0
 
 

@@ -98,6 +98,11 @@ def _opened(kind: type[Kind], path: Path, otherwise: str) -> tuple[Kind, Path]:
     return kind.load(folder), path
 
 
+def opened_by(page: Path) -> str:
+    """A line with the address of a page, which many terminals open at a click."""
+    return f"open it: {page.absolute().as_uri()}"
+
+
 def write_figure(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG, beside its place and renamed."""
     from ae_lightning.files import write_bytes

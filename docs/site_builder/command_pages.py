@@ -10,16 +10,8 @@ from ae_lightning.cli.main import COMMANDS, TRAINER_COMMANDS
 from site_builder.help_text import Group, Help, Option, help_of
 from site_builder.markup import code, paragraphs, prose, table
 
-TRAINING = {
-    "fit": "Train a model.",
-    "validate": "Measure a trained model on the validation set.",
-    "test": "Measure a trained model on the test set.",
-    "predict": "Write what a trained model makes of the test set.",
-}
-"""What Lightning's own commands do, in a line."""
-
 _OF_CLASSES = ".help"
-_FIT = TRAINER_COMMANDS[0]
+_FIT = "fit"
 
 
 class Kind(NamedTuple):
@@ -59,7 +51,7 @@ def command_pages() -> dict[str, str]:
     """Markdown of the page of each command and of each kind of class, by its path below `reference/`."""
     fit = help_of(_FIT, "--help")
     pages = {"commands/index.md": _overview(), f"commands/{_FIT}.md": _page(_FIT, fit)}
-    for name in TRAINER_COMMANDS[1:]:
+    for name in (name for name in TRAINER_COMMANDS if name != _FIT):
         pages[f"commands/{name}.md"] = _beside_fit(name, help_of(name, "--help"), fit)
     pages |= {f"commands/{name}.md": _page(name, help_of(name, "--help")) for name in COMMANDS}
     return pages | {f"options/{kind.page}.md": _classes(kind) for kind in KINDS}
@@ -67,7 +59,7 @@ def command_pages() -> dict[str, str]:
 
 def command_lines() -> dict[str, str]:
     """Each command with a line of what it does."""
-    return {name: TRAINING[name] for name in TRAINER_COMMANDS} | {name: line for name, (_, line) in COMMANDS.items()}
+    return TRAINER_COMMANDS | {name: line for name, (_, line) in COMMANDS.items()}
 
 
 def _overview() -> str:
@@ -79,7 +71,7 @@ def _overview() -> str:
             paragraphs(common.description),
             "```sh\nae-lightning COMMAND --help\n```",
             table(["command", "what it does"], rows),
-            *_groups(common.groups[:1]),
+            *_groups(group for group in common.groups if group.title == "options"),
         ]
     )
 
@@ -91,7 +83,7 @@ def _page(name: str, told: Help) -> str:
 def _beginning(name: str, told: Help) -> Iterator[str]:
     yield f"# `ae-lightning {name}`"
     if name in TRAINER_COMMANDS:
-        yield TRAINING[name]
+        yield TRAINER_COMMANDS[name]
         yield f"```text\nae-lightning {name} [options]\n```"
         yield (
             "Each option that takes a class has a `.help` beside it: `--model.help` lists the variants, and "

@@ -128,6 +128,7 @@ def test_numbers_far_from_1_can_be_read(
 
 
 ROWS = {"mean_image": 0.07404, "pca": 0.02468, "autoencoder": 0.01191}
+EXACT = "16 principal components are exact, so they are no baseline."
 
 
 @pytest.mark.parametrize(
@@ -136,8 +137,8 @@ ROWS = {"mean_image": 0.07404, "pca": 0.02468, "autoencoder": 0.01191}
         ({}, "Test error: 16% of the mean image's, 48% of that of 16 principal components."),
         ({"autoencoder": 0.0308}, "Test error: 42% of the mean image's, 1.25 times that of 16 principal components."),
         ({"autoencoder": 0.0002}, "Test error: 0.3% of the mean image's, 0.8% of that of 16 principal components."),
-        ({"pca": 3e-15}, "Test error: 16% of the mean image's; 16 principal components are exact, and no bar."),
-        ({"pca": 0.0}, "Test error: 16% of the mean image's; 16 principal components are exact, and no bar."),
+        ({"pca": 3e-15}, f"Test error: 16% of the mean image's; {EXACT}"),
+        ({"pca": 0.0}, f"Test error: 16% of the mean image's; {EXACT}"),
         ({"pca": None}, ""),
         ({"mean_image": 0.0, "pca": 0.0}, ""),
     ],
@@ -181,7 +182,7 @@ def test_samples_that_are_no_images_are_not_called_so(trained: Path, capsys: pyt
     results["data"]["description"] = "64 numbers"
     text = printed(results, capsys)
     assert "mean sample" in text
-    assert "image" not in text
+    assert not re.search("image|pixel", text)
 
 
 def test_instances(ae: Callable[..., Any], quick: list[str], tmp_path: Path) -> None:

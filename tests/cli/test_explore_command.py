@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 import torch
@@ -34,7 +36,9 @@ def test_a_page_is_written_into_the_run(ae: Callable[..., Any], run: Path) -> No
     code, out, err = ae("explore", run)
     assert (code, err) == (0, "")
     path = run / "explorer.html"
-    assert out == f"explorer: {path} ({path.stat().st_size / 1e6:.1f} MB)\n"
+    told, opened = out.splitlines()
+    assert told == f"explorer: {path} ({path.stat().st_size / 1e6:.1f} MB)"
+    assert Path(url2pathname(urlsplit(opened.removeprefix("open it: ")).path)) == path
     manifest = manifest_of(path)
     assert manifest["title"] == "mine/version_0"
     assert [snapshot["step"] for snapshot in manifest["snapshots"]] == [0, 2]
@@ -59,7 +63,7 @@ def test_the_data_can_be_had_as_json(named: bool, ae: Callable[..., Any], run: P
     path = tmp_path / "mine.json" if named else run / "explorer.json"
     code, out, err = ae("explore", run, "--samples", "9", "--json", *([path] if named else []))
     assert (code, err) == (0, "")
-    assert out.splitlines()[1] == f"data: {path} ({path.stat().st_size / 1e6:.1f} MB)"
+    assert out.splitlines()[2] == f"data: {path} ({path.stat().st_size / 1e6:.1f} MB)"
     data = json.loads(path.read_text(encoding="utf-8"))
     assert data["title"] == "mine/version_0"
     assert len(data["samples"]["values"]) == 9

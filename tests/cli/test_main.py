@@ -1,5 +1,6 @@
 """The entry point: help, version, exit codes, and what a command prints."""
 
+import re
 import subprocess
 import sys
 import warnings
@@ -22,13 +23,17 @@ def in_a_process(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str
     )
 
 
-def test_version_prints_at_once_and_imports_no_torch(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("typed", "line"), [("--version", f"ae-lightning {__version__}"), ("--help", "usage: ae-lightning COMMAND ...")]
+)
+def test_what_needs_no_model_prints_at_once_and_imports_no_torch(typed: str, line: str, tmp_path: Path) -> None:
     code = (
-        "import sys; from ae_lightning.cli.main import main; code = main(['--version']);"
+        f"import sys; from ae_lightning.cli.main import main; code = main(['{typed}']);"
         "heavy = {'torch', 'lightning', 'sklearn', 'numpy'} & sys.modules.keys(); print(code, sorted(heavy))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [f"ae-lightning {__version__}", "0 []"]
+    first, *_, last = done.stdout.splitlines()
+    assert (first, last) == (line, "0 []")
 
 
 def test_the_package_runs_as_a_module_and_a_mistake_shows_no_traceback(tmp_path: Path) -> None:
@@ -46,13 +51,15 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "ConfigError: there is no option --frobnicate" in done.stderr
 
 
-def test_help_lists_every_command_with_a_line(ae: Callable[..., Any]) -> None:
-    code, out, _ = ae("--help")
+@pytest.mark.parametrize("typed", ["--help", "-h"])
+def test_help_lists_every_command_with_a_whole_line(typed: str, ae: Callable[..., Any]) -> None:
+    code, out, _ = ae(typed)
     assert code == 0
     for command in (*LIGHTNINGS_OWN, *COMMANDS):
-        assert command in out
-    for _, line in COMMANDS.values():
-        assert line.split(".")[0][:40] in " ".join(out.split())
+        assert re.search(rf"(?m)^  {command} +[A-Z].*\.$", out), command
+    for option in ("--help", "--debug", "--safe", "--version"):
+        assert option in out
+    assert max(map(len, out.splitlines())) <= 100
 
 
 def test_help_of_fit_names_its_options(ae: Callable[..., Any]) -> None:

@@ -104,7 +104,8 @@ def check_report(folder: Path, out: str) -> str:
     page = page_of(folder)
     assert len(page) < 10 * MEGABYTES
     assert "://" not in page
-    assert str(folder / "report.html") in out
+    assert f"report: {folder / 'report.html'}\n" in out
+    assert f"open it: file://{(folder / 'report.html').absolute()}\n" in out
     for title, body in sections(page).items():
         assert "<figure" in body or "<table" in body or "problem" in body or title in ("Summary", "Explorer"), title
     assert len(set(headings(page))) == len(headings(page))

@@ -15,6 +15,8 @@ from ae_lightning.processes import process_number
 def main(arguments: list[str]) -> int:
     """Run one of Lightning's subcommands."""
     line = CommandLine(arguments)
+    if line.command not in TRAINER_COMMANDS:
+        raise ConfigError(no_command(line.command, [*TRAINER_COMMANDS, *COMMANDS]))
     if "torch" not in sys.modules:  # else nothing is gained, and there may be classes that no other start knows
         _refuse_early(line)
     from ae_lightning.cli.fit.lightning_cli import run
@@ -25,13 +27,10 @@ def main(arguments: list[str]) -> int:
 def _refuse_early(line: CommandLine) -> None:
     if line.has("--help", "--version") or any(option.name.endswith(".help") for option in line.options):
         return
-    if line.command not in TRAINER_COMMANDS:
-        raise ConfigError(no_command(line.command, [*TRAINER_COMMANDS, *COMMANDS]))
     line = resolve_names(line)
     check_files(line)
     if not refuse_unknown_names(line) and process_number() == 0:
         print(
-            f"ae-lightning: the options of {line.command} in these versions are not known yet: they are checked once "
-            "PyTorch is loaded",
+            f"ae-lightning: first {line.command} with these versions: loading PyTorch takes some seconds",
             file=sys.stderr,
         )

@@ -87,9 +87,7 @@ class ParsedCLI(LightningCLI):
             seed_everything_default=0,
             parser_class=HelpfulParser,
             parser_kwargs={
-                "description": "Train and study autoencoders. With --debug anywhere, an error shows its traceback. "
-                "With --safe anywhere, configs, runs and checkpoints may name only classes of ae_lightning, lightning "
-                "and torch.optim; whatever else they name is refused and not imported.",
+                "description": "Train and study autoencoders. `ae-lightning --help` lists all commands.",
                 "version": __version__,
             },
             subclass_mode_model=True,
@@ -180,7 +178,7 @@ class ParsedCLI(LightningCLI):
         refuse_other_settings(self.settings["model"], self._checkpoint, path)
 
     # The methods below override private ones of Lightning's. In a release that has other names for them they are not
-    # called, and what they add is missing: speed, and the other commands in --help.
+    # called, and what they add is missing: speed.
 
     def _parse_ckpt_path(self) -> None:
         """Take no settings from the checkpoint; `_read_checkpoint` has seen that those asked for are the same."""
@@ -190,15 +188,6 @@ class ParsedCLI(LightningCLI):
             return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         private(self, "_subcommand_method_arguments", {})[subcommand] = []
         return self.init_parser(**kwargs)  # it is only named in --help, and building a whole one takes its time
-
-    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
-        super()._add_subcommands(parser, **kwargs)
-        subcommands = private(parser, "_subcommands_action", None)
-        if subcommands is None:
-            return
-        for name, (_, help_line) in COMMANDS.items():
-            # Listed for --help and for guesses only: `main` runs these without building this parser.
-            subcommands.add_subcommand(name, HelpfulParser(), help=help_line)
 
 
 class OnlySettings(ParsedCLI):

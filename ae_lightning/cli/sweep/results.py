@@ -202,7 +202,7 @@ def verdict(points: Sequence[SweepPoint], keys: Sequence[str]) -> str:
         parts.append(f"does not{'' if better else ' beat PCA of the same width'}: {head}{', '.join(worse)}")
     sentences = ["; ".join(parts)] if parts else []
     if exact:
-        sentences.append(f"where PCA of the same width is exact, and no bar: {head}{', '.join(exact)}")
+        sentences.append(f"where PCA of the same width is exact, so no baseline: {head}{', '.join(exact)}")
     useless = {little: [_name(point, keys) for point in points if _beside_mean(point) == little] for little in LITTLE}
     sentences += [
         f"{little} than the mean image: {head}{', '.join(names)}" for little, names in useless.items() if names

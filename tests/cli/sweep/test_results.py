@@ -206,7 +206,7 @@ def test_the_verdict_on_pca() -> None:
     assert verdict(points_of(rows, ["latent_dim"]), ["latent_dim"]) == (
         "beats PCA of the same width: latent_dim 2, 16; "
         "does not: latent_dim 32 (0.051 against 0.05), 48 (0.05004 against 0.05)\n"
-        "where PCA of the same width is exact, and no bar: latent_dim 64"
+        "where PCA of the same width is exact, so no baseline: latent_dim 64"
     )
 
 
