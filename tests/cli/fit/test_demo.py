@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from ae_lightning.cli.configs import packaged, summary
+from ae_lightning.cli.configs import packaged
 from ae_lightning.run.run import Run
+from ae_lightning.yaml_file import first_comment
 
 ROOT = Path(__file__).parents[3]
 
@@ -17,7 +18,7 @@ def test_the_demo_trains_a_packaged_experiment_that_asks_something() -> None:
     recipe = re.search(r"^demo:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert recipe
     assert re.findall(r"--config (\w+)", recipe[1]) == ["bottleneck_digits"]
-    assert "?" in summary(packaged()["bottleneck_digits"])
+    assert "?" in first_comment(packaged()["bottleneck_digits"])
 
 
 @pytest.mark.slow
