@@ -14,6 +14,7 @@ import ae_lightning
 from ae_lightning.cli import configs
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.models import variants
+from ae_lightning.yaml_file import first_comment
 
 ROOT = Path(ae_lightning.__file__).resolve().parents[1]
 CHECKOUT = pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="needs a checkout")
@@ -85,7 +86,7 @@ def test_configs_are_found_inside_an_installed_package_and_beside_a_checkout(
     (package / "configs" / "two.yaml").write_text("# An experiment of a wheel.\nmodel: {}\n")
     assert configs.config_folder() == package / "configs"
     assert list(configs.packaged()) == ["two"]
-    assert configs.summary(configs.packaged()["two"]) == "An experiment of a wheel."
+    assert first_comment(configs.packaged()["two"]) == "An experiment of a wheel."
     assert configs.resolve_names(CommandLine(["--config", "two"])).arguments == [
         "--config",
         str(package / "configs" / "two.yaml"),
