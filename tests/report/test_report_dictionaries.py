@@ -99,7 +99,7 @@ def test_removal_of_whitened_samples_begins_at_the_error_of_the_model(matryoshka
     x = run.data.test_set.take(360)[0] if run.data.setup() is None else None
     with torch.no_grad():
         whole = float((run.model(x).x_hat - x).square().mean())
-    for line in WeightFigures(run).removal().axes[0].lines:
+    for line in WeightFigures(run).fitting()["removal"]().axes[0].lines:
         assert line.get_ydata()[0] == pytest.approx(whole, rel=1e-4)
 
 
