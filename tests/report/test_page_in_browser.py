@@ -107,7 +107,7 @@ def test_nothing_is_wider_than_the_window(tab, width):
     ):
         assert 0 <= box["left"] < box["right"] <= width
     # On a phone a wide drawing is gone through sideways, rather than shrunk until nothing can be read.
-    for kind, least in (("wide", 650), ("small", 500)):
+    for kind, least in (("wide", 550), ("small", 480)):
         widths = opened.locator(f"figure.{kind} img").evaluate_all("all => all.map(it => it.clientWidth)")
         assert widths
         assert min(widths) > least
