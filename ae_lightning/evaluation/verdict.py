@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
@@ -168,14 +168,20 @@ def _all_beside(results: Mapping[str, Any], pca_of_active: Mapping[str, Any] | N
             f"{latents['l0']:.3g}",
             f"of {size:,}" if asked is None else f"asked: {asked:g}",
         )
-        yield Beside("dead latents", f"{latents['dead']:.4g}", f"of {size:,}; they fire on no test sample")
+        copies = model.get("instances")
+        which = f"mean of {copies} instances" if copies else "they fire on no test sample"
+        yield Beside("dead latents", format(latents["dead"], ".3g" if copies else ".0f"), f"of {size:,}; {which}")
     ours, mean = (numeral(known(test[name], "mse_per_pixel")) for name in ("autoencoder", "mean_image"))
-    entry = "pixel" if len(model["input_shape"]) == 3 else "number"
-    yield Beside(f"squared error per {entry}", ours, f"of the mean sample: {mean}")
+    yield Beside(f"squared error per {entry_name(model['input_shape'])}", ours, f"of the mean sample: {mean}")
     entries = math.prod(model["input_shape"])
     yield Beside("numbers in a code", f"{size:,}", f"in a sample: {entries:,}")
     of_pca = entries * (size + 1) * (model.get("instances") or 1)
     yield Beside("parameters", f"{model['parameters']:,}", f"PCA of the same width: {of_pca:,}")
+
+
+def entry_name(shape: Sequence[int]) -> str:
+    """What one number of a sample of this shape is called: a pixel of an image, an entry of a vector."""
+    return "pixel" if len(shape) == 3 else "entry"
 
 
 def _best_pca(results: Mapping[str, Any], pca_of_active: Mapping[str, Any] | None) -> str:

@@ -89,11 +89,11 @@ def history_figure(
 
 
 def prefix_figure(widths: Any, errors: Any, explained: Any) -> Figure:
-    """Draw the squared error per pixel, and the variance explained, by the width of a prefix.
+    """Draw the mean squared error, and the variance explained, by the width of a prefix.
 
     Args:
         widths: Latents of each prefix, (prefixes,), rising.
-        errors: Squared error per pixel of what each decodes to, (prefixes,).
+        errors: Mean squared error of what each decodes to, (prefixes,).
         explained: Fraction of variance explained by it, (prefixes,).
 
     Raises:
@@ -103,7 +103,7 @@ def prefix_figure(widths: Any, errors: Any, explained: Any) -> Figure:
     figure = Figure(figsize=(9.0, 3.8), layout="constrained")
     for ax, name, values, color in zip(
         figure.subplots(1, 2),
-        ("squared error per pixel", "variance explained"),
+        ("mean squared error", "variance explained"),
         (errors, explained),
         _COLORS[:2],
         strict=True,

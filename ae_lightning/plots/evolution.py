@@ -15,6 +15,8 @@ from ae_lightning.plots.weights import cell_size, color_bar, draw_cells, masked
 
 # Inches for images side by side, where they are not smaller or larger than these.
 _INCHES, _SMALLEST, _LARGEST = 13, 0.5, 0.85
+# Points of the letters, and those of a figure so wide in inches that a page shrinks it to three fifths.
+_LETTERS, _LARGE_LETTERS, _WIDE_FIGURE = 9, 13, 9
 # Part of the weights within the color scale.
 _WITHIN_SCALE = 0.995
 # Pixels of the longer side of a frame, at most, where each of an image's has at least one.
@@ -65,18 +67,19 @@ def weight_evolution(
     rgb = _rgb(images, limits).reshape(rows * moments, *images.shape[3:], 3)
     width, height = cell_size(rgb, labelled=False)
     inches = float(np.clip(_INCHES / moments, _SMALLEST, _LARGEST))
-    size = (max(moments * width * inches + 1.8, 3.6), max(rows * height * inches + (0.8 if title else 0.55), 2.4))
+    size = (max(moments * width * inches + 2.6, 3.6), max(rows * height * inches + (1.0 if title else 0.7), 2.4))
+    letters = _LARGE_LETTERS if size[0] > _WIDE_FIGURE else _LETTERS
     figure = Figure(figsize=size, layout="constrained")
     ax = figure.subplots()
     x, y = draw_cells(ax, rgb, moments)
     ax.set_xticks(x, labels=[f"{step:g}" for step in at])
     ax.set_yticks(y, labels=[str(number) for number in numbers])
-    ax.tick_params(length=0, labeltop=True, labelbottom=False, labelsize=8)
+    ax.tick_params(length=0, labeltop=True, labelbottom=False, labelsize=letters)
     ax.spines[:].set_visible(False)
-    ax.set_xlabel("optimizer step", fontsize=9)
+    ax.set_xlabel("optimizer step", fontsize=letters)
     ax.xaxis.set_label_position("top")
-    ax.set_ylabel("unit", fontsize=9)
-    _finish(figure, images, limits, "row", title)
+    ax.set_ylabel("unit", fontsize=letters)
+    _finish(figure, images, limits, "row", title, letters)
     return figure
 
 
@@ -184,18 +187,18 @@ def _rgb(images: Array, limits: Any) -> Array:
     return rgb.reshape(*images.shape[:2], *rgb.shape[1:])
 
 
-def _finish(figure: Figure, images: Array, limits: Any, each: str, title: str | None) -> None:
+def _finish(figure: Figure, images: Array, limits: Any, each: str, title: str | None, letters: float) -> None:
     """The title, and the bar of a single scale for all images or of one for each row or image."""
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(title, fontsize=letters)
     if images.shape[2] > 1:
         return
     scale = np.asarray(limits)
     clipped = bool((np.where(np.isfinite(images), np.abs(images), 0) > scale[..., None, None, None]).any())
     if scale.size == 1:
-        color_bar(figure, float(scale.item()), "weight", clipped=clipped)
+        color_bar(figure, float(scale.item()), "weight", clipped=clipped, letters=letters)
     else:
-        color_bar(figure, None, f"weight / scale of {each}", clipped=clipped)
+        color_bar(figure, None, f"weight / scale of {each}", clipped=clipped, letters=letters)
 
 
 def _columns(n: int, height: int, width: int) -> int:

@@ -12,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.colors import BoundaryNorm, ListedColormap, to_rgb
 from matplotlib.ticker import MaxNLocator
 
 from ae_lightning.plots.checks import finite_array
@@ -100,13 +100,19 @@ def top_unit_tracking(importances: Any, steps: Any, k: int = 20) -> Figure:
         color, style = CLASS_COLORS[place % len(CLASS_COLORS)], "-" if place // len(CLASS_COLORS) % 2 == 0 else "--"
         ax.plot(at, ranks[:, unit], style, color=color, linewidth=2, marker="" if len(at) > 1 else "o", zorder=2)
         label = ax.annotate(str(unit), (at[-1], place + 1), (5, 0), textcoords="offset points", va="center")
-        label.set(color=color, fontsize=8, weight="bold")
+        label.set(color=_darkened(color), fontsize=9, weight="bold")
     _rank_axis(ax, k, lowest=int(ranks[:, [*last, *once]].max()))
     xlim = (at.min(), at.max()) if at.max() > at.min() else None
     ax.set(xlabel="optimizer step", ylabel="rank by importance", xlim=xlim)
     others = "1 other" if len(once) == 1 else f"{len(once)} others"
-    ax.set_title(f"The {k} most important units in the end; gray: {others}, once among the first {k}", fontsize=10)
+    passed = f"; gray: {others}, once among the first {k}" if len(once) else ""
+    ax.set_title(f"The {k} most important units in the end{passed}", fontsize=10)
     return figure
+
+
+def _darkened(color: str) -> tuple[float, ...]:
+    """A color in which letters can be read on white."""
+    return tuple(0.6 * part for part in to_rgb(color))
 
 
 def importance_against_causal(importance: Any, causal: Any, correlation: float) -> Figure:

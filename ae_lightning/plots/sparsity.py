@@ -152,7 +152,8 @@ def latent_histograms(z: Any, latents: Sequence[int] | None = None, most: int = 
     """
     codes = finite_array("codes", z, 2, "(n, latent)")
     n, latent_dim = codes.shape
-    strongest = np.argsort(-np.abs(codes).mean(axis=0), kind="stable")[:most]
+    size = np.abs(codes).mean(axis=0)
+    strongest = np.argsort(-size, kind="stable")[: min(most, max(int((size > 0).sum()), 1)) if sparse else most]
     chosen = [int(i) for i in (strongest if latents is None else latents)]
     if not chosen:
         raise ValueError("there are no latents to draw")

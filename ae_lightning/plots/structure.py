@@ -88,8 +88,8 @@ def _draw_importance(ax: Axes, values: Array, weights: Array, noise: float) -> N
     ax.scatter(weights[positive], values[positive], s=10, color=_BLUE, alpha=0.5, linewidths=0, rasterized=True)
     if positive.any() and weights[positive].max() > 10 * weights[positive].min():
         ax.set_xscale("log")
-    silent = int((~positive).sum())
-    ax.set(xlabel="importance" + (f" ({silent:,} without any left out)" if silent else ""), ylabel="Moran's I")
+    left_out = "" if positive.all() else ", where there is any"  # how many latents are dead is not asked here
+    ax.set(xlabel=f"importance{left_out}", ylabel="Moran's I")
     ax.set_title("structure and importance", fontsize=10)
 
 

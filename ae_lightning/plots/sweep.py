@@ -74,7 +74,7 @@ def sweep_figure(points: Sequence[SweepPoint], keys: Sequence[str]) -> Figure:
         _draw_cost(cost[1], line, [point.parameters for point in line.points], axis)
     _limit_errors(main, points)
     references = [*_draw_pca(main, lines, axis), *_draw_mean_image(main, points, lines, axis)]
-    main.set_ylabel("squared error per pixel, test set")
+    main.set_ylabel("mean squared error, test set")
     several = max(len(point.errors) for point in points) > 1
     main.set_title("Test error" + (", mean over seeds ± standard deviation" if several else ""), fontsize=11)
     for ax, title in zip(cost, ("Training time, seconds", "Parameters"), strict=True):

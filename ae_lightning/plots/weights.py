@@ -117,13 +117,21 @@ def draw_cells(ax: Axes, rgb: Array, columns: int, labels: Sequence[str] | None 
     return 0.5 + width * np.arange(columns), (height - space) / 2 + height * np.arange(rows)
 
 
-def color_bar(figure: Figure, limit: float | None, label: str, *, clipped: bool = False) -> None:
-    """A bar of the signed scale beside all the axes; without a limit it is a relative one, from -1 to 1."""
+def color_bar(figure: Figure, limit: float | None, label: str, *, clipped: bool = False, letters: float = 9) -> None:
+    """A bar of the signed scale beside all the axes; without a limit it is a relative one, from -1 to 1.
+
+    Args:
+        figure: Where it stands.
+        limit: Where the scale ends; None for a relative one.
+        label: What it says.
+        clipped: Whether there are values beyond it.
+        letters: Points of the letters.
+    """
     scale = ScalarMappable(Normalize(-(limit or 1), limit or 1), cmap=SIGNED_COLORMAP)
     shrink = min(0.8, 6 / figure.get_size_inches()[1])  # beside a tall figure it would be a wide one
     extend = "both" if clipped else "neither"
     bar = figure.colorbar(scale, ax=figure.axes, shrink=shrink, aspect=25, pad=0.02, extend=extend, extendfrac=0.03)
-    bar.set_label(label, fontsize=9)
+    bar.set_label(label, fontsize=letters)
     if limit is None:
         bar.set_ticks([-1, 0, 1], labels=["−1", "0", "1"])
-    bar.ax.tick_params(labelsize=8)
+    bar.ax.tick_params(labelsize=letters - 1)

@@ -57,6 +57,10 @@ class SectionMaker:
         """The figures that fit the run, by name, which is also that of the file."""
         return {}
 
+    def reading(self, name: str) -> tuple[str, str]:
+        """Title of a figure, and how to read it: that of `readings`, unless it depends on the run."""
+        return self.readings[name]
+
     def tables(self) -> list[Numbers]:
         """Tables, above the figures."""
         return []

@@ -16,6 +16,9 @@ from ae_lightning.nn.precision import like_weights
 from ae_lightning.plots.contributions import contribution_bars, contribution_images
 from ae_lightning.run.codes import by_instance, encode, reconstruct
 
+MOST_PARTS = 8
+"""How many latents are listed singly if it is not said."""
+
 _MOST_BARS = 64
 
 
@@ -32,7 +35,7 @@ def can_be_taken_apart(model: Autoencoder) -> TypeGuard[ShallowAutoencoder]:
     return isinstance(model, ShallowAutoencoder) and not isinstance(model, ToyModel)
 
 
-def take_apart(model: ShallowAutoencoder, x: Tensor, most: int = 8) -> TakenApart:
+def take_apart(model: ShallowAutoencoder, x: Tensor, most: int = MOST_PARTS) -> TakenApart:
     """Take the reconstruction of a sample apart.
 
     Args:
@@ -48,6 +51,12 @@ def take_apart(model: ShallowAutoencoder, x: Tensor, most: int = 8) -> TakenApar
         written = (model.writing(model.decoder_vectors, like), model.written_bias(like))
     vectors, bias = (by_instance(part, model)[0] for part in written)
     return TakenApart(sample, x_hat, contributions(z[0, 0], vectors, bias, most))
+
+
+def is_told_by_parts(model: ShallowAutoencoder, x: Tensor, most: int = MOST_PARTS) -> bool:
+    """Whether the latents that are listed singly add more to a reconstruction, by norm, than all others together."""
+    parts = take_apart(model, x, most).parts
+    return bool(parts.parts.float().sum(dim=0).norm() >= parts.rest.float().norm())
 
 
 def contribution_figure(

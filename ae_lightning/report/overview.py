@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ae_lightning.evaluation.verdict import entry_name
 from ae_lightning.numerals import numeral, with_error
 from ae_lightning.report.page import Numbers
 from ae_lightning.run.results import known, set_with_exact_pca, with_nan
@@ -41,11 +42,11 @@ def settings_table(config: Mapping[str, Any], results: Mapping[str, Any]) -> Num
         ["data", results["data"]["description"]],
         ["hash of the training set", results["data"]["hash"]],
         ["seed", str(results.get("seed", config.get("seed_everything")))],
-        ["images seen", f"{model['images_seen']:,}"],
+        ["samples seen", f"{model['images_seen']:,}"],
         ["training time", _seconds(results.get("seconds"))],
         ["versions", ", ".join(f"{name} {version}" for name, version in versions.items())],
     ]
-    return Numbers(["what was trained", ""], rows, is_text=True)
+    return Numbers(["setting", "value"], rows, is_text=True)
 
 
 def error_table(results: Mapping[str, Any], samples: int, random_error: float | None = None) -> Numbers:
@@ -54,29 +55,34 @@ def error_table(results: Mapping[str, Any], samples: int, random_error: float | 
     Args:
         results: What `evaluate` answers.
         samples: Test samples, by which the standard error of the mean is known.
-        random_error: Error per pixel of the random encoder, if it is known.
+        random_error: Squared error per entry of the random encoder, if it is known.
     """
-    rows = []
+    rows, shape = [], results["model"]["input_shape"]
     for name, numbers in results["errors"]["test"].items():
         title = _NAMES[name] + (f", {results['pca_components']} components" if name == "pca" else "")
         noise = known(numbers, "mse_per_pixel_std") / math.sqrt(samples)
         explained = numbers.get("explained_variance")
-        of_variance = "" if explained is None else numeral(explained, ".1%")
+        of_variance = "" if explained is None else _percent(explained)
         mean = with_error(known(numbers, "mse_per_pixel"), noise)
         if name == "pca" and set_with_exact_pca(results, "test"):  # but for rounding, of which the numbers would be
             rows.append([title, "exact", "exact", "100%"])
         else:
             rows.append([title, mean, f"{known(numbers, 'mse_per_image'):.4g}", of_variance])
     if random_error is not None:
-        size = math.prod(results["model"]["input_shape"])
-        rows.append([_NAMES["random_encoder"], numeral(random_error), f"{random_error * size:.4g}", ""])
+        rows.append([_NAMES["random_encoder"], numeral(random_error), f"{random_error * math.prod(shape):.4g}", ""])
     which = "test set, which is the validation set" if results.get("test_is_validation") else "test set"
     return Numbers(
-        [f"squared error on the {which}", "per pixel", "per sample", "variance explained"],
+        [f"squared error on the {which}", f"per {entry_name(shape)}", "per sample", "variance explained"],
         rows,
         f"In the units of the data after normalization, squared; ± is the standard error of the mean over {samples:,} "
         "samples. All baselines have the width of the code." + _of_a_part(results),
     )
+
+
+def _percent(fraction: float) -> str:
+    """A fraction in percents with a true minus sign, and without one before a zero."""
+    text = numeral(round(fraction, 3) + 0.0 if abs(fraction) < 1 else fraction, ".1%")
+    return text.replace("-", "−", 1) if text.startswith("-") else text
 
 
 def _of_a_part(results: Mapping[str, Any]) -> str:

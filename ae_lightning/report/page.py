@@ -30,6 +30,9 @@ _LARGE = 1300
 # That of one that is no wider than high, such as a grid of images, whose letters say less.
 _NARROW_GRID = 1000
 
+# Part of its width from which on the height of a wide drawing would shrink its letters, and it may be higher.
+_HIGH = 0.7
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -176,6 +179,8 @@ def _shape(picture: Picture) -> str:
         return "tall"
     if width <= _NARROW:
         return "small"
+    if height > _HIGH * width:
+        return "wide high"
     return "wide large" if width > _LARGE else "wide"
 
 

@@ -3,8 +3,7 @@
 TITLES_AND_READINGS = {
     "training": (
         "Training",
-        "Losses over optimizer steps; beside them what a linear classifier reads from the code, and from what it is "
-        "compared with.",
+        "Losses over optimizer steps.",
     ),
     "penalties": (
         "Terms of the loss",
@@ -121,8 +120,7 @@ TITLES_AND_READINGS = {
     ),
     "thresholds": (
         "Thresholds",
-        "What a latent has to exceed to fire, in the units of the input as the model scales it: latent by latent in "
-        "the end, where each has its own, and over training.",
+        "What a latent has to exceed to fire, in the units of the input as the model scales it.",
     ),
     "prefixes": (
         "What each prefix reconstructs",

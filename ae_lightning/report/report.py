@@ -125,7 +125,7 @@ class Report:
 
 def _draw(figure: _Figure, into: Section | Opening, keep: Keep) -> None:
     """Draw a figure into a part of the page, or say there why it could not be drawn."""
-    title, reading = figure.maker.readings[figure.name]
+    title, reading = figure.maker.reading(figure.name)
     try:
         png = as_png(render(figure.make(), _DPI), _DPI)
     except (ValueError, UserError) as error:

@@ -147,7 +147,7 @@ class SparsityFigures:
         """
         if not can_be_taken_apart(self.model):
             raise ConfigError(f"the reconstructions of {type(self.model).__name__} are not taken apart into latents")
-        sample = self._first_active() if sample is None else sample
+        sample = self.first_active() if sample is None else sample
         title = f"test sample #{sample}" + ("" if self.model.instances is None else ", first instance")
         value_range = self.data.value_range if all(map(math.isfinite, self.data.value_range)) else None
         return contribution_figure(self.model, self.sample(sample), most, value_range, title)
@@ -161,10 +161,12 @@ class SparsityFigures:
         model = self._in_plane()
         rows = plane.shown(plane.directions(model), instances)
         if self._is_toy:
-            return feature_plots.feature_arrows(rows["features"], None, self._titles(instances), "feature directions")
+            return feature_plots.feature_arrows(
+                rows["features"], None, self._titles(instances), self._shown(instances, "feature directions")
+            )
         behind = plane.true_directions(self.data)
         return feature_plots.feature_arrows(
-            rows["decoder"], behind, self._titles(instances), "decoder rows", name="latent"
+            rows["decoder"], behind, self._titles(instances), self._shown(instances, "decoder rows"), name="latent"
         )
 
     def hidden_states(self, instances: int = INSTANCES, n: int = _DOTS) -> Figure:
@@ -266,6 +268,11 @@ class SparsityFigures:
             figure.suptitle(f"the first of {self.model.instances} instances", fontsize=10)
         return figure
 
+    def _shown(self, instances: int, what: str) -> str:
+        """A title that says so if not all instances are shown."""
+        count = self.model.instances or 0
+        return f"{what} of the first {instances} of {count} instances" if count > instances else what
+
     def _titles(self, instances: int) -> list[str] | None:
         """Names of the instances shown, with the probability of features where it tells them apart."""
         if self.model.instances is None:
@@ -288,8 +295,8 @@ class SparsityFigures:
         table = self.run.resampled
         return np.unique(table["step"][table["instance"] < instances])
 
-    def _first_active(self) -> int:
-        """The first test sample on which a latent is active; 0 where there is none."""
+    def first_active(self) -> int:
+        """Index of the first test sample on which a latent is active; 0 where there is none."""
         start = 0
         for x in first_batches(self.data.test_set, self.data.eval_batch_size):
             active = (encode(self.model, x)[0] != 0).any(dim=-1).nonzero()

@@ -179,7 +179,7 @@ def test_four_numbers_stand_beside_what_they_must_beat():
     assert numbers_beside(numbers(width=64, pca=1e-14))[0].baseline == "PCA of the same width: exact"
     of_vectors = numbers()
     of_vectors["model"]["input_shape"] = [64]
-    assert numbers_beside(of_vectors)[1].name == "squared error per number"
+    assert numbers_beside(of_vectors)[1].name == "squared error per entry"
     of_either_sign = numbers(l0=7.0)
     of_either_sign["latents"]["negative"] = 0.4
     assert numbers_beside(of_either_sign) == dense

@@ -3,7 +3,7 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_hex
+from matplotlib.colors import rgb_to_hsv, to_hex, to_rgb
 
 from ae_lightning.plots.importance import (
     encoder_decoder_cosines,
@@ -95,7 +95,10 @@ class TestTracking:
         assert second.get_xydata().tolist() == [[0, 2], [10, 3], [500, 2]]
         assert _texts(ax) == ["2", "1"]
         assert [text.xy for text in ax.texts] == [(500, 1), (500, 2)]
-        assert [text.get_color() for text in ax.texts] == [first.get_color(), second.get_color()]
+        for text, line in zip(ax.texts, (first, second), strict=True):  # of the hue of its line, but darker
+            hues = [rgb_to_hsv(to_rgb(of.get_color())) for of in (text, line)]
+            np.testing.assert_allclose(hues[0][:2], hues[1][:2])
+            assert hues[0][2] < 0.65
         assert first.get_color() != second.get_color()
         low, high = ax.get_ylim()
         assert low > 3 > 1 > high

@@ -227,6 +227,11 @@ def test_values_of_a_dense_code_are_all_drawn_and_none_is_said_to_fire():
     assert first.patches[0].get_data().values.sum() == 2
 
 
+def test_dead_latents_of_a_sparse_code_get_no_empty_panel():
+    z = np.array([[0.0, 3, 0, 2]]).repeat(5, axis=0)
+    assert [ax.get_title().split()[0] for ax in _shown(latent_histograms(z))[:-1]] == ["#1", "#3"]
+
+
 def test_latents_can_be_chosen_and_the_most_active_are_those_of_the_largest_mean_magnitude():
     z = np.array([[1.0, -3, 0, 2]]).repeat(5, axis=0)
     numbers = [ax.get_title().split()[0] for ax in _shown(latent_histograms(z, most=2))[:-1]]

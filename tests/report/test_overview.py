@@ -94,9 +94,18 @@ def test_numbers_far_from_1_can_be_read(results):
     mean |= {"mse_per_pixel": 1.2e-7, "mse_per_pixel_std": 4e-7}
     table = rows(error_table(results, 100, random_error=2.5e-9))
     assert table["this autoencoder"][0] == "3.4e+61 ± 4e+60"
-    assert table["this autoencoder"][2] == "-3.4e+63%"
+    assert table["this autoencoder"][2] == "−3.4e+63%"
     assert table["mean of the training samples"][0] == "1.2e-07 ± 4e-08"
     assert table["random encoder, decoder by least squares"][0] == "2.5e-09"
+
+
+def test_numbers_of_vectors_are_no_pixels_and_zero_has_no_sign(results):
+    assert error_table(results, 100).columns[1] == "per pixel"
+    results["model"]["input_shape"] = [64]
+    results["errors"]["test"]["mean_image"]["explained_variance"] = -0.0002
+    table = error_table(results, 100)
+    assert table.columns[1] == "per entry"
+    assert rows(table)["mean of the training samples"][2] == "0.0%"
 
 
 # What was trained
@@ -112,7 +121,7 @@ def test_the_settings_are_those_of_the_run(results):
     assert told["data"] == "Digits: 1,293 train images"
     assert told["hash of the training set"] == "c7d9dc6a28d7b707"
     assert told["seed"] == "7"
-    assert told["images seen"] == "12,930"
+    assert told["samples seen"] == "12,930"
     assert told["training time"] == "12.3 s"
     assert told["versions"] == "torch 2.15.0, numpy 2.4.6"
 
@@ -151,7 +160,7 @@ def test_errors_are_those_of_the_test_set(results):
     told = rows(table)
     # A standard deviation of 0.006 over 400 samples: the mean is known to 0.006 / 20 = 0.0003.
     assert told["this autoencoder"] == ["0.01235 ± 0.00030", "0.7901", "83.2%"]
-    assert told["mean of the training samples"] == ["0.07400 ± 0.00075", "4.736", "-0.2%"]
+    assert told["mean of the training samples"] == ["0.07400 ± 0.00075", "4.736", "−0.2%"]
     assert told["PCA, 16 components"] == ["0.01160 ± 0.00023", "0.7424", "84.3%"]
     assert "over 400 samples" in table.note
 

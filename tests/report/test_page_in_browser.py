@@ -23,7 +23,7 @@ def section(title, is_open=True):
     table = Numbers(["what", "much"], [[f"row {i}", "0.123456789 ± 0.1"] for i in range(60)], "A note.")
     pictures = [
         Picture(f"{title} {i}", f"{title} {i}", "How to read it.", png(width, height))
-        for i, (width, height) in enumerate([(700, 400), (1200, 400), (700, 500), (950, 1000)])
+        for i, (width, height) in enumerate([(700, 400), (1200, 400), (700, 500), (950, 1000), (1100, 1200)])
     ]
     return Section(title, ["A sentence."], [table], pictures, is_open=is_open)
 
@@ -31,7 +31,12 @@ def section(title, is_open=True):
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     opening = Opening(
-        "What does it find?", "Mine, 64 → 16.", "good", "It works: it does.", [Beside("left", "0.12", "PCA: 0.15")] * 4
+        "What does it find?",
+        "Mine, 64 → 16.",
+        "good",
+        "It works: it does.",
+        [Beside("left", "0.12", "PCA: 0.15")] * 4,
+        pictures=[Picture("lead", "What leads", "How to read it.", png(1150, 1000))],
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
     sections = [section(title, is_open=title != "Settings") for title in TITLES]
@@ -102,14 +107,32 @@ def test_nothing_is_wider_than_the_window(tab, width):
     ):
         assert 0 <= box["left"] < box["right"] <= width
     # On a phone a wide drawing is gone through sideways, rather than shrunk until nothing can be read.
-    widths = opened.locator("figure.wide img").evaluate_all("all => all.map(it => it.clientWidth)")
-    assert widths
-    assert min(widths) > 700
+    for kind, least in (("wide", 550), ("small", 480)):
+        widths = opened.locator(f"figure.{kind} img").evaluate_all("all => all.map(it => it.clientWidth)")
+        assert widths
+        assert min(widths) > least
+
+
+@pytest.mark.parametrize("width", [1400, 375])
+def test_no_picture_is_distorted(tab, width):
+    shapes = (
+        tab(width)
+        .locator("#numbers img, #_summary img")
+        .evaluate_all("all => all.map(it => [it.clientWidth / it.clientHeight, it.naturalWidth / it.naturalHeight])")
+    )
+    assert len(shapes) == 6
+    for shown, true in shapes:
+        assert shown == pytest.approx(true, rel=0.01)
+
+
+def test_a_high_drawing_is_not_shrunk_until_nothing_can_be_read(tab):
+    height = tab().locator("#numbers figure.high img").evaluate("it => it.clientHeight")
+    assert height > 650
 
 
 def test_small_pictures_share_a_row_and_wide_ones_do_not(tab):
     boxes = tab().locator("#numbers img").evaluate_all("all => all.map(it => it.getBoundingClientRect().toJSON())")
-    first, wide, second, grid = boxes
+    first, wide, second, grid, _ = boxes
     assert first["top"] == second["top"]
     assert first["right"] < second["left"]
     assert wide["width"] > 1.5 * first["width"]
@@ -153,7 +176,7 @@ def test_it_has_landmarks_and_every_picture_says_what_it_shows(tab):
     assert opened.get_by_role("navigation", name="Sections").count() == opened.get_by_role("main").count() == 1
     assert opened.get_by_role("heading", level=1).all_inner_texts() == ["mine/version_0"]
     texts = opened.locator("img").evaluate_all("all => all.map(it => it.alt)")
-    assert len(texts) == 16
-    assert texts[0] == "Numbers 0. How to read it."
+    assert len(texts) == 21
+    assert texts[1] == "Numbers 0. How to read it."
     opened.keyboard.press("Tab")
     assert opened.locator(":focus").inner_text() == "Skip to the report"

@@ -153,7 +153,7 @@ def test_histograms_say_how_often_each_latent_is_active(digits_sae):
 
 @torch.no_grad()
 def test_contributions_add_up_to_the_reconstruction(digits_sae, toy_sae):
-    for figures, sample in ((figures_of(digits_sae), 5), (figures_of(toy_sae), figures_of(toy_sae)._first_active())):
+    for figures, sample in ((figures_of(digits_sae), 5), (figures_of(toy_sae), figures_of(toy_sae).first_active())):
         x = figures.data.test_set.__getitems__([sample])[0]
         x_hat, z = figures.model(x)
         apart = take_apart(figures.model, figures.sample(sample), most=3)

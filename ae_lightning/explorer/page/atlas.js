@@ -225,8 +225,9 @@ function controls(store) {
   });
   const active = checkbox("active only", (activeOnly) => store.set({ activeOnly }));
   const shared = checkbox("one color scale", (sharedScale) => store.set({ sharedScale }));
-  const masked = checkbox("gray unlit pixels", (value) => store.set({ masked: value }));
-  masked.label.title = "Pixels that are the same in all training samples: nothing was learned about them";
+  const masked = checkbox(
+    session.entry === "pixel" ? "gray unlit pixels" : "gray constant entries", (value) => store.set({ masked: value }));
+  masked.label.title = "What is the same in all training samples: nothing was learned about it";
   store.on("layer order drawn tile activeOnly sharedScale masked", () => {
     layer.select.value = store.layer;
     order.select.value = store.order;

@@ -157,7 +157,7 @@ export class Network {
   }
 }
 
-/** Mean squared error per pixel. */
+/** Mean squared error over the entries of the input. */
 export function meanSquaredError(a, b) {
   let total = 0;
   for (let i = 0; i < a.length; i++) total += (a[i] - b[i]) ** 2;

@@ -1,4 +1,4 @@
-/** View 4, one pixel: which units read it, or how its value in the reconstruction comes about. */
+/** View 4, one pixel of an image or entry of a vector: which units read it, or how its value in the reconstruction comes about. */
 
 import { button, counted, h, quiet, short, tools } from "explorer/dom.js";
 import { ranked } from "explorer/store.js";
@@ -7,6 +7,8 @@ const rowsShown = 12;
 
 /** Put the view into its element. */
 export function mountPixels(store, element) {
+  const { entry, anEntry } = store.session;
+  element.querySelector("h2").textContent = entry[0].toUpperCase() + entry.slice(1);
   const place = placeFields(store);
   const ask = (side) => store.set({ pixel: { side, index: store.pixel?.index ?? place.middle } });
   const sides = [["input", "Who reads it"], ["output", "Who writes it"]].map(([side, name]) =>
@@ -23,7 +25,7 @@ export function mountPixels(store, element) {
     const { pixel } = store;
     for (const side of sides) side.setAttribute("aria-pressed", side.dataset.side === pixel?.side);
     place.show(pixel?.index ?? place.middle);
-    says.textContent = "Click a pixel of the input or of the reconstruction, or press a button here.";
+    says.textContent = `Click ${anEntry} of the input or of the reconstruction, or press a button here.`;
     let shown = { rows: [], note: "" };
     if (pixel !== null) {
       const [input, output] = [store.input, store.result.output].map((values) => short(values[pixel.index], 4));
@@ -46,7 +48,7 @@ function readers(store, index) {
   }));
   const count = counted(weights.length);
   const note = `The strongest of ${count} weights${of(store, 0)}. Pale units are silent at this input.`;
-  return { rows: [{ name: "unit", numbers: ["weight", "× pixel"], kind: "head" }, ...rows], note };
+  return { rows: [{ name: "unit", numbers: ["weight", `× ${store.session.entry}`], kind: "head" }, ...rows], note };
 }
 
 /** Of which layer units are, where there are several. */
@@ -131,13 +133,13 @@ function fillRow(row, { name, unit, value, from, to, numbers, kind = "" }) {
   bar.style.width = `${100 * Math.abs(to - from)}%`;
 }
 
-/** Number fields for the place of the pixel: row, column, and channel if there are several; a number in vectors. */
+/** Number fields for the place of the pixel: row, column, and channel if there are several; one number in vectors. */
 function placeFields(store) {
   const { input } = store.session;
   const { height, width, planes, is_image: isImage } = input;
   const area = width * height;
   const sizes = isImage ? [["row", height], ["column", width], ["channel", planes]]
-    : [["number", store.session.pixels]];
+    : [["entry", store.session.pixels]];
   const move = () => {
     const values = fields.map((field) => field.valueAsNumber);
     if (!values.every((value, i) => value >= 0 && value < sizes[i][1])) return;

@@ -17,6 +17,9 @@ export class Session {
     /** How pictures of signed numbers are read. */
     this.signs = input.planes === 3 ? "Gray is zero, in each channel." : "Red is positive, blue negative.";
     this.pixels = sizeOf(input);
+    /** What one of them is called, and with its article. */
+    this.entry = input.is_image ? "pixel" : "entry";
+    this.anEntry = input.is_image ? "a pixel" : "an entry";
     this.hiddenLayers = manifest.layers.slice(0, -1);
   }
 

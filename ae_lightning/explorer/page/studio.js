@@ -13,13 +13,13 @@ export function mountStudio(store, element) {
 }
 
 function pictures(store, brush) {
-  const { input, signs } = store.session;
+  const { input, signs, entry } = store.session;
   const given = pictureWithCaption("input");
   const output = pictureWithCaption("reconstruction");
   const difference = pictureWithCaption("difference", {
     title: `The reconstruction less the input. ${signs}`,
   });
-  const numbers = facts(["sample", "class", "error per pixel", "active units"]);
+  const numbers = facts(["sample", "class", `error per ${entry}`, "active units"]);
   for (const [picture, side] of [[given, "input"], [output, "output"]]) {
     listen(store, picture, side, brush);
     store.on("pixel", () => placeMark(picture.mark, store.pixel?.side === side ? store.pixel.index : null, input));
@@ -42,9 +42,9 @@ function pictures(store, brush) {
 function showNumbers({ session, sample, edited, error, result, layer }, show) {
   const hidden = result.hidden[layer];
   const active = hidden.reduce((count, value) => count + (value !== 0), 0);
-  show("sample", sample === null ? "your image" : `${counted(sample)}${edited ? ", changed" : ""}`);
+  show("sample", sample === null ? `your ${session.input.is_image ? "image" : "vector"}` : `${counted(sample)}${edited ? ", changed" : ""}`);
   show("class", session.className(sample) ?? "");
-  show("error per pixel", short(error));
+  show(`error per ${session.entry}`, short(error));
   show("active units", `${counted(active)} of ${counted(hidden.length)}`);
 }
 
@@ -118,8 +118,8 @@ function addCursor(store, canvas, cursor, side, act) {
 }
 
 function drawingTools(store, brush) {
-  const { input } = store.session;
-  const titles = { pick: "Choose a pixel", draw: "Draw on the input", erase: "Erase from the input" };
+  const { input, anEntry } = store.session;
+  const titles = { pick: `Choose ${anEntry}`, draw: "Draw on the input", erase: "Erase from the input" };
   const buttons = Object.entries(titles).map(([tool, title]) => button(tool, () => store.set({ tool }), { title }));
   const slider = (text, name, min, max, step) => {
     const shown = h("span", { class: "number" }, short(brush[name], 2));

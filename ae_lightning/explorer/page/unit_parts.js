@@ -24,7 +24,7 @@ export function unitParts(store) {
   const histogram = part("Activations on the test samples");
   const top = part(`The samples that excite it most, of ${counted(samples.count)}`, "thumbs");
   const classes = part("Mean activation by class");
-  const entries = store.session.input.is_image ? "Pixels" : "Numbers";
+  const entries = store.session.input.is_image ? "Pixels" : "Entries";
   const reads = part(`${entries} it reads most`, "chips");
   const writes = part(`${entries} it writes most`, "chips");
   const near = part("Nearest units, by the cosine of what they read", "thumbs");

@@ -27,7 +27,7 @@ class ExplorerSection(SectionMaker):
         if not (page.is_file() and self._can_be):
             return []
         address = Path(os.path.relpath(page.absolute(), self.subject.folder.absolute())).as_posix()
-        return [Link("Explore the network: draw an input, switch units off, go through the training", address)]
+        return [Link("Explore the network: change the input, switch units off, go through the training", address)]
 
     def sentences(self) -> list[str]:
         """The command, where there is no page yet."""
@@ -35,8 +35,8 @@ class ExplorerSection(SectionMaker):
         if (run.folder / EXPLORER).is_file() or not self._can_be:
             return []
         return [
-            f"`ae-lightning explore {run.folder}` writes a page in which this network can be explored: draw an input, "
-            "switch units off, go through the training. A later report links to it."
+            f"`ae-lightning explore {run.folder}` writes a page in which this network can be explored: change the "
+            "input, switch units off, go through the training. A later report links to it."
         ]
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from ae_lightning.plots.tiles import is_picture
 from ae_lightning.report.contributed import Makers, SectionMaker
 
 
@@ -11,6 +12,16 @@ class ReconstructionsSection(SectionMaker):
     title = "Reconstructions"
     place = 300
     lead: ClassVar = {"reconstructions": 10}
+
+    def reading(self, name: str) -> tuple[str, str]:
+        """That of pictures, or that of vectors."""
+        title, _ = super().reading(name)
+        if is_picture(self.subject.model.input_shape):
+            return (
+                title,
+                "Test samples, what the model makes of them, and the error: red is too bright, blue too dark.",
+            )
+        return title, "Each entry of test samples against its reconstruction: on the dotted line the two agree."
 
     def figures(self) -> Makers:
         """The strip of reconstructions."""

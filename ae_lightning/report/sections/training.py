@@ -27,13 +27,25 @@ class TrainingSection(SectionMaker):
             makers["penalties"] = penalties  # of a single term it would be the loss again
         return makers
 
+    def reading(self, name: str) -> tuple[str, str]:
+        """With a sentence on the probe where there was one, which may not be that of the table."""
+        title, text = super().reading(name)
+        if name != "training" or not self._probes:
+            return title, text
+        text += " Right the part of test samples whose class a linear classifier reads from the code, and from others."
+        if "probe_full/latent" in (self.subject.results.get("probes") or {}):
+            text += " It is fitted on fewer samples than that of the table, and reads less."
+        return title, text
+
     def training(self) -> Figure:
         """Losses, and probes if there were any."""
         series = self.subject.series
         train = max((series(name) for name in ("train/loss", "train/loss_epoch")), key=lambda part: len(part[0]))
-        probes: dict[str, Curve] = {}
-        for name in _PROBES:
-            steps, accuracy = series(f"probe/{name}")
-            if len(steps):
-                probes[name] = (steps, accuracy, series(f"probe/{name}_se")[1])
-        return training_summary(*train, *series("val/loss"), probes)
+        return training_summary(*train, *series("val/loss"), self._probes)
+
+    @property
+    def _probes(self) -> dict[str, Curve]:
+        """Steps, accuracies and their errors, by what was read from."""
+        series = self.subject.series
+        curves = {name: (*series(f"probe/{name}"), series(f"probe/{name}_se")[1]) for name in _PROBES}
+        return {name: curve for name, curve in curves.items() if len(curve[0])}

@@ -634,7 +634,9 @@ def test_a_model_of_vectors_has_no_tools_for_images(tab: Any, explored: Any) -> 
     )
     assert "Shift left by one" in names
     assert not {"Shift up by one", "image …"} & set(names)
-    assert page.locator("#pixels .place label:visible").all_inner_texts() == ["number"]
+    assert page.locator("#pixels .place label:visible").all_inner_texts() == ["entry"]
+    assert "pixel" not in page.inner_text("body").lower()
+    assert fact(page, "error per entry")
     assert page.locator('dt:text-is("class")').is_hidden()
     assert "These data have no classes." in searched(page, "class 1")
     page.fill("#atlas input[type=search]", "")
