@@ -87,9 +87,9 @@ def test_the_explorer_comes_behind_the_summary(
     assert ae("report", run, "--units", "2").code == 0
     page = (run / "report" / "report.html").read_text(encoding="utf-8")
     titles = [html.unescape(title) for title in re.findall("<h2>(.*?)</h2>", page)]
-    assert titles[:4] == ["Summary", "Explorer", "Training", "Reconstructions"]
+    assert titles[:4] == ["Numbers and baselines", "Explorer", "Training", "Reconstructions"]
     navigation = page[page.index("<nav") : page.index("</nav>")]
-    assert [html.unescape(text) for text in re.findall(">([^<>]+)</a>", navigation)] == titles
+    assert [html.unescape(text) for text in re.findall(">([^<>]+)</a>", navigation)] == ["Summary", *titles]
 
 
 @pytest.mark.parametrize("command", ["latent", "sparsity"])

@@ -19,7 +19,7 @@ class ExplorerSection(SectionMaker):
     """A link to the run's explorer if it has been written, else how to write it; empty if it cannot be."""
 
     title = "Explorer"
-    place = 800
+    place = 150  # before all figures, since it is another way into the run
 
     def links(self) -> list[Link]:
         """The link, relative to the page."""

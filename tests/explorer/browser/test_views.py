@@ -95,7 +95,7 @@ def test_the_whole_input_is_changed_by_buttons(page: Page, tab: Any) -> None:
 def test_noise_stays_within_the_range(page: Page) -> None:
     first = values(page, "explorer.input")
     found = []
-    for _ in range(20):  # of one time alone the deviation of a few gray pixels could be anything
+    for _ in range(80):  # of one time alone the deviation of a few gray pixels could be anything
         tool(page, "noise")
         found.append(values(page, "explorer.input"))
         page.evaluate("explorer.undo()")
