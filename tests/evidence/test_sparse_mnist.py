@@ -22,7 +22,7 @@ KINDS = {
     "standard_sae_mnist": "Standard",
 }
 ACTIVE = ("16", "32", "64")
-ONE_SEED = 0.1  # by how much of itself a figure of one seed may differ
+NEAR = 0.03  # by how much of itself a mean over three seeds may differ from the one quoted, on another machine
 MOST_DEAD = 0.005  # of all latents
 
 pytestmark = [pytest.mark.evidence, pytest.mark.timeout(6 * 3600), pytest.mark.usefixtures("mnist_root")]
@@ -61,7 +61,7 @@ def test_the_variance_unexplained_is_what_the_gallery_says(rows: Rows, experimen
     quoted = [float(cell) for cell in line.strip("|").split("|")[1:]]
     found = [mean(measured(rows, experiment, active, "fvu")) for active in ACTIVE]
     print(f"{KINDS[experiment]}: measured {found}, quoted {quoted}")
-    assert found == pytest.approx(quoted, rel=ONE_SEED)
+    assert found == pytest.approx(quoted, rel=NEAR)
 
 
 @pytest.mark.parametrize("active", ACTIVE)
