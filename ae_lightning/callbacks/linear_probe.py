@@ -23,7 +23,7 @@ from ae_lightning.nn.precision import like_weights
 _MOST_PROBED = 60_000
 _MOST_NUMBERS = 1 << 26
 
-Labelled = tuple[np.ndarray, np.ndarray]
+Labeled = tuple[np.ndarray, np.ndarray]
 Encoder = Callable[[np.ndarray], list[np.ndarray]]
 
 
@@ -128,7 +128,7 @@ class LinearProbe(Callback):
         found = self._accuracies("probe_full", module, _all(train), _all(test))
         return found if train is data.train_set else {**found, "probe_full/fitted_on": float(len(train))}
 
-    def _quick_sets(self, data: AutoencoderDataModule) -> tuple[Labelled, Labelled]:
+    def _quick_sets(self, data: AutoencoderDataModule) -> tuple[Labeled, Labeled]:
         train, test = self.train_size, self.test_size
         images = data.development_set
         if len(images) < train + test:
@@ -137,7 +137,7 @@ class LinearProbe(Callback):
         x, y = _arrays([images.take(train + test)])
         return (x[:train], y[:train]), (x[train:], y[train:])
 
-    def _accuracies(self, group: str, module: Autoencoder, train: Labelled, test: Labelled) -> dict[str, float]:
+    def _accuracies(self, group: str, module: Autoencoder, train: Labeled, test: Labeled) -> dict[str, float]:
         """Accuracies by logged name; those that training does not change are computed once."""
         if f"{group}/raw" not in self._baselines:
             self._baselines |= self._measure(f"{group}/raw", lambda x: [x], train, test)
@@ -167,7 +167,7 @@ class LinearProbe(Callback):
                     "trainer.callbacks"
                 )
 
-    def _measure(self, name: str, encode: Encoder, train: Labelled, test: Labelled) -> dict[str, float]:
+    def _measure(self, name: str, encode: Encoder, train: Labeled, test: Labeled) -> dict[str, float]:
         how: dict[str, Any] = {"pca_components": self.pca_components, "scaled": self.scaled}
         results = [
             linear_probe(train_z, train[1], test_z, test[1], **how)
@@ -185,11 +185,11 @@ def _all_labels(dataset: InMemoryDataset) -> np.ndarray:
     return (dataset.y if dataset.indices is None else dataset.y[dataset.indices]).cpu().numpy()
 
 
-def _all(dataset: InMemoryDataset) -> Labelled:
+def _all(dataset: InMemoryDataset) -> Labeled:
     return _arrays(dataset.batches(4096))
 
 
-def _arrays(batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Labelled:
+def _arrays(batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Labeled:
     xs, ys = zip(*((x.cpu().numpy(), y.cpu().numpy()) for x, y in batches), strict=True)
     return np.concatenate(xs), np.concatenate(ys)
 

@@ -65,7 +65,7 @@ def weight_evolution(
     limits = [[_limit(images)]] if shared_scale else [[_limit(images[:, [row]])] for row in range(rows)]
     images = images.swapaxes(0, 1)
     rgb = _rgb(images, limits).reshape(rows * moments, *images.shape[3:], 3)
-    width, height = cell_size(rgb, labelled=False)
+    width, height = cell_size(rgb, labeled=False)
     inches = float(np.clip(_INCHES / moments, _SMALLEST, _LARGEST))
     size = (max(moments * width * inches + 2.6, 3.6), max(rows * height * inches + (1.0 if title else 0.7), 2.4))
     letters = _LARGE_LETTERS if size[0] > _WIDE_FIGURE else _LETTERS

@@ -125,7 +125,7 @@ def importance_against_causal(importance: Any, causal: Any, correlation: float) 
 
     Returns:
         The figure. A scale is logarithmic where its values span more than a decade, but linear about zero. Of the units
-        that either of them counts among the more important half, those whose ranks differ most are labelled.
+        that either of them counts among the more important half, those whose ranks differ most are labeled.
 
     Raises:
         ValueError: If shapes differ or are other ones, there is nothing to draw, or a value is not finite.

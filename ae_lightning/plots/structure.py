@@ -55,7 +55,7 @@ def structure_figure(
     ranked = np.argsort(-values, kind="stable")
     shown = ranked[np.unique(np.linspace(0, len(ranked) - 1, min(most, len(ranked))).round().astype(int))]
     rgb = to_rgb_signed(as_images(vectors[shown], image_shape), shared=False)
-    width, height = cell_size(rgb, labelled=True)
+    width, height = cell_size(rgb, labeled=True)
     columns = min(_COLUMNS, len(shown))
     images = -(-len(shown) // columns) * height * min(_WIDTH / (columns * width), 1.0) + 0.35
     figure = Figure(figsize=(_WIDTH, 3.4 + images), layout="constrained")
@@ -110,7 +110,7 @@ def _band(ax: Axes, noise: float) -> None:
 
 
 def _draw_units(ax: Axes, rgb: Array, columns: int, values: Array, weights: Array) -> None:
-    width = cell_size(rgb, labelled=True)[0]
+    width = cell_size(rgb, labeled=True)[0]
     _, centers = draw_cells(ax, rgb, columns, [f"{value:.2f}".replace("-", "−") for value in values])
     image = rgb.shape[1] / rgb.shape[2]
     for place, weight in enumerate(weights):

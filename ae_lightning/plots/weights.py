@@ -55,7 +55,7 @@ def weight_pairs(
     rows = np.stack([masked(sides[0][chosen], mask), sides[1][chosen]], axis=1).reshape(2 * len(chosen), -1)
     images = as_images(rows, image_shape)
     rgb = to_rgb_signed(images, shared=False)
-    cell_width, cell_height = cell_size(rgb, labelled=True)
+    cell_width, cell_height = cell_size(rgb, labeled=True)
     pairs = min(len(chosen), _PAIRS_IN_A_ROW)
     rows_of_pairs = math.ceil(len(chosen) / pairs)
     width, height = pairs * (2 * cell_width + _PAIR_GAP), rows_of_pairs * cell_height
@@ -93,10 +93,10 @@ def masked(weights: Array, mask: Any | None) -> Array:
     return np.where(shown, weights, np.float32(np.nan))
 
 
-def cell_size(rgb: Array, *, labelled: bool) -> tuple[float, float]:
+def cell_size(rgb: Array, *, labeled: bool) -> tuple[float, float]:
     """Width and height of the place of each of these images (n, h, w, 3), in units of an image's width."""
     aspect = float(np.clip(rgb.shape[1] / rgb.shape[2], 0.25, 4))
-    return 1 + _GAP, aspect + (_LABEL_SPACE if labelled else _GAP)
+    return 1 + _GAP, aspect + (_LABEL_SPACE if labeled else _GAP)
 
 
 def draw_cells(ax: Axes, rgb: Array, columns: int, labels: Sequence[str] | None = None) -> tuple[Array, Array]:
@@ -104,7 +104,7 @@ def draw_cells(ax: Axes, rgb: Array, columns: int, labels: Sequence[str] | None 
 
     One pair of axes holds every image, because sixty-four pairs of them take a second to lay out.
     """
-    width, height = cell_size(rgb, labelled=labels is not None)
+    width, height = cell_size(rgb, labeled=labels is not None)
     space = _GAP if labels is None else _LABEL_SPACE
     rows = math.ceil(len(rgb) / columns)
     for place, image in enumerate(rgb):

@@ -89,7 +89,7 @@ WAYS = {
 }
 
 
-class Labelled(GaussianDataModule):
+class Labeled(GaussianDataModule):
     """Vectors of 6 numbers whose class is the sign of the first, and which know directions that they are made of."""
 
     def __init__(self) -> None:
@@ -191,7 +191,7 @@ def fit(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Fit]:
             default_root_dir=folder,
             **{"max_epochs": 3, **plan.options},
         )
-        trainer.fit(small_model(), Labelled())
+        trainer.fit(small_model(), Labeled())
         return Fit(watch, folder, trainer)
 
     return train
@@ -199,7 +199,7 @@ def fit(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Fit]:
 
 def steps_of(way: Way) -> list[list[Tensor]]:
     """The batches that make up each optimizer step."""
-    data = Labelled()
+    data = Labeled()
     data.setup()
     loader, steps = data.train_dataloader(), []
     for epoch in range(3):
@@ -213,7 +213,7 @@ def steps_of(way: Way) -> list[list[Tensor]]:
 
 def held_out() -> Tensor:
     """The validation set, whole."""
-    data = Labelled()
+    data = Labeled()
     data.setup()
     return data.val_set.take(100)[0]
 
@@ -366,7 +366,7 @@ def test_the_rate_finder_found_a_rate_and_the_schedule_begins_with_it(fit, make_
         lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.5**epoch),
     )
     finder = LearningRateFinder(1e-4, 0.1, num_training_steps=15)
-    make_trainer(finder, max_epochs=3).fit(model, Labelled())
+    make_trainer(finder, max_epochs=3).fit(model, Labeled())
     assert model.learning_rate == pytest.approx(finder.optimal_lr.suggestion() * 0.5**3)
 
 
@@ -396,7 +396,7 @@ def test_a_stack_is_pre_trained_as_by_a_plain_loop(make_trainer, way):
         optimizer.step()
         optimizer.zero_grad()
     with pytest.warns(UserWarning, match="stops before fine-tuning"):
-        make_trainer(**{"max_epochs": 3, **plan.options}).fit(model, Labelled())
+        make_trainer(**{"max_epochs": 3, **plan.options}).fit(model, Labeled())
     trained = [*model.encoder[0].parameters(), *model.decoder[1].parameters()]
     for value, truth in zip(trained, own, strict=True):
         torch.testing.assert_close(value, truth, rtol=1e-4, atol=1e-5)
@@ -406,4 +406,4 @@ def test_a_stack_is_pre_trained_as_by_a_plain_loop(make_trainer, way):
 
 def test_a_stack_refuses_the_rate_finder(make_trainer):
     with pytest.raises(ConfigError, match="each phase of a StackedAutoencoder"):
-        make_trainer(LearningRateFinder()).fit(StackedAutoencoder((6,), 3, (4,), output_activation="none"), Labelled())
+        make_trainer(LearningRateFinder()).fit(StackedAutoencoder((6,), 3, (4,), output_activation="none"), Labeled())
