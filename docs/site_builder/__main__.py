@@ -4,8 +4,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from site_builder.build import build
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -13,7 +11,16 @@ def main() -> int:
     """Build the site of this checkout, and return the exit code: 1 where something is wrong."""
     parser = argparse.ArgumentParser("site_builder", description=__doc__)
     parser.add_argument("--root", type=Path, default=ROOT, help="folder with zensical.toml and docs/")
-    problems = build(parser.parse_args().root.resolve())
+    root = parser.parse_args().root.resolve()
+    if sys.version_info < (3, 11):
+        print(
+            f"Zensical, which builds the site, needs Python 3.11 or later; this is {sys.version.split()[0]}",
+            file=sys.stderr,
+        )
+        return 1
+    from site_builder.build import build
+
+    problems = build(root)
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
