@@ -11,8 +11,8 @@ TITLES_AND_READINGS = {
     ),
     "reconstructions": (
         "Reconstructions",
-        "Test samples and what the model makes of them. Of pictures the difference is below: red is too bright, blue "
-        "too dark. Of vectors each entry is compared with its reconstruction: on the dotted line the two agree.",
+        "Test samples and what the model makes of them: below pictures the error, red too bright and blue too dark; of "
+        "vectors each entry over its reconstruction, with a dotted line where the two agree.",
     ),
     "structure": (
         "Strokes, spots or noise?",
