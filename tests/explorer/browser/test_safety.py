@@ -153,11 +153,13 @@ def test_two_tabs_do_not_disturb_each_other(new_tab: Any, explored: Any) -> None
     first = new_tab()
     second = type(first)(first.page.context)
     one, two = (tab.open(explored("digits").page) for tab in (first, second))
+    unit = one.evaluate("explorer.unit")
     one.keyboard.press("ArrowRight")
     two.keyboard.press("n")
     two.keyboard.press("x")
     one.wait_for_timeout(300)
-    assert one.evaluate("[explorer.sample, explorer.unit, explorer.surgery.length]") == [1, None, 0]
-    assert two.evaluate("[explorer.sample, explorer.surgery.length]") == [0, 1]
+    assert one.evaluate("[explorer.sample, explorer.unit, explorer.surgery.length]") == [1, unit, 0]
+    sample, other, switched_off = two.evaluate("[explorer.sample, explorer.unit, explorer.surgery.length]")
+    assert (sample, other != unit, switched_off) == (0, True, 1)
     assert one.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
     assert second.complaints == []
