@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,9 @@ class AutoencoderCLI(ParsedCLI):
             config = self._setting(self.config_init, "trainer")
             self._place = self._choose_place(Path(config.default_root_dir or ".") / place.ROOT_NAME)
             step = self._checkpoint["global_step"] if self._checkpoint else None
-            self.trainer.loggers = run_loggers(self._place.folder, step, lambda: self.model.images_seen)
+            # No lambda: processes that are spawned get a copy of it.
+            seen = partial(getattr, self.model, "images_seen")
+            self.trainer.loggers = run_loggers(self._place.folder, step, seen)
         if self.trainer.is_global_zero:
             print_model(describe(self.model))
             print(f"run: {self.run}" if self.run else f"no run's folder: {self._why_no_folder()}")
