@@ -17,6 +17,7 @@ from ae_lightning.nn.folding import fold_dictionary
 from ae_lightning.nn.scaling import InputScaling, InputScalingName, make_scaling
 from ae_lightning.nn.starts import sample_rows, subspace_rows
 from ae_lightning.training.samples import training_samples
+from ae_lightning.training.trainer import trainer_of
 
 Center = Literal["zero", "mean", "geometric_median"]
 """Where the decoder's bias starts: at zero, or in the middle of the training samples."""
@@ -201,7 +202,7 @@ class ScaledDictionary(RevivingAutoencoder):
         """
         if self.compares_norms and not norms:
             raise ConfigError("latents that are selected by norms of the decoder's rows cannot be folded without these")
-        folded = copy.deepcopy(self)
+        folded = copy.deepcopy(self, {id(trainer_of(self)): None})
         folded.dictionary = fold_dictionary(self.dictionary, self.scaling, norms)
         folded.scaling = InputScaling()
         folded.hparams.update(tied=False, unit_norm=False, input_scaling="none")

@@ -1,5 +1,6 @@
 """A folded model, scaling and norms in its weights, biases and thresholds, gives what the model gave."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ae_lightning.models.standard_sae import StandardSAE
 from ae_lightning.models.topk_sae import BatchTopKSAE, TopKSAE
 from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.topk import BatchTopK
+from ae_lightning.training.trainer import trainer_of
 
 SHAPE, LATENTS, OFFSET = (3, 4), 30, 100.0
 SCALINGS = ["none", "mean_norm", "mean_square", "centered", "centered_mean_norm", "centered_mean_square", "whitened"]
@@ -224,3 +226,14 @@ def test_a_folded_copy_of_a_compiled_model_computes_its_own_loss() -> None:
         folded.dictionary.b_dec.add_(1)
         error = (folded(x).x_hat - x).square().mean()
         assert float(folded.loss(x)[0]["reconstruction"]) == pytest.approx(float(error), rel=1e-5)
+
+
+def test_the_copy_is_in_no_trainer(make_trainer, digits):
+    """Nor is the trainer copied, which may hold what cannot be, as the lock of a group of processes."""
+    model = TopKSAE((1, 8, 8), 70, k=4)
+    trainer = make_trainer(max_steps=1, limit_val_batches=0)
+    trainer.fit(model, digits)
+    trainer.lock = threading.Lock()
+    folded = model.fold()
+    assert trainer_of(folded) is None
+    assert trainer_of(model) is trainer
