@@ -1,6 +1,7 @@
 """Pages of the commands and of the classes that the command line takes, made from what their help says."""
 
 import inspect
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -146,9 +147,16 @@ def _item(option: Option, prefix: str) -> str:
 def _classes(kind: Kind) -> str:
     """The page of all classes of ours that an option takes, with the options of each."""
     home = f"ae_lightning.{kind.room}."
-    ours = [found for found in classes_for(f"--{kind.option}") if found.__module__.startswith(home)]
+    ours = [
+        found for found in classes_for(f"--{kind.option}") if found.__module__.startswith(home) and _can_be_named(found)
+    ]
     sections = [_class(kind, found) for found in sorted(ours, key=lambda found: found.__name__)]
     return "\n\n".join([f"# {kind.title}", kind.told, *sections])
+
+
+def _can_be_named(found: type) -> bool:
+    """Whether a class stands where it says; one that another program defined, and called ours, does not."""
+    return getattr(sys.modules.get(found.__module__), found.__name__, None) is found
 
 
 def _class(kind: Kind, found: type) -> str:
