@@ -1,25 +1,59 @@
-/*
- * iframe-worker 1.0.4: lets a page that is opened from disk search, which browsers refuse to a Worker there.
- * https://github.com/squidfunk/iframe-worker
- *
- * Copyright (c) 2020-2022 Martin Donath <martin.donath@squidfunk.com>
- *
- * Permission is hereby granted, free of charge, to any person obtaining a copy
- * of this software and associated documentation files (the "Software"), to
- * deal in the Software without restriction, including without limitation the
- * rights to use, copy, modify, merge, publish, distribute, sublicense, and/or
- * sell copies of the Software, and to permit persons to whom the Software is
- * furnished to do so, subject to the following conditions:
- *
- * The above copyright notice and this permission notice shall be included in
- * all copies or substantial portions of the Software.
- *
- * THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
- * IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
- * FITNESS FOR A PARTICULAR PURPOSE AND NON-INFRINGEMENT. IN NO EVENT SHALL THE
- * AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
- * LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING
- * FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS
- * IN THE SOFTWARE.
- */
-"use strict";(()=>{function c(s,n){parent.postMessage(s,n||"*")}function d(...s){return s.reduce((n,e)=>n.then(()=>new Promise(r=>{let t=document.createElement("script");t.src=e,t.onload=r,document.body.appendChild(t)})),Promise.resolve())}var o=class extends EventTarget{constructor(e){super();this.url=e;this.m=e=>{e.source===this.w&&(this.dispatchEvent(new MessageEvent("message",{data:e.data})),this.onmessage&&this.onmessage(e))};this.e=(e,r,t,i,m)=>{if(r===`${this.url}`){let a=new ErrorEvent("error",{message:e,filename:r,lineno:t,colno:i,error:m});this.dispatchEvent(a),this.onerror&&this.onerror(a)}};let r=document.createElement("iframe");r.hidden=!0,document.body.appendChild(this.iframe=r),this.w.document.open(),this.w.document.write(`<html><body><script>postMessage=${c};importScripts=${d};addEventListener("error",({error})=>{parent.dispatchEvent(new ErrorEvent("error",{filename:"${e}",error}))})<\/script><script src=${e}?${+Date.now()}><\/script></body></html>`),this.w.document.close(),onmessage=this.m,onerror=this.e,this.r=new Promise((t,i)=>{this.w.onload=t,this.w.onerror=i})}terminate(){this.iframe.remove(),onmessage=onerror=null}postMessage(e){this.r.catch().then(()=>{this.w.dispatchEvent(new MessageEvent("message",structuredClone({data:e})))})}get w(){return this.iframe.contentWindow}};window.IFrameWorker=o;location.protocol==="file:"&&(window.Worker=o);})();
+// A worker for pages that are opened from disk, where browsers refuse a real one. Its script runs in a hidden frame.
+// The search of the site is such a script; without this class, the site would load one from the network.
+"use strict";
+
+class FrameWorker extends EventTarget {
+  constructor(address) {
+    super();
+    this.frame = document.createElement("iframe");
+    this.frame.hidden = true;
+    document.body.append(this.frame);
+    this.inside = this.frame.contentWindow;
+    this.inside.document.open();
+    this.inside.document.write("<!doctype html><body></body>");
+    this.inside.document.close();
+    this.furnish();
+    this.ready = this.load(address);
+    this.ready.catch(() => this.tell(new ErrorEvent("error", { message: `${address} cannot be loaded` })));
+  }
+
+  // Give the frame what a script finds in a worker.
+  furnish() {
+    this.inside.postMessage = (data) => {
+      const copy = structuredClone(data);
+      queueMicrotask(() => this.tell(new MessageEvent("message", { data: copy })));
+    };
+    this.inside.importScripts = (...addresses) =>
+      addresses.reduce((before, address) => before.then(() => this.load(address)), Promise.resolve());
+    this.inside.addEventListener("error", ({ message, error }) =>
+      this.tell(new ErrorEvent("error", { message, error })),
+    );
+  }
+
+  load(address) {
+    return new Promise((resolve, reject) => {
+      const script = this.inside.document.createElement("script");
+      script.onload = resolve;
+      script.onerror = reject;
+      script.src = address;
+      this.inside.document.body.append(script);
+    });
+  }
+
+  tell(event) {
+    this.dispatchEvent(event);
+    this[`on${event.type}`]?.(event);
+  }
+
+  postMessage(data) {
+    const copy = structuredClone(data);
+    this.ready.then(() => this.inside.dispatchEvent(new MessageEvent("message", { data: copy })));
+  }
+
+  terminate() {
+    this.frame.remove();
+  }
+}
+
+window.IFrameWorker = FrameWorker; // the name that the site's own script asks for
+if (location.protocol === "file:") window.Worker = FrameWorker;
