@@ -53,7 +53,7 @@ def units_forming(to: Path) -> None:
         frames.append(captioned(tile(to_rgb_signed(rows, shared=False), COLUMNS, scale=SCALE), f"step {step}"))
     durations = [FRAME] * (len(frames) - 1) + [LAST_FRAME]
     first, *others = frames
-    first.save(to, save_all=True, append_images=others, duration=durations, loop=0, quality=70, method=6)
+    first.save(to, save_all=True, append_images=others, duration=durations, loop=0, quality=45, method=6)
 
 
 def captioned(picture: Array, text: str) -> Image.Image:
