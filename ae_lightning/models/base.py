@@ -2,7 +2,6 @@
 
 import inspect
 import math
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -11,14 +10,12 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from ae_lightning.errors import ConfigError, Notice
+from ae_lightning.errors import ConfigError
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.models.identity import stamp_identity
 from ae_lightning.training.arguments import refusing_arrays
 from ae_lightning.training.batch import AutoencoderOutput, Batch, instances_first
 from ae_lightning.training.checks import (
-    check_range,
-    check_shape,
     require_clippable,
     require_finite_rate,
     require_trainable,
@@ -248,52 +245,6 @@ class Autoencoder(Sizes, Steps, ABC):
         scheduler = self.build_lr_scheduler(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": schedule_settings(scheduler, self.lr_scheduler_interval)}
 
-    def loss(self, x: Tensor, target: Tensor | None = None) -> tuple[dict[str, Tensor], AutoencoderOutput]:
-        """Forward pass and objective of x (batch, *input_shape).
-
-        Args:
-            x: What is encoded.
-            target: What x̂ is compared with, as `pair` gives it; x itself if there is none.
-
-        Returns:
-            `loss`, the weighted total, followed by the unweighted terms; and the output they were computed from.
-        """
-        self.check_data(x)
-        target = self.as_target(x) if target is None else target
-        terms, output = (self._compiled_terms or self.terms)(x, target)
-        weights = self.loss_weights
-        first, *others = (_times(weights.get(name, 1.0), term) for name, term in terms.items())
-        return {"loss": sum(others, first)} | {name: _summed(term) for name, term in terms.items()}, output
-
-    def compile_loss(self, **options: Any) -> None:
-        """Let torch compile the forward pass and the loss terms, with their gradients, at the first batch.
-
-        The names of weights and buffers do not change, so that checkpoints are those of the model as it is, and load
-        with or without it. Random numbers, as for dropout, are drawn otherwise.
-
-        A variant whose pass cannot be traced stays as it is, which a notice says.
-
-        Args:
-            **options: Of `torch.compile`.
-        """
-        if self.untraceable:
-            warnings.warn(
-                f"{type(self).__name__} is trained without --compile: {self.untraceable}", Notice, stacklevel=2
-            )
-            return
-        self._compiled_terms = torch.compile(self.terms, **options)
-
-    def check_data(self, x: Tensor) -> None:
-        """Check, on the first batch that is seen, that the data have the model's shape and values it can reach.
-
-        Raises:
-            ConfigError: They have not, or the loss is not defined for them.
-        """
-        if not self._data_checked:
-            check_shape(x, self.input_shape, self.instances, type(self).__name__)
-            self._data_checked = True
-            check_range(x, self.output_range, self.reconstruction_loss, type(self).__name__)
-
     def on_train_start(self) -> None:
         """Continue the batches and the random numbers of an interrupted run; forget what another run gathered."""
         continue_batches(self.trainer)
@@ -330,11 +281,3 @@ class Autoencoder(Sizes, Steps, ABC):
         if overflowed is None or not bool(overflowed):
             self.advance()
             self._gathered_for = -1
-
-
-def _times(weight: float | Tensor, term: Tensor) -> Tensor:
-    return _summed(term if not isinstance(weight, Tensor) and weight == 1 else weight * term)
-
-
-def _summed(term: Tensor) -> Tensor:
-    return term.sum() if term.ndim else term

@@ -1,5 +1,6 @@
 """`config.yaml`: the resolved settings of a run's latest fit, and those of earlier ones beside it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: The file is missing or damaged.
     """
-    try:
-        return read_settings(folder / CONFIG_NAME)
-    except ConfigError as error:
-        raise RunFolderError(f"the settings of a run are damaged: {error}") from error
+    return _read(read_settings, folder)
 
 
 def read_purpose(folder: Path) -> str:
@@ -34,10 +32,7 @@ def read_purpose(folder: Path) -> str:
     Raises:
         RunFolderError: The file is missing or damaged.
     """
-    try:
-        return first_comment(folder / CONFIG_NAME)
-    except ConfigError as error:
-        raise RunFolderError(f"the settings of a run are damaged: {error}") from error
+    return _read(first_comment, folder)
 
 
 def write_config(folder: Path, text: str) -> None:
@@ -58,3 +53,10 @@ def write_config(folder: Path, text: str) -> None:
 def amend_config(folder: Path, text: str) -> None:
     """Write the settings, given as YAML, in place of those that the same fit wrote when it began."""
     write_text(folder / CONFIG_NAME, text)
+
+
+def _read(reader: Callable[[Path], Any], folder: Path) -> Any:
+    try:
+        return reader(folder / CONFIG_NAME)
+    except ConfigError as error:
+        raise RunFolderError(f"the settings of a run are damaged: {error}") from error

@@ -11,10 +11,11 @@ from ae_lightning.training.batch import AutoencoderOutput, Batch
 from ae_lightning.training.checks import check_finite, check_shape, explained_batch_norm
 from ae_lightning.training.epoch_means import EpochMeans
 from ae_lightning.training.learning_rate import LearningRate
+from ae_lightning.training.objective import Objective
 from ae_lightning.training.rows import NumberedRows, log_training_row
 
 
-class Steps(LearningRate, NumberedRows, ABC):
+class Steps(Objective, LearningRate, NumberedRows, ABC):
     """A module whose steps are those of every autoencoder, over the objective that `loss` computes."""
 
     input_shape: tuple[int, ...]
@@ -28,10 +29,6 @@ class Steps(LearningRate, NumberedRows, ABC):
     @abstractmethod
     def pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What is encoded, and what is to be produced."""
-
-    @abstractmethod
-    def loss(self, x: Tensor, target: Tensor | None = None) -> tuple[dict[str, Tensor], AutoencoderOutput]:
-        """The total and its terms, and the output they were computed from."""
 
     @abstractmethod
     def measures(self) -> dict[str, Tensor]:
