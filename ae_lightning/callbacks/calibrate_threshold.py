@@ -14,8 +14,8 @@ from ae_lightning.callbacks.observing import observing, validation_batches, vali
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.topk_sae import SelectingSAE
+from ae_lightning.nn.batch_topk import BatchTopK
 from ae_lightning.nn.precision import like_weights
-from ae_lightning.nn.topk import BatchTopK
 
 
 class CalibrateThreshold(Callback):
@@ -73,7 +73,7 @@ def _threshold(trainer: Trainer, module: LightningModule) -> Tensor:
         data: AutoencoderDataModule = trainer.datamodule  # type: ignore[attr-defined]
         inputs = (like_weights(module, module.pair(batch)[0]) for batch in validation_batches(trainer, data))
         scores = (module.scores(x) for x in inputs)
-        return threshold_for_l0(scores, _selection(module).k, validation_samples(trainer, data)).cpu()
+        return threshold_for_l0(scores, _selection(module).each_k, validation_samples(trainer, data)).cpu()
 
 
 def _selection(module: LightningModule) -> BatchTopK:

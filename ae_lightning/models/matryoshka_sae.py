@@ -10,9 +10,11 @@ from torch import Tensor
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.sparse_dictionary import Pass
 from ae_lightning.models.topk_sae import SelectingSAE, final_k
+from ae_lightning.nn.active_latents import ActiveLatents
 from ae_lightning.nn.affine import affine, product
+from ae_lightning.nn.batch_topk import BatchTopK
 from ae_lightning.nn.prefixes import prefix_widths, random_widths
-from ae_lightning.nn.topk import ActiveLatents, BatchTopK, TopK
+from ae_lightning.nn.topk import TopK
 from ae_lightning.training.coefficients import Ramp
 
 

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from ae_lightning.losses.reconstruction import ReconstructionLossName
 from ae_lightning.models.sparse_dictionary import SparseDictionary
-from ae_lightning.nn.topk import ActiveLatents, BatchTopK, TopK
+from ae_lightning.nn.active_latents import ActiveLatents
+from ae_lightning.nn.batch_topk import BatchTopK
+from ae_lightning.nn.topk import TopK
 from ae_lightning.training.coefficients import Coefficient, Ramp
 from ae_lightning.training.trainer import trainer_of
 

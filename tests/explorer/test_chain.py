@@ -21,11 +21,11 @@ from ae_lightning.models.sparse import SparseAutoencoder, TiedSparseAutoencoder
 from ae_lightning.models.standard_sae import StandardSAE
 from ae_lightning.models.topk_sae import BatchTopKSAE, TopKSAE
 from ae_lightning.models.toy_model import ToyModel
+from ae_lightning.nn.batch_topk import BatchTopK
 from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.dictionary import Dictionary
 from ae_lightning.nn.jumprelu import JumpReLU
 from ae_lightning.nn.scaling import AffineScaling
-from ae_lightning.nn.topk import BatchTopK
 
 SHAPE = (1, 8, 8)
 NOT_DENSE = {"ConvAutoencoder", "DeepConvAutoencoder"}

@@ -20,8 +20,8 @@ from ae_lightning.models.scaled_dictionary import ScaledDictionary
 from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.models.standard_sae import StandardSAE
 from ae_lightning.models.topk_sae import BatchTopKSAE, TopKSAE
+from ae_lightning.nn.batch_topk import BatchTopK
 from ae_lightning.nn.code_activation import CodeActivation
-from ae_lightning.nn.topk import BatchTopK
 from ae_lightning.training.trainer import trainer_of
 
 SHAPE, LATENTS, OFFSET = (3, 4), 30, 100.0

@@ -7,7 +7,7 @@ from selecting import LATENTS, TOLERANCE, selecting_step
 
 from ae_lightning.analysis.calibration import threshold_for_l0
 from ae_lightning.errors import ConfigError
-from ae_lightning.nn.topk import BatchTopK
+from ae_lightning.nn.batch_topk import BatchTopK
 
 
 def alone(tensor, how):
