@@ -14,11 +14,16 @@ from collections.abc import Callable
 
 import torch
 
-from ae_lightning.models import BatchTopKSAE, MatryoshkaSAE, TopKSAE
+from ae_lightning.models.matryoshka_sae import MatryoshkaSAE
 from ae_lightning.models.sparse_dictionary import Arithmetic
+from ae_lightning.models.topk_sae import BatchTopKSAE, SelectingSAE, TopKSAE
 
 BATCH = 1024
-MODELS = {model.__name__: model for model in (TopKSAE, BatchTopKSAE, MatryoshkaSAE)}
+MODELS: dict[str, Callable[..., SelectingSAE]] = {
+    "TopKSAE": TopKSAE,
+    "BatchTopKSAE": BatchTopKSAE,
+    "MatryoshkaSAE": MatryoshkaSAE,
+}
 
 
 def training_step(model: str, inputs: int, latents: int, k: int, arithmetic: Arithmetic) -> Callable[[], None]:
