@@ -73,6 +73,7 @@ def memory(plan: Plan, processes: Processes, folder: Path) -> tuple[Any, str]:
             with processes.fresh(name) as process:
                 process.ask("prepare", setup=_setup(kind, size, plan.k), data=data)
                 row[name] = process.ask("memory", warmup=plan.warmup)
+            _say(f"{NAMES[kind]}, {name}", {"above": row[name][0] / _MIB, "in all": row[name][1] / _MIB}, "MiB")
         best = min((row[name][0], name) for name in PEERS[kind])
         for name in (BARE, FIT):
             title = f"{NAMES[kind]}, {size}: {name} / {best[1]}"
