@@ -139,7 +139,11 @@ class SparseDictionary(ScaledDictionary):
 
     def encode(self, x: Tensor) -> Tensor:
         """Code: x (batch, *input_shape) to (…, batch, latent)."""
-        return self.coded(self.inputs(x))[1].to_dense()
+        return self.code(x).to_dense()
+
+    def code(self, x: Tensor) -> Tensor | SparseCode:
+        """The same code as it is computed: where the arithmetic is sparse, as indices and values."""
+        return self.coded(self.inputs(x))[1]
 
     def forward(self, x: Tensor) -> AutoencoderOutput:
         """Encode and decode x (batch, *input_shape)."""
@@ -210,10 +214,17 @@ class SparseDictionary(ScaledDictionary):
         activation = self.dictionary.activation
         if self.arithmetic == "dense" or not isinstance(activation, ActiveLatents) or self._compiled_terms is not None:
             return False
+        if self.dictionary.W_enc.device.type != "cpu":
+            return False
         if self.arithmetic == "sparse":
             return True
-        few = self.latent_dim >= _FEWEST_LATENTS and activation.k * _LATENTS_PER_ACTIVE <= self.latent_dim
-        return few and self.dictionary.W_enc.device.type == "cpu"
+        return self.latent_dim >= _FEWEST_LATENTS and activation.expected_k * _LATENTS_PER_ACTIVE <= self.latent_dim
+
+    @property
+    def untraceable(self) -> str:
+        """Why the loss cannot be compiled."""
+        sparse = "--model.arithmetic sparse calls products that cannot be traced"
+        return sparse if self.arithmetic == "sparse" else super().untraceable
 
     def coded(self, vectors: Tensor) -> tuple[Tensor | None, Tensor | SparseCode]:
         """Pre-activations, as far as they are kept, and the code, both (…, batch, latent)."""
@@ -230,8 +241,15 @@ class SparseDictionary(ScaledDictionary):
     def configure_optimizers(self) -> Any:
         """Refuse coefficients that would not arrive before the run ends; build the optimizer and its schedule.
 
-        It is called for the run that was asked for, and not for the shorter ones of a search.
+        It is called for the run that was asked for, and not for the shorter ones of a search. Sparse arithmetic that
+        was asked for is refused on another device than a CPU, where training would be dense.
         """
+        device = self.dictionary.W_enc.device.type
+        if self.arithmetic == "sparse" and device != "cpu":
+            raise ConfigError(
+                f"--model.arithmetic sparse trains on a CPU alone, but this run is on {device}: take auto, or "
+                "--trainer.accelerator cpu"
+            )
         if trainer := trainer_of(self):
             for coefficient in self.coefficients:
                 coefficient.require_within(trainer)
