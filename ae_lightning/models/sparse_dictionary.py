@@ -25,14 +25,15 @@ from ae_lightning.training.rows import is_due_after
 from ae_lightning.training.run_length import RunLength
 from ae_lightning.training.trainer import trainer_of
 
-# From so many latents on, and so many for each active one, sparse products are faster: benchmarks/sparse_arithmetic.py.
-_FEWEST_LATENTS = 1024
+# Sparse products are faster from so many latents on, and with more than so many for each active one:
+# benchmarks/sparse_arithmetic.py.
+_FEWEST_LATENTS = 512
 _LATENTS_PER_ACTIVE = 16
 
 Arithmetic = Literal["auto", "dense", "sparse"]
 """How codes of which k latents are active are computed with: as tensors with all their zeros, or as indices and values.
 
-`auto` takes what was measured to be faster, on a CPU: sparse from 1,024 latents on, where k is at most a sixteenth.
+`auto` takes what was measured to be faster: on a CPU sparse from 512 latents on, where k is below a sixteenth of them.
 """
 
 
@@ -218,7 +219,7 @@ class SparseDictionary(ScaledDictionary):
             return False
         if self.arithmetic == "sparse":
             return True
-        return self.latent_dim >= _FEWEST_LATENTS and activation.expected_k * _LATENTS_PER_ACTIVE <= self.latent_dim
+        return self.latent_dim >= _FEWEST_LATENTS and activation.expected_k * _LATENTS_PER_ACTIVE < self.latent_dim
 
     @property
     def untraceable(self) -> str:
@@ -278,7 +279,9 @@ class SparseDictionary(ScaledDictionary):
     def observe(self, output: Any) -> None:
         """Gather which latents fire, and what the activation and the controller move by."""
         super().observe(output)
-        if isinstance(activation := self.dictionary.activation, CodeActivation):
+        activation = self.dictionary.activation
+        # Norms of many rows are not computed for an activation that gathers nothing.
+        if isinstance(activation, CodeActivation) and type(activation).observe is not CodeActivation.observe:
             activation.observe(output.z, self.selection_norms)
         if self.controller is not None:
             active = output.z.active() if isinstance(output.z, SparseCode) else (output.z != 0).sum(-1)

@@ -20,7 +20,7 @@ from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.evaluation.evaluate import evaluate
 from ae_lightning.losses import auxk
 from ae_lightning.models.matryoshka_sae import MatryoshkaSAE
-from ae_lightning.models.sparse_dictionary import SparseDictionary
+from ae_lightning.models.sparse_dictionary import Pass, SparseDictionary
 from ae_lightning.models.topk_sae import BatchTopKSAE, TopKSAE
 from ae_lightning.nn import sparse_encoding
 from ae_lightning.nn.batch_topk import BatchTopK
@@ -89,11 +89,14 @@ def assert_close(found: dict[str, Tensor], wanted: dict[str, Tensor], tolerance:
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-@pytest.mark.parametrize("of_dead", ["dense", "sparse"])
+@pytest.mark.parametrize(
+    ("training", "fewest"),
+    [(True, 1), (True, 100), (False, 1)],
+    ids=["the dead sparsely", "the dead densely", "evaluation"],
+)
 @pytest.mark.parametrize("case", CASES)
-def test_a_step_is_the_dense_one(case, of_dead, training, dtype, monkeypatch):
-    monkeypatch.setattr(auxk, "_WORTH_SPARSE", 1 if of_dead == "sparse" else 100)
+def test_a_step_is_the_dense_one(case, training, fewest, dtype, monkeypatch):
+    monkeypatch.setattr(auxk, "_WORTH_SPARSE", fewest)
     monkeypatch.setattr(sparse_encoding, "_BLOCK", 7 * LATENTS)
     for instances, own in ((None, False), (3, False), (3, True)):
         x = torch.randn(SAMPLES, *((3,) if own else ()), INPUT, dtype=dtype) + 0.3
@@ -216,17 +219,21 @@ def test_fits_go_on_in_either_from_a_checkpoint_of_the_other(case, make_trainer,
 @pytest.mark.parametrize("case", ["topk", "batch topk"])
 def test_callbacks_count_in_entries_what_they_count_in_dense_codes(case, make_trainer, recorder):
     """Without AuxK a model counts nothing, so that resampling counts by the codes that it is given."""
-    logged = {}
+    logged, counts = {}, {}
     for arithmetic in ("dense", "sparse"):
         model, codes, log = made(case, arithmetic), Codes(), type(recorder)()
         model.silence, model.auxk_weight = None, 0.0
-        callbacks = [codes, LatentStatistics(), ResampleDeadLatents(4, 4, "simple", stop_after=8)]
-        make_trainer(*callbacks, max_steps=10, max_epochs=-1, logger=log).fit(model, vectors())
+        resampling = ResampleDeadLatents(4, 4, "simple", stop_after=8)
+        callbacks = [codes, LatentStatistics(), resampling]
+        make_trainer(*callbacks, max_steps=7, max_epochs=-1, logger=log).fit(model, vectors())
+        counts[arithmetic] = resampling.state_dict()["counts"]  # of steps 5 to 7
         assert codes.kinds == {SparseCode if arithmetic == "sparse" else Tensor}
         names = ("sparsity/l0", "sparsity/dead_fraction", "resampling/latents")
         logged[arithmetic] = {name: log.series(name) for name in names}
     assert max(logged["dense"]["resampling/latents"].values()) > 0
     assert logged["sparse"] == logged["dense"]
+    assert float(counts["dense"].max()) > 0
+    assert torch.equal(counts["sparse"], counts["dense"])
 
 
 @pytest.mark.parametrize("instances", [None, 2])
@@ -255,9 +262,9 @@ def wide(kind: type[SparseDictionary] = TopKSAE, latents: int = 1024, **options:
 
 def test_auto_is_sparse_where_many_latents_stand_for_each_active_one():
     assert wide().is_sparse
-    assert wide(k=64).is_sparse
-    assert not wide(k=65).is_sparse
-    assert not wide(latents=1008).is_sparse
+    assert wide(latents=512, k=31).is_sparse
+    assert not wide(latents=512, k=32).is_sparse
+    assert not wide(latents=511).is_sparse
     assert not wide(arithmetic="dense").is_sparse
     assert made("topk", "sparse").is_sparse
     assert not wide().to("meta").is_sparse
@@ -266,7 +273,7 @@ def test_auto_is_sparse_where_many_latents_stand_for_each_active_one():
 
 def test_auto_follows_a_k_that_moves():
     model = wide(k={"start": 256, "end": 8})
-    for k, is_sparse in ((256, False), (65, False), (64, True), (8, True)):
+    for k, is_sparse in ((256, False), (64, False), (63, True), (8, True)):
         model.dictionary.activation.set_k(k)
         assert model.is_sparse == is_sparse
         _, output = model.loss(torch.randn(6, 4))
@@ -313,10 +320,47 @@ def test_sparse_arithmetic_that_was_asked_for_is_refused_where_it_does_not_run()
     made("topk", "auto").to("meta").configure_optimizers()
 
 
+class Penalized(TopKSAE):
+    """A variant of a user's, whose penalty reads a tensor."""
+
+    def __init__(self, input_shape: tuple[int, ...], latent_dim: int, **kwargs: Any) -> None:
+        super().__init__(input_shape, latent_dim, **kwargs)
+
+    def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:
+        return {"l1": done.z[..., : self.latent_dim // 2].abs().sum(-1).mean(-1)}
+
+
+class Largest(TopK):
+    """An activation of a user's: what it keeps is in `forward`."""
+
+    def forward(self, pre: Tensor, norms: Tensor | None = None) -> Tensor:
+        return super().forward(pre + 1, norms)
+
+
+def test_auto_is_dense_for_what_others_derive_and_know_by_tensors():
+    model = wide(Penalized)
+    assert not model.is_sparse
+    assert "l1" in model.loss(torch.randn(3, 4))[0]
+    assert wide(Penalized, arithmetic="sparse").is_sparse
+    model = wide()
+    model.dictionary.activation = Largest(8, 1024, weighted=True)
+    assert not model.is_sparse
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("case", ["topk", "batch topk"])
+def test_dense_codes_have_the_format_of_the_weights(case, dtype):
+    """So that what is encoded can be decoded."""
+    model, x = made(case, "sparse", dtype).eval(), torch.randn(SAMPLES, INPUT, dtype=dtype)
+    output = model(x)
+    assert output.z.dtype == model.encode(x).dtype == dtype
+    torch.testing.assert_close(model.decode(output.z).float(), output.x_hat.float(), rtol=0.02, atol=0.02)
+
+
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
-class Largest(TorchDispatchMode):
+class Sizes(TorchDispatchMode):
     """The most numbers in a tensor that any operation answers."""
 
     def __init__(self) -> None:
@@ -333,7 +377,7 @@ class Largest(TorchDispatchMode):
 
 
 def largest_of_a_step(model: SparseDictionary, x: Tensor) -> int:
-    with Largest() as seen:
+    with Sizes() as seen:
         losses, output = model.loss(x)
         losses["loss"].backward()
         model.observe(output)
