@@ -3,7 +3,7 @@
 import math
 import warnings
 from abc import abstractmethod
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -13,11 +13,12 @@ from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.scaled_dictionary import ScaledDictionary
-from ae_lightning.nn.active_latents import ActiveLatents
+from ae_lightning.nn.batch_topk import BatchTopK
 from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.l0_controller import L0Controller
 from ae_lightning.nn.scaling import InputScalingName
 from ae_lightning.nn.sparse_code import SparseCode
+from ae_lightning.nn.topk import TopK
 from ae_lightning.training.batch import SparseOutput, StepOutput
 from ae_lightning.training.coefficients import Coefficient, Ramp
 from ae_lightning.training.default_rate import optimizer_with_rate, warmup_and_decay
@@ -140,7 +141,7 @@ class SparseDictionary(ScaledDictionary):
 
     def encode(self, x: Tensor) -> Tensor:
         """Code: x (batch, *input_shape) to (…, batch, latent)."""
-        return self.code(x).to_dense()
+        return self._dense(self.code(x))
 
     def code(self, x: Tensor) -> Tensor | SparseCode:
         """The same code as it is computed: where the arithmetic is sparse, as indices and values."""
@@ -151,8 +152,12 @@ class SparseDictionary(ScaledDictionary):
         flat = self.flatten(x)
         _, z = self.coded(self.scaling(flat))
         if self.decodes_to_data:
-            return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z))), z.to_dense())
-        return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z), flat)), z.to_dense())
+            return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z))), self._dense(z))
+        return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z), flat)), self._dense(z))
+
+    def _dense(self, z: Tensor | SparseCode) -> Tensor:
+        """A code as a tensor; where its values are wider than weights of half precision, in their format."""
+        return z.to_dense().to(self.dictionary.W_enc.dtype) if isinstance(z, SparseCode) else z
 
     def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], StepOutput]:
         """Forward pass of x, and the terms of the loss in the units that the dictionary reads."""
@@ -213,12 +218,14 @@ class SparseDictionary(ScaledDictionary):
     def is_sparse(self) -> bool:
         """Whether codes are computed as indices and values, as things stand."""
         activation = self.dictionary.activation
-        if self.arithmetic == "dense" or not isinstance(activation, ActiveLatents) or self._compiled_terms is not None:
+        if self.arithmetic == "dense" or not _selects(activation) or self._compiled_terms is not None:
             return False
         if self.dictionary.W_enc.device.type != "cpu":
             return False
         if self.arithmetic == "sparse":
             return True
+        if type(self).sparsity_terms is not SparseDictionary.sparsity_terms:  # which may know codes as tensors alone
+            return False
         return self.latent_dim >= _FEWEST_LATENTS and activation.expected_k * _LATENTS_PER_ACTIVE < self.latent_dim
 
     @property
@@ -314,10 +321,15 @@ class SparseDictionary(ScaledDictionary):
         return found | super().measures() | ({} if self.controller is None else self.controller.measures())
 
 
+def _selects(activation: nn.Module) -> TypeGuard[TopK | BatchTopK]:
+    """Whether `select` is known to keep what `forward` does, which a subclass may have overridden."""
+    return type(activation) in (TopK, BatchTopK)
+
+
 def _checked(arithmetic: Arithmetic, activation: nn.Module) -> Arithmetic:
     if arithmetic not in ("auto", "dense", "sparse"):
         raise ConfigError(f"--model.arithmetic is {arithmetic!r}; it can be auto, dense or sparse")
-    if arithmetic == "sparse" and not isinstance(activation, ActiveLatents):
+    if arithmetic == "sparse" and not _selects(activation):
         raise ConfigError(
             f"--model.arithmetic sparse needs codes that keep k latents, as those of TopKSAE, BatchTopKSAE and "
             f"MatryoshkaSAE; a code by {type(activation).__name__} is dense: take auto or dense"
