@@ -3,7 +3,7 @@
 import math
 import warnings
 from abc import abstractmethod
-from typing import Any, Literal, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -11,31 +11,19 @@ from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
+from ae_lightning.models.arithmetic import Arithmetic, can_be_sparse, checked, is_faster_sparsely
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.scaled_dictionary import ScaledDictionary
-from ae_lightning.nn.batch_topk import BatchTopK
 from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.l0_controller import L0Controller
 from ae_lightning.nn.scaling import InputScalingName
 from ae_lightning.nn.sparse_code import SparseCode
-from ae_lightning.nn.topk import TopK
 from ae_lightning.training.batch import SparseOutput, StepOutput
 from ae_lightning.training.coefficients import Coefficient, Ramp
 from ae_lightning.training.default_rate import optimizer_with_rate, warmup_and_decay
 from ae_lightning.training.rows import is_due_after
 from ae_lightning.training.run_length import RunLength
 from ae_lightning.training.trainer import trainer_of
-
-# Sparse products are faster from so many latents on, and with more than so many for each active one:
-# benchmarks/sparse_arithmetic.py.
-_FEWEST_LATENTS = 512
-_LATENTS_PER_ACTIVE = 16
-
-Arithmetic = Literal["auto", "dense", "sparse"]
-"""How codes of which k latents are active are computed with: as tensors with all their zeros, or as indices and values.
-
-`auto` takes what was measured to be faster: on a CPU sparse from 512 latents on, where k is below a sixteenth of them.
-"""
 
 
 class Pass(NamedTuple):
@@ -127,7 +115,7 @@ class SparseDictionary(ScaledDictionary):
             self.build_optimizer = optimizer_with_rate(self.build_optimizer, self, latent_dim)
             if self.build_lr_scheduler is None:
                 self.build_lr_scheduler, self.lr_scheduler_interval = warmup_and_decay(self), "step"
-        self.arithmetic: Arithmetic = _checked(arithmetic, activation)
+        self.arithmetic: Arithmetic = checked(arithmetic, activation)
         self.coefficients: list[Coefficient] = []
         self.controller = None if target_l0 is None else L0Controller(target_l0, latent_dim, instances)
         self.total_steps = math.inf
@@ -218,7 +206,7 @@ class SparseDictionary(ScaledDictionary):
     def is_sparse(self) -> bool:
         """Whether codes are computed as indices and values, as things stand."""
         activation = self.dictionary.activation
-        if self.arithmetic == "dense" or not _selects(activation) or self._compiled_terms is not None:
+        if self.arithmetic == "dense" or not can_be_sparse(activation) or self._compiled_terms is not None:
             return False
         if self.dictionary.W_enc.device.type != "cpu":
             return False
@@ -226,7 +214,7 @@ class SparseDictionary(ScaledDictionary):
             return True
         if type(self).sparsity_terms is not SparseDictionary.sparsity_terms:  # which may know codes as tensors alone
             return False
-        return self.latent_dim >= _FEWEST_LATENTS and activation.expected_k * _LATENTS_PER_ACTIVE < self.latent_dim
+        return is_faster_sparsely(activation)
 
     @property
     def untraceable(self) -> str:
@@ -319,19 +307,3 @@ class SparseDictionary(ScaledDictionary):
         activation = self.dictionary.activation
         found = activation.measures() if isinstance(activation, CodeActivation) else {}
         return found | super().measures() | ({} if self.controller is None else self.controller.measures())
-
-
-def _selects(activation: nn.Module) -> TypeGuard[TopK | BatchTopK]:
-    """Whether `select` is known to keep what `forward` does, which a subclass may have overridden."""
-    return type(activation) in (TopK, BatchTopK)
-
-
-def _checked(arithmetic: Arithmetic, activation: nn.Module) -> Arithmetic:
-    if arithmetic not in ("auto", "dense", "sparse"):
-        raise ConfigError(f"--model.arithmetic is {arithmetic!r}; it can be auto, dense or sparse")
-    if arithmetic == "sparse" and not _selects(activation):
-        raise ConfigError(
-            f"--model.arithmetic sparse needs codes that keep k latents, as those of TopKSAE, BatchTopKSAE and "
-            f"MatryoshkaSAE; a code by {type(activation).__name__} is dense: take auto or dense"
-        )
-    return arithmetic
