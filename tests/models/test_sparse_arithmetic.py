@@ -18,6 +18,7 @@ from ae_lightning.callbacks.resampling import ResampleDeadLatents
 from ae_lightning.data.gaussian import GaussianDataModule
 from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.evaluation.evaluate import evaluate
+from ae_lightning.evaluation.latents import LatentMeter
 from ae_lightning.losses import auxk
 from ae_lightning.models.matryoshka_sae import MatryoshkaSAE
 from ae_lightning.models.sparse_dictionary import Pass, SparseDictionary
@@ -239,13 +240,19 @@ def test_callbacks_count_in_entries_what_they_count_in_dense_codes(case, make_tr
 @pytest.mark.parametrize("instances", [None, 2])
 @pytest.mark.parametrize("case", ["topk", "batch topk"])
 def test_a_set_is_measured_by_entries(case, instances, monkeypatch):
-    dense, sparse = (
-        made(case, arithmetic, torch.float64, instances=instances).eval() for arithmetic in ("dense", "sparse")
+    sparse, dense = (
+        made(case, arithmetic, torch.float64, instances=instances).eval() for arithmetic in ("sparse", "dense")
     )
     found, wanted = evaluate(sparse, vectors()), evaluate(dense, vectors())
     for name in ("latents", "errors"):
         assert numbers(found[name]) == pytest.approx(numbers(wanted[name]), rel=1e-6)
     assert wanted["latents"]["l0"] > 0
+    monkeypatch.delattr(SparseCode, "to_dense")
+    data = vectors()
+    data.setup()
+    meter = LatentMeter(sparse)
+    meter.measure(data.test_set, 7)
+    assert numbers(meter.statistics()) == pytest.approx(numbers(wanted["latents"]), rel=1e-6)
 
 
 def numbers(found: Any) -> list[float]:
