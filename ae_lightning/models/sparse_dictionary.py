@@ -14,6 +14,7 @@ from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstru
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.scaled_dictionary import ScaledDictionary
 from ae_lightning.nn.code_activation import CodeActivation
+from ae_lightning.nn.elementwise import mean_l0
 from ae_lightning.nn.l0_controller import L0Controller
 from ae_lightning.nn.scaling import InputScalingName
 from ae_lightning.training.coefficients import Coefficient, Ramp
@@ -30,6 +31,7 @@ class Pass(NamedTuple):
     pre: Tensor | None  #: None where no term needs pre-activations, and the activation may overwrite them.
     z: Tensor
     outputs: list[Tensor]  #: What is compared with the target: x̂, last, and what a variant asks of parts of the code.
+    #: Nothing yet in `sparsity_terms`.
 
     @property
     def x_hat(self) -> Tensor:
@@ -136,8 +138,11 @@ class SparseDictionary(ScaledDictionary):
         """Forward pass of x, and the terms of the loss in the units that the dictionary reads."""
         flat = self.flatten(x)
         pre, z = self.coded(self.scaling(flat))
-        done = Pass(self.scaling(target.flatten(-len(self.output_shape))), pre, z, self.outputs(z))
-        losses = self.reconstruction_terms(done) | self.sparsity_terms(done)
+        coded = Pass(self.scaling(target.flatten(-len(self.output_shape))), pre, z, [])
+        # Before it is decoded: then the decoder's gradient of the code is the first, and others are added in place.
+        sparsity = self.sparsity_terms(coded)
+        done = coded._replace(outputs=self.outputs(z))
+        losses = self.reconstruction_terms(done) | sparsity
         losses |= self.auxk_term(pre, done.target, done.x_hat)
         return losses, AutoencoderOutput(self.unflatten(self.scaling.undo(done.x_hat, flat)), z)
 
@@ -191,7 +196,7 @@ class SparseDictionary(ScaledDictionary):
         if not isinstance(activation, CodeActivation):
             return super().coded(vectors)
         pre = self.dictionary.pre_activations(vectors)
-        return pre, activation(pre, self.selection_norms)
+        return pre, activation(pre, self.selection_norms if activation.weighted else None)
 
     # --- starting, and moving on ---------------------------------------------------------------------------------
 
@@ -229,9 +234,9 @@ class SparseDictionary(ScaledDictionary):
         """Gather which latents fire, and what the activation and the controller move by."""
         super().observe(output)
         if isinstance(activation := self.dictionary.activation, CodeActivation):
-            activation.observe(output.z, self.selection_norms)
+            activation.observe(output.z, self.selection_norms if activation.weighted else None)
         if self.controller is not None:
-            self.controller.observe((output.z != 0).sum(-1, dtype=torch.float32).mean(-1))
+            self.controller.observe(mean_l0(output.z))
 
     @torch.no_grad()
     def advance(self) -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ae_lightning.nn.affine import affine, product
+from ae_lightning.nn.affine import affine
 from ae_lightning.nn.code_activation import CodeActivation, is_rectified
 from ae_lightning.nn.precision import at_least_float32
 
@@ -118,13 +118,13 @@ class Dictionary(nn.Module):
 
     def pre_activations(self, x: Tensor) -> Tensor:
         """What the activation is applied to: x (…, batch, input) to (…, batch, latent)."""
-        return affine(x, self.W_enc, self._encoder_bias())
+        return affine(x, self.W_enc, self.b_enc, center=self._center)
 
     def encode(self, x: Tensor) -> Tensor:
         """Code of x: (…, batch, input) to (…, batch, latent)."""
         if isinstance(self.activation, CodeActivation):  # one that looks at more than a number at a time
             return self.activation(self.pre_activations(x))
-        return affine(x, self.W_enc, self._encoder_bias(), self.activation)
+        return affine(x, self.W_enc, self.b_enc, self.activation, self._center)
 
     def decode(self, z: Tensor, activation: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Output from codes: (…, batch, latent) to (…, batch, output), through an activation if there is one."""
@@ -140,12 +140,9 @@ class Dictionary(nn.Module):
         """Euclidean norms (…, latent) of the rows that decoding uses, in float32 or wider."""
         return torch.linalg.vector_norm(at_least_float32(self.decoder_vectors), dim=-1)
 
-    def _encoder_bias(self) -> Tensor | None:
-        if not self.centered:
-            return self.b_enc
-        # (x − b_dec) W_enc without a copy of x, and without a gradient for each sample's b_dec
-        center = product(self.b_dec.unsqueeze(-2), self.W_enc).squeeze(-2)
-        return -center if self.b_enc is None else self.b_enc - center
+    @property
+    def _center(self) -> Tensor | None:
+        return self.b_dec if self.centered else None
 
     @property
     def encoder_vectors(self) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ae_lightning.nn.code_activation import Reduce
+from ae_lightning.nn.elementwise import any_fires
 
 
 class SilentSamples(nn.Module):
@@ -38,7 +39,7 @@ class SilentSamples(nn.Module):
     @torch.no_grad()
     def observe(self, z: Tensor) -> None:
         """Gather which latents fire, that is, are not zero, in codes z (…, batch, latent)."""
-        self.fired.logical_or_((z != 0).any(dim=-2))
+        self.fired.logical_or_(any_fires(z))
         self.samples.add_(z.shape[-2])
 
     @torch.no_grad()
