@@ -35,9 +35,10 @@ class _Step(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool) -> Tensor:
         active, near, windows = [], torch.zeros_like(threshold), []
-        for (some,) in in_blocks(pre):
-            above = some - threshold.unsqueeze(-2)
-            active.append(torch.gt(above, 0, out=torch.empty_like(above)).sum(-1))
+        wide = torch.promote_types(pre.dtype, threshold.dtype)
+        for some, above, fires in in_blocks(pre, spare=[wide, wide]):
+            torch.sub(some, threshold.unsqueeze(-2), out=above)
+            active.append(torch.gt(above, 0, out=fires).sum(-1))
             within = above.abs_().lt_(bandwidth / 2)
             near.add_(within.sum(-2))
             if to_pre:

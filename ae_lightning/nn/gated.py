@@ -16,9 +16,11 @@ class _Magnitudes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pre: Tensor, b_gate: Tensor, b_mag: Tensor, r_mag: Tensor) -> Tensor:
         z, ratio = torch.empty_like(pre), r_mag.exp()
-        for some, some_z in in_blocks(pre, z):
-            magnitude = torch.addcmul(b_mag.unsqueeze(-2), some, ratio.unsqueeze(-2)).relu_()
-            where_positive(magnitude, some + b_gate.unsqueeze(-2), out=some_z)
+        wide = torch.promote_types(pre.dtype, ratio.dtype)
+        for some, some_z, magnitude, gate in in_blocks(pre, z, spare=[wide, wide]):
+            torch.addcmul(b_mag.unsqueeze(-2), some, ratio.unsqueeze(-2), out=magnitude)
+            torch.add(some, b_gate.unsqueeze(-2), out=gate)
+            where_positive(magnitude.relu_(), gate, out=some_z)
         ctx.save_for_backward(pre, z, ratio)
         return z
 
@@ -26,8 +28,8 @@ class _Magnitudes(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor, Tensor]:
         pre, z, ratio = ctx.saved_tensors
         of_pre, of_bias, of_ratio = torch.empty_like(pre), torch.zeros_like(ratio), torch.zeros_like(ratio)
-        for some, some_pre, some_z, some_of_pre in in_blocks(gradient, pre, z, of_pre):
-            passed = where_positive(some, some_z, out=torch.empty_like(some))
+        for some, some_pre, some_z, some_of_pre, passed in in_blocks(gradient, pre, z, of_pre, spare=[gradient.dtype]):
+            where_positive(some, some_z, out=passed)
             torch.mul(passed, ratio.unsqueeze(-2), out=some_of_pre)
             of_bias.add_(passed.sum(-2, dtype=ratio.dtype))
             of_ratio.add_(passed.mul_(some_pre).sum(-2, dtype=ratio.dtype))

@@ -40,8 +40,9 @@ class _Jump(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool) -> Tensor:
         z, window = torch.empty_like(pre), torch.empty_like(pre, dtype=torch.bool)
-        for some, some_z, some_window in in_blocks(pre, z, window):
-            above = some - threshold.unsqueeze(-2)
+        wide = torch.promote_types(pre.dtype, threshold.dtype)
+        for some, some_z, some_window, above in in_blocks(pre, z, window, spare=[wide]):
+            torch.sub(some, threshold.unsqueeze(-2), out=above)
             where_positive(some, above, out=some_z)
             torch.lt(above.abs_(), bandwidth / 2, out=some_window)
         ctx.save_for_backward(z, window, threshold)
@@ -53,8 +54,10 @@ class _Jump(torch.autograd.Function):
         z, window, threshold = ctx.saved_tensors
         slope = threshold / ctx.bandwidth
         of_pre, of_threshold = torch.empty_like(z), torch.zeros_like(threshold)
-        for some, some_z, some_window, some_of_pre in in_blocks(gradient, z, window, of_pre):
-            within = some * some_window
+        for some, some_z, some_window, some_of_pre, within in in_blocks(
+            gradient, z, window, of_pre, spare=[gradient.dtype]
+        ):
+            torch.mul(some, some_window, out=within)
             of_threshold.sub_(within.sum(dim=-2, dtype=threshold.dtype))
             where_positive(some, some_z, out=some_of_pre)  # what passed is above θ, and so above zero
             if ctx.to_pre:

@@ -35,3 +35,11 @@ def test_a_wide_code_in_half_precision_is_counted_exactly():
     l0 = mean_l0(torch.ones(2, 1001, dtype=torch.bfloat16))
     assert l0.dtype == torch.float32
     assert float(l0) == 1001
+
+
+def test_spare_arrays_are_of_each_block_s_shape_and_one_memory():
+    blocks = list(in_blocks(torch.zeros(1000, 700), spare=[torch.float64, torch.bool]))
+    assert len(blocks) > 1
+    assert all(some.shape == wide.shape == flags.shape for some, wide, flags in blocks)
+    assert {(wide.dtype, flags.dtype) for _, wide, flags in blocks} == {(torch.float64, torch.bool)}
+    assert len({wide.data_ptr() for _, wide, _ in blocks}) == 1
