@@ -3,7 +3,8 @@
 import math
 import warnings
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -24,14 +25,29 @@ from ae_lightning.training.run_length import RunLength
 from ae_lightning.training.trainer import trainer_of
 
 
-class Pass(NamedTuple):
-    """One pass through a dictionary, in the units that it reads; all are (…, batch, width)."""
+class Pass:
+    """One pass through a dictionary, in the units that it reads; all are (…, batch, width).
 
-    target: Tensor
-    pre: Tensor | None  #: None where no term needs pre-activations, and the activation may overwrite them.
-    z: Tensor
-    outputs: list[Tensor]  #: What is compared with the target: x̂, last, and what a variant asks of parts of the code.
-    #: Nothing yet in `sparsity_terms`.
+    Args:
+        target: What the reconstruction is compared with.
+        pre: Pre-activations; None where no term needs them, and the activation may overwrite them.
+        z: The code.
+        decode: What gives `outputs` of the code, once they are asked for.
+    """
+
+    def __init__(self, target: Tensor, pre: Tensor | None, z: Tensor, decode: Callable[[Tensor], list[Tensor]]) -> None:
+        self.target = target
+        self.pre = pre
+        self.z = z
+        self._decode = decode
+        self._outputs: list[Tensor] | None = None
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """What is compared with the target: x̂, last, and what a variant asks of parts of the code."""
+        if self._outputs is None:
+            self._outputs = self._decode(self.z)
+        return self._outputs
 
     @property
     def x_hat(self) -> Tensor:
@@ -138,10 +154,9 @@ class SparseDictionary(ScaledDictionary):
         """Forward pass of x, and the terms of the loss in the units that the dictionary reads."""
         flat = self.flatten(x)
         pre, z = self.coded(self.scaling(flat))
-        coded = Pass(self.scaling(target.flatten(-len(self.output_shape))), pre, z, [])
-        # Before it is decoded: then the decoder's gradient of the code is the first, and others are added in place.
-        sparsity = self.sparsity_terms(coded)
-        done = coded._replace(outputs=self.outputs(z))
+        done = Pass(self.scaling(target.flatten(-len(self.output_shape))), pre, z, self.outputs)
+        # Before the code is decoded: the decoder's gradient of it is then the first, and others are added in place.
+        sparsity = self.sparsity_terms(done)
         losses = self.reconstruction_terms(done) | sparsity
         losses |= self.auxk_term(pre, done.target, done.x_hat)
         return losses, AutoencoderOutput(self.unflatten(self.scaling.undo(done.x_hat, flat)), z)

@@ -179,3 +179,17 @@ def test_a_code_without_silent_latents_has_no_auxk(auxk_weight):
     Sigmoidal(SHAPE)
     with pytest.raises(ConfigError, match=r"^--model.auxk_weight is "):
         Sigmoidal(SHAPE, auxk_weight=auxk_weight)
+
+
+def test_a_penalty_may_look_at_the_reconstruction():
+    class Weighed(SparseDictionary):
+        def __init__(self, input_shape: tuple[int, ...], **kwargs: Any) -> None:
+            super().__init__(input_shape, LATENTS, torch.nn.ReLU(), **kwargs)
+
+        def sparsity_terms(self, done: Any) -> dict[str, torch.Tensor]:
+            return {"size": done.x_hat.square().mean()}
+
+    x = torch.rand(5, *SHAPE)
+    losses, output = Weighed(SHAPE, input_scaling="none").loss(x)
+    assert list(losses) == ["loss", "reconstruction", "size"]
+    torch.testing.assert_close(losses["size"], output.x_hat.square().mean())
