@@ -50,14 +50,15 @@ def count_of(instances: int | None, **settings: Any) -> int | None:
             raise ConfigError(f"--model.{name} is an empty list: give one number for all, or one for each instance")
         if instances is not None and len(entries) != instances:
             raise ConfigError(
-                f"--model.{name} has {_entries(entries)}, but --model.instances is {instances}: give one for each, or "
-                "leave --model.instances out"
+                f"--model.{name} has {_entries(len(entries))}, but --model.instances is {instances}: give one for "
+                "each, or leave --model.instances out"
             )
     lengths = {len(entries): name for name, entries in lists.items()}
     if len(lengths) > 1:
         (many, name), (few, other) = list(lengths.items())[:2]
         raise ConfigError(
-            f"--model.{name} has {many} entries and --model.{other} has {few}: give each list one for each instance"
+            f"--model.{name} has {_entries(many)} and --model.{other} has {_entries(few)}: give both one for each "
+            "instance"
         )
     return instances if not lengths else next(iter(lengths))
 
@@ -133,5 +134,5 @@ def clip_each(parameters: Iterable[nn.Parameter], largest: float) -> None:
         gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)).to(gradient.dtype))
 
 
-def _entries(entries: Sequence[Any]) -> str:
-    return "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count} entries"
