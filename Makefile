@@ -62,7 +62,7 @@ test-newest: $(BIN)/uv ## run a part of the suite with the newest releases of al
 	$(BIN)/uv pip install --quiet --python $(NEWEST)/bin/python --constraint $(NEWEST)/torch.txt --editable '.[dev]'
 	$(NEWEST)/bin/$(PYTEST) $(NEWEST_TESTS)
 
-peers: $(PEERS)/.installed ## install SAELens, dictionary_learning and sparsify, beside which slow tests compare
+peers: $(PEERS)/.installed ## install SAELens and three others, beside which slow tests and benchmarks compare
 
 lint: $(VENV)/.installed-dev ## check style, formatting, types and spelling
 	$(BIN)/ruff check .
@@ -74,9 +74,10 @@ format: $(VENV)/.installed-dev ## mend style and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev ## time training beside plain PyTorch loops, and its parts (needs MNIST)
+bench: $(VENV)/.installed-dev $(PEERS)/.installed ## time training beside plain loops and other libraries (needs MNIST)
 	$(BIN)/python benchmarks/fit_beside_plain_loops.py
 	$(BIN)/python benchmarks/costs.py
+	$(BIN)/python benchmarks/peers.py
 
 pictures: $(VENV)/.installed-dev ## draw the pictures of the documentation's home page anew (needs MNIST and Chromium)
 	$(BIN)/python benchmarks/pictures.py

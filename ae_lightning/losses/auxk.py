@@ -3,11 +3,18 @@
 import torch
 from torch import Tensor
 
-from ae_lightning.nn.affine import product
+from ae_lightning.nn.affine import affine, product
+from ae_lightning.nn.dictionary import Dictionary
 from ae_lightning.nn.precision import at_least_float32
+from ae_lightning.nn.sparse_code import SparseCode
+from ae_lightning.nn.sparse_encoding import encode_selected
+from ae_lightning.nn.sparse_products import decode_sparse
+from ae_lightning.nn.topk import TopK
 
 # A spread so many roundings wide is none: the mean over the batch is no more exact than that.
 _ROUNDINGS = 64
+# Sparse products take less time than dense ones where there are so many latents for each that is taken.
+_WORTH_SPARSE = 16
 
 
 def auxk(
@@ -34,13 +41,56 @@ def auxk(
         more for a useless one. Exactly 0, without gradient, where no latent is dead or the residual is the same for
         all samples.
     """
-    residual = at_least_float32(residual.detach())
-    estimate = at_least_float32(product(_code(scores, dead, k_aux, rectify), decoder_vectors))
+    estimate = product(_code(scores, dead, k_aux, rectify), decoder_vectors)
+    return _relative_error(estimate, residual, dead.any(dim=-1))
+
+
+def auxk_of_dead(
+    x: Tensor, dictionary: Dictionary, dead: Tensor, residual: Tensor, k_aux: int, rectify: bool = False
+) -> Tensor:
+    """The same value from a dictionary's dead latents alone, at a cost that follows their number.
+
+    How many are dead is asked of the device. Scores are the dictionary's pre-activations.
+
+    Args:
+        x: What the encoder reads, (batch, input) or (…, batch, input).
+        dictionary: Encoder and decoder.
+        dead: Which latents are dead, (…, latent).
+        residual: e = x − x̂, (…, batch, output).
+        k_aux: Dead latents taken for each sample, at most.
+        rectify: Whether those taken pass a ReLU.
+
+    Returns:
+        One value for each instance, (…).
+    """
+    center = dictionary.b_dec if dictionary.centered else None
+    read = x if center is None else x - center.unsqueeze(-2)
+    members = zip(
+        read.expand(*dead.shape[:-1], *read.shape[-2:]).reshape(-1, *read.shape[-2:]),
+        dictionary.parts(dead),
+        strict=True,
+    )
+    estimates = [_from_dead(mine, *part, k_aux, rectify) for mine, part in members]
+    return _relative_error(torch.stack(estimates).view(residual.shape), residual, dead.any(dim=-1))
+
+
+def _from_dead(x: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor, k_aux: int, rectify: bool) -> Tensor:
+    """ê (batch, output) of a single dictionary of dead latents."""
+    number = weight.shape[-1]
+    if number >= _WORTH_SPARSE * k_aux:
+        code = encode_selected(TopK(k_aux, number), x, weight, bias)
+        return decode_sparse(SparseCode(code.values.relu(), code.places) if rectify else code, rows)
+    everyone = torch.ones(number, dtype=torch.bool, device=x.device)
+    return product(_code(affine(x, weight, bias), everyone, k_aux, rectify), rows)
+
+
+def _relative_error(estimate: Tensor, residual: Tensor, any_dead: Tensor) -> Tensor:
+    residual, estimate = at_least_float32(residual.detach()), at_least_float32(estimate)
     error = (residual - estimate).square().sum(dim=(-2, -1))
     variance = (residual - residual.mean(dim=-2, keepdim=True)).square().sum(dim=(-2, -1))
     rounding = (_ROUNDINGS * torch.finfo(residual.dtype).eps) ** 2 * residual.square().sum(dim=(-2, -1))
     # Asked this way round, a NaN stays one and is seen.
-    undefined = (variance <= rounding) | ~dead.any(dim=-1)
+    undefined = (variance <= rounding) | ~any_dead
     return torch.where(undefined, 0, error / torch.where(undefined, 1, variance))
 
 

@@ -15,7 +15,7 @@ from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstru
 from ae_lightning.models.build import build_model
 from ae_lightning.models.identity import stamp_identity
 from ae_lightning.training.arguments import refusing_arrays
-from ae_lightning.training.batch import AutoencoderOutput, Batch, instances_first
+from ae_lightning.training.batch import AutoencoderOutput, Batch, StepOutput, instances_first
 from ae_lightning.training.checks import (
     require_clippable,
     require_finite_rate,
@@ -120,7 +120,7 @@ class Autoencoder(Sizes, Steps, ABC):
         """
         return batch[0], self.as_target(batch[2] if len(batch) > 2 else batch[0])
 
-    def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+    def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], StepOutput]:
         """Forward pass of x (batch, *input_shape): the unweighted terms of the loss, and the output.
 
         Override it, instead of `loss_terms`, where a term needs more of the forward pass than x̂ and z. A term is a
@@ -161,9 +161,10 @@ class Autoencoder(Sizes, Steps, ABC):
         """
         return ()
 
-    def observe(self, output: AutoencoderOutput) -> None:
+    def observe(self, output: Any) -> None:
         """Gather what a training batch tells; `advance` takes it up once the optimizer has stepped.
 
+        `output` is what `terms` gave beside the losses, an `AutoencoderOutput` in nearly all variants.
         What a variant keeps beside its weights, such as a running mean, moves in these two and nowhere else.
         """
 

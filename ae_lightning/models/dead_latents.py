@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError, Notice
-from ae_lightning.losses.auxk import auxk
+from ae_lightning.losses.auxk import auxk, auxk_of_dead
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.nn.code_activation import CodeActivation, is_rectified
 from ae_lightning.nn.dictionary import Dictionary
 from ae_lightning.nn.silence import SilentSamples
+from ae_lightning.training.batch import StepOutput
 from ae_lightning.training.checks import require_not_negative, require_positive
 from ae_lightning.training.run_length import RunLength
 from ae_lightning.training.trainer import trainer_of
@@ -77,38 +78,42 @@ class RevivingAutoencoder(ShallowAutoencoder):
 
     # --- the loss ----------------------------------------------------------------------------------------------
 
-    def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+    def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], StepOutput]:
         """Forward pass of x, and the terms of the loss; AuxK among them where it is asked for."""
         if self.silence is None:
             return super().terms(x, target)
-        pre, z = self.coded(self.inputs(x))
+        vectors = self.inputs(x)
+        pre, z = self.coded(vectors)
         output = AutoencoderOutput(self.decode(z), z)
         flat_target, x_hat = (samples.flatten(-len(self.output_shape)) for samples in (target, output.x_hat))
-        return self.loss_terms(target, output) | self.auxk_term(pre, flat_target, x_hat), output
+        return self.loss_terms(target, output) | self.auxk_term(vectors, pre, flat_target, x_hat), output
 
-    def coded(self, vectors: Tensor) -> tuple[Tensor | None, Tensor]:
+    def coded(self, vectors: Tensor) -> tuple[Tensor | None, Any]:
         """Pre-activations, if a term of the loss may need them, and the code, both (…, batch, latent)."""
         if self.silence is None:
             return None, self.dictionary.encode(vectors)
         pre = self.dictionary.pre_activations(vectors)
         return pre, self.dictionary.activation(pre.clone())  # it may overwrite what it is given
 
-    def auxk_term(self, pre: Tensor | None, target: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
+    def auxk_term(self, vectors: Tensor, pre: Tensor | None, target: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
         """AuxK, in training alone, so that validations before and after a death compare the same objective.
 
         Args:
-            pre: Pre-activations (…, batch, latent), as `coded` answers them.
+            vectors: What the encoder reads, (…, batch, input).
+            pre: Pre-activations (…, batch, latent), as `coded` answers them; None where codes are sparse, and those of
+                the dead are computed here.
             target: What x̂ is compared with, (…, batch, output).
             x_hat: The reconstruction, (…, batch, output).
         """
         if self.silence is None or self.auxk_weight == 0 or not (self.training and self._any_dead):
             return {}
-        assert pre is not None
-        activation = self.dictionary.activation
-        scores = activation.scores(pre) if isinstance(activation, CodeActivation) else pre
+        activation, residual = self.dictionary.activation, target - x_hat
         dead = self.silence.dead(self.dead_after_samples)
+        if pre is None:
+            return {"auxk": auxk_of_dead(vectors, self.dictionary, dead, residual, self.k_aux, self.auxk_relu)}
+        scores = activation.scores(pre) if isinstance(activation, CodeActivation) else pre
         rows = self.dictionary.decoder_vectors
-        return {"auxk": auxk(scores, dead, target - x_hat, rows, self.k_aux, self.auxk_relu)}
+        return {"auxk": auxk(scores, dead, residual, rows, self.k_aux, self.auxk_relu)}
 
     @property
     def loss_weights(self) -> Mapping[str, float | Tensor]:
@@ -178,7 +183,7 @@ class RevivingAutoencoder(ShallowAutoencoder):
         """Whether there is a count that moves with each step, or a variant moves something of its own."""
         return self.silence is not None or type(self).advance is not RevivingAutoencoder.advance
 
-    def observe(self, output: AutoencoderOutput) -> None:
+    def observe(self, output: Any) -> None:
         """Gather which latents fire."""
         if self.silence is not None:
             self.silence.observe(output.z)

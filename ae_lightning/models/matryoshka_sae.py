@@ -14,6 +14,8 @@ from ae_lightning.nn.active_latents import ActiveLatents
 from ae_lightning.nn.affine import affine, product
 from ae_lightning.nn.batch_topk import BatchTopK
 from ae_lightning.nn.prefixes import prefix_widths, random_widths
+from ae_lightning.nn.sparse_code import SparseCode
+from ae_lightning.nn.sparse_products import decode_prefixes
 from ae_lightning.nn.topk import TopK
 from ae_lightning.training.coefficients import Ramp
 from ae_lightning.training.population import count_of
@@ -80,12 +82,14 @@ class MatryoshkaSAE(SelectingSAE):
             )
         self.random_prefixes = random_prefixes
 
-    def outputs(self, z: Tensor) -> list[Tensor]:
+    def outputs(self, z: Tensor | SparseCode) -> list[Tensor]:
         """What each prefix decodes its part of z to, the narrowest first."""
         widths = self.widths
         if self.random_prefixes is not None and self.training:
             widths = random_widths(self.random_prefixes, self.latent_dim)
         rows = self.dictionary.decoder_vectors
+        if isinstance(z, SparseCode):
+            return decode_prefixes(z, rows, self.dictionary.b_dec, widths)
         outputs = [affine(z[..., : widths[0]], rows[..., : widths[0], :], self.dictionary.b_dec)]
         for start, end in pairwise(widths):
             outputs.append(outputs[-1] + product(z[..., start:end], rows[..., start:end, :]))

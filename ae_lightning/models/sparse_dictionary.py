@@ -4,19 +4,22 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from ae_lightning.errors import Notice
+from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.scaled_dictionary import ScaledDictionary
+from ae_lightning.nn.active_latents import ActiveLatents
 from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.l0_controller import L0Controller
 from ae_lightning.nn.scaling import InputScalingName
+from ae_lightning.nn.sparse_code import SparseCode
+from ae_lightning.training.batch import SparseOutput, StepOutput
 from ae_lightning.training.coefficients import Coefficient, Ramp
 from ae_lightning.training.default_rate import optimizer_with_rate, warmup_and_decay
 from ae_lightning.training.population import count_of
@@ -24,13 +27,24 @@ from ae_lightning.training.rows import is_due_after
 from ae_lightning.training.run_length import RunLength
 from ae_lightning.training.trainer import trainer_of
 
+# Sparse products are faster from so many latents on, and with more than so many for each active one:
+# benchmarks/sparse_arithmetic.py.
+_FEWEST_LATENTS = 512
+_LATENTS_PER_ACTIVE = 16
+
+Arithmetic = Literal["auto", "dense", "sparse"]
+"""How codes of which k latents are active are computed with: as tensors with all their zeros, or as indices and values.
+
+`auto` takes what was measured to be faster: on a CPU sparse from 512 latents on, where k is below a sixteenth of them.
+"""
+
 
 class Pass(NamedTuple):
     """One pass through a dictionary, in the units that it reads; all are (…, batch, width)."""
 
     target: Tensor
     pre: Tensor | None  #: None where no term needs pre-activations, and the activation may overwrite them.
-    z: Tensor
+    z: Any  #: A tensor, or where the arithmetic is sparse a `SparseCode`.
     outputs: list[Tensor]  #: What is compared with the target: x̂, last, and what a variant asks of parts of the code.
 
     @property
@@ -68,6 +82,8 @@ class SparseDictionary(ScaledDictionary):
             times the norm of its decoder row. It stands in place of rows of norm 1, as `DecoderNorm` keeps them.
         target_l0: Active latents of a sample, on average, that the penalty's coefficient is held to by a factor that
             follows L0, or a list with one for each instance; null leaves the coefficient as it is.
+        arithmetic: How codes are computed with that keep a fixed number of latents, k or k of a sample in the mean:
+            dense; sparse, as indices and values, on a CPU, with the same results but for rounding; or auto, the faster.
         reconstruction_loss: mse_sum, the squared error summed over pixels, mean over the batch, to which coefficients
             of SAELens and dictionary_learning belong; mse, mae or bce, means over pixels and batch; or fvu, the
             fraction of the batch's variance that is unexplained.
@@ -91,6 +107,7 @@ class SparseDictionary(ScaledDictionary):
         input_scaling: InputScalingName = "centered_mean_norm",
         norm_weighted: bool = True,
         target_l0: float | list[float] | None = None,
+        arithmetic: Arithmetic = "auto",
         reconstruction_loss: ReconstructionLossName = "mse_sum",
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=0.0, fused=True),
         lr_scheduler: LRSchedulerCallable | None = None,
@@ -113,6 +130,7 @@ class SparseDictionary(ScaledDictionary):
             self.build_optimizer = optimizer_with_rate(self.build_optimizer, self, latent_dim)
             if self.build_lr_scheduler is None:
                 self.build_lr_scheduler, self.lr_scheduler_interval = warmup_and_decay(self), "step"
+        self.arithmetic: Arithmetic = _checked(arithmetic, activation)
         self.coefficients: list[Coefficient] = []
         self.controller = None if target_l0 is None else L0Controller(target_l0, latent_dim, copies)
         self.total_steps = math.inf
@@ -128,26 +146,28 @@ class SparseDictionary(ScaledDictionary):
 
     def encode(self, x: Tensor) -> Tensor:
         """Code: x (batch, *input_shape) to (…, batch, latent)."""
-        return self.coded(self.inputs(x))[1]
+        return self.coded(self.inputs(x))[1].to_dense()
 
     def forward(self, x: Tensor) -> AutoencoderOutput:
         """Encode and decode x (batch, *input_shape)."""
         flat = self.flatten(x)
         _, z = self.coded(self.scaling(flat))
         if self.decodes_to_data:
-            return AutoencoderOutput(self.decode(z), z)
-        return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z), flat)), z)
+            return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z))), z.to_dense())
+        return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z), flat)), z.to_dense())
 
-    def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+    def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], StepOutput]:
         """Forward pass of x, and the terms of the loss in the units that the dictionary reads."""
         flat = self.flatten(x)
-        pre, z = self.coded(self.scaling(flat))
+        vectors = self.scaling(flat)
+        pre, z = self.coded(vectors)
         done = Pass(self.scaling(target.flatten(-len(self.output_shape))), pre, z, self.outputs(z))
         losses = self.reconstruction_terms(done) | self.sparsity_terms(done)
-        losses |= self.auxk_term(pre, done.target, done.x_hat)
-        return losses, AutoencoderOutput(self.unflatten(self.scaling.undo(done.x_hat, flat)), z)
+        losses |= self.auxk_term(vectors, pre, done.target, done.x_hat)
+        x_hat = self.unflatten(self.scaling.undo(done.x_hat, flat))
+        return losses, SparseOutput(x_hat, z) if isinstance(z, SparseCode) else AutoencoderOutput(x_hat, z)
 
-    def outputs(self, z: Tensor) -> list[Tensor]:
+    def outputs(self, z: Tensor | SparseCode) -> list[Tensor]:
         """What a code z is decoded to for the loss: x̂ alone, in the units that the dictionary reads."""
         return [self._decoded(z)]
 
@@ -190,13 +210,26 @@ class SparseDictionary(ScaledDictionary):
         """The same norms without a gradient."""
         return self.dictionary.decoder_norms.detach() if self.norm_weighted else None
 
-    def _decoded(self, z: Tensor) -> Tensor:
+    def _decoded(self, z: Tensor | SparseCode) -> Tensor:
         """x̂ (…, batch, output), in the units that the dictionary reads."""
         return self.dictionary.decode(z, self.output_activation)
 
-    def coded(self, vectors: Tensor) -> tuple[Tensor | None, Tensor]:
+    @property
+    def is_sparse(self) -> bool:
+        """Whether codes are computed as indices and values, as things stand."""
+        activation = self.dictionary.activation
+        if self.arithmetic == "dense" or not isinstance(activation, ActiveLatents) or self._compiled_terms is not None:
+            return False
+        if self.arithmetic == "sparse":
+            return True
+        few = self.latent_dim >= _FEWEST_LATENTS and activation.k * _LATENTS_PER_ACTIVE < self.latent_dim
+        return few and self.dictionary.W_enc.device.type == "cpu"
+
+    def coded(self, vectors: Tensor) -> tuple[Tensor | None, Tensor | SparseCode]:
         """Pre-activations, as far as they are kept, and the code, both (…, batch, latent)."""
         activation = self.dictionary.activation
+        if self.is_sparse:
+            return None, self.dictionary.encode_sparsely(vectors, self.selection_norms)
         if not isinstance(activation, CodeActivation):
             return super().coded(vectors)
         pre = self.dictionary.pre_activations(vectors)
@@ -234,13 +267,16 @@ class SparseDictionary(ScaledDictionary):
         return isinstance(activation, CodeActivation) or self.silence is not None or self.controller is not None
 
     @torch.no_grad()
-    def observe(self, output: AutoencoderOutput) -> None:
+    def observe(self, output: Any) -> None:
         """Gather which latents fire, and what the activation and the controller move by."""
         super().observe(output)
-        if isinstance(activation := self.dictionary.activation, CodeActivation):
+        activation = self.dictionary.activation
+        # Norms of many rows are not computed for an activation that gathers nothing.
+        if isinstance(activation, CodeActivation) and type(activation).observe is not CodeActivation.observe:
             activation.observe(output.z, self.selection_norms)
         if self.controller is not None:
-            self.controller.observe((output.z != 0).sum(-1, dtype=torch.float32).mean(-1))
+            active = output.z.active() if isinstance(output.z, SparseCode) else (output.z != 0).sum(-1)
+            self.controller.observe(active.float().mean(-1))
 
     @torch.no_grad()
     def advance(self) -> None:
@@ -267,3 +303,14 @@ class SparseDictionary(ScaledDictionary):
         activation = self.dictionary.activation
         found = activation.measures() if isinstance(activation, CodeActivation) else {}
         return found | super().measures() | ({} if self.controller is None else self.controller.measures())
+
+
+def _checked(arithmetic: Arithmetic, activation: nn.Module) -> Arithmetic:
+    if arithmetic not in ("auto", "dense", "sparse"):
+        raise ConfigError(f"--model.arithmetic is {arithmetic!r}; it can be auto, dense or sparse")
+    if arithmetic == "sparse" and not isinstance(activation, ActiveLatents):
+        raise ConfigError(
+            f"--model.arithmetic sparse needs codes that keep k latents, as those of TopKSAE, BatchTopKSAE and "
+            f"MatryoshkaSAE; a code by {type(activation).__name__} is dense: take auto or dense"
+        )
+    return arithmetic

@@ -16,6 +16,7 @@ from ae_lightning.losses.reconstruction import reconstruction_loss
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.nn.activations import ActivationName
+from ae_lightning.training.batch import StepOutput
 from ae_lightning.upstream import private
 
 FINE_TUNING = "fine_tuning"
@@ -91,7 +92,7 @@ class StackedAutoencoder(FullyConnectedAutoencoder):
         encoder, decoder = self._pair()
         return [*encoder.parameters(), *decoder.parameters()]
 
-    def loss(self, x: Tensor, target: Tensor | None = None) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+    def loss(self, x: Tensor, target: Tensor | None = None) -> tuple[dict[str, Tensor], StepOutput]:
         """Loss of the present phase in training; in evaluation that of the whole stack, the phase's beside it."""
         if self.phase in (None, FINE_TUNING):
             losses, output = super().loss(x, target)
@@ -181,7 +182,7 @@ class StackedAutoencoder(FullyConnectedAutoencoder):
         """Encoder and decoder of the present layer."""
         return self.encoder[self._phase], self.decoder[-1 - self._phase]
 
-    def _layer_loss(self, x: Tensor) -> tuple[Tensor, AutoencoderOutput]:
+    def _layer_loss(self, x: Tensor) -> tuple[Tensor, StepOutput]:
         self.check_data(x)
         encoder, decoder = self._pair()
         with torch.no_grad():

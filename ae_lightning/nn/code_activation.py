@@ -1,6 +1,7 @@
 """What turns pre-activations into a code, where that is more than an elementwise function."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +63,8 @@ class CodeActivation(nn.Module):
         raise ConfigError(f"decoder norms cannot be folded: a {type(self).__name__} does not say how it follows them")
 
     @torch.no_grad()
-    def observe(self, z: Tensor, norms: Tensor | None = None) -> None:
-        """Gather what a training batch's codes z (…, batch, latent) tell, without keeping it yet."""
+    def observe(self, z: Any, norms: Tensor | None = None) -> None:
+        """Gather what a training batch's codes z (…, batch, latent), dense or sparse, tell, without keeping it yet."""
 
     @torch.no_grad()
     def advance(self, reduce: Reduce) -> None:

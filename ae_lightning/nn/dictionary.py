@@ -1,16 +1,20 @@
 """The shallow pair of one linear encoder and one linear decoder that every dictionary learner shares."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ae_lightning.nn.active_latents import ActiveLatents
 from ae_lightning.nn.affine import affine, product
 from ae_lightning.nn.code_activation import CodeActivation, is_rectified
 from ae_lightning.nn.precision import at_least_float32
+from ae_lightning.nn.sparse_code import SparseCode
+from ae_lightning.nn.sparse_encoding import encode_selected
+from ae_lightning.nn.sparse_products import decode_sparse
 
 DictionaryInit = Literal["linear", "kaiming", "kaiming_joint", "xavier", "xavier_joint", "transpose"]
 """How weights start.
@@ -144,9 +148,44 @@ class Dictionary(nn.Module):
             return self.activation(self.pre_activations(x))
         return affine(x, self.W_enc, self._encoder_bias(), self.activation)
 
-    def decode(self, z: Tensor, activation: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    def encode_sparsely(self, x: Tensor, norms: Tensor | None = None) -> SparseCode:
+        """The same code as indices and values, where the activation keeps a fixed number of latents.
+
+        Only the encoder's product is dense, and no array of all pre-activations is kept.
+
+        Args:
+            x: (…, batch, input).
+            norms: Norms (…, latent) of the decoder's rows, where latents are compared by what they write.
+        """
+        assert isinstance(self.activation, ActiveLatents)
+        center = self.b_dec if self.centered else None
+        code = encode_selected(self.activation, x, self.W_enc, self.b_enc, center, norms)
+        return SparseCode(code.values.relu(), code.places)
+
+    def decode(self, z: Tensor | SparseCode, activation: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Output from codes: (…, batch, latent) to (…, batch, output), through an activation if there is one."""
+        if isinstance(z, SparseCode):
+            y = decode_sparse(z, self.decoder_vectors, self.b_dec)
+            return y if activation is None else activation(y)
         return affine(z, self.decoder_vectors, self.b_dec, activation)
+
+    def parts(self, which: Tensor) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
+        """Encoder (input, some), its bias (some,) and decoder rows (some, output) of some latents of each instance.
+
+        They have gradients, and read x − b_dec where the encoder is centered.
+
+        Args:
+            which: Which latents, (…, latent).
+        """
+        for instance, mine in enumerate(which.view(-1, self.latent_dim)):
+            chosen = mine.nonzero().squeeze(-1)
+            parts = (
+                None
+                if part is None
+                else (part if self.instances is None else part[instance]).index_select(axis, chosen)
+                for part, axis in ((self.W_enc, -1), (self.b_enc, -1), (self.decoder_vectors, -2))
+            )
+            yield tuple(parts)  # type: ignore[misc]
 
     @property
     def is_rectified(self) -> bool:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ae_lightning.nn.code_activation import Reduce
+from ae_lightning.nn.sparse_code import SparseCode
 
 
 class SilentSamples(nn.Module):
@@ -36,9 +37,9 @@ class SilentSamples(nn.Module):
         self.register_buffer("samples", torch.zeros(1, dtype=torch.int64), persistent=False)
 
     @torch.no_grad()
-    def observe(self, z: Tensor) -> None:
+    def observe(self, z: Tensor | SparseCode) -> None:
         """Gather which latents fire, that is, are not zero, in codes z (…, batch, latent)."""
-        self.fired.logical_or_((z != 0).any(dim=-2))
+        self.fired.logical_or_(z.fired() if isinstance(z, SparseCode) else (z != 0).any(dim=-2))
         self.samples.add_(z.shape[-2])
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ from ae_lightning.nn.precision import at_least_float32
 from ae_lightning.nn.sparse_code import Places, SparseCode
 
 # Gradients of so many latents are turned into columns at once, while they lie in the processor's cache.
-_COLUMNS = 512
+_COLUMNS = 256
 
 
 def decode_sparse(code: SparseCode, rows: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -159,7 +159,7 @@ def _columns(table: Tensor, gradient: Tensor, places: Places, weight: Tensor) ->
             edges = offsets[instance * width + start : instance * width + stop + 1]
             begin, end = int(edges[0]), int(edges[-1])
             sums = _sums(table.flatten(0, -2), samples[begin:end], weights[begin:end], edges - begin)
-            columns[:, start:stop] = sums.mT
+            columns[:, start:stop] = sums.mT.contiguous()  # which torch has a quick way for
     return found
 
 

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from ae_lightning.nn.sparse_code import SparseCode
+
 LabeledBatch = tuple[Tensor, Tensor]
 """(x, y): what the data modules of this package yield."""
 
@@ -33,3 +35,14 @@ class AutoencoderOutput(NamedTuple):
 
     x_hat: Tensor
     z: Tensor
+
+
+class SparseOutput(NamedTuple):
+    """What a step's forward pass gives where codes are computed as indices and values; `z.to_dense()` is the tensor."""
+
+    x_hat: Tensor
+    z: SparseCode
+
+
+StepOutput = AutoencoderOutput | SparseOutput
+"""What `terms` gives beside the loss."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ae_lightning.errors import Notice
 from ae_lightning.losses.reconstruction import ReconstructionLossName
-from ae_lightning.training.batch import AutoencoderOutput
+from ae_lightning.training.batch import StepOutput
 from ae_lightning.training.checks import check_range, check_shape
 
 
@@ -30,7 +30,7 @@ class Objective(nn.Module, ABC):
         """Samples as they are compared with the reconstruction."""
 
     @abstractmethod
-    def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+    def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], StepOutput]:
         """The unweighted terms, and the output."""
 
     @property
@@ -48,7 +48,7 @@ class Objective(nn.Module, ABC):
     def untraceable(self) -> str:
         """Why the terms cannot be compiled; empty where they can."""
 
-    def loss(self, x: Tensor, target: Tensor | None = None) -> tuple[dict[str, Tensor], AutoencoderOutput]:
+    def loss(self, x: Tensor, target: Tensor | None = None) -> tuple[dict[str, Tensor], StepOutput]:
         """Forward pass and objective of x (batch, *input_shape).
 
         Args:

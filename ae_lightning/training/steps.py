@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ae_lightning.nn.precision import adding_device
-from ae_lightning.training.batch import AutoencoderOutput, Batch
+from ae_lightning.nn.sparse_code import SparseCode
+from ae_lightning.training.batch import AutoencoderOutput, Batch, StepOutput
 from ae_lightning.training.checks import check_finite, check_shape, explained_batch_norm
 from ae_lightning.training.epoch_means import EpochMeans
 from ae_lightning.training.learning_rate import LearningRate
@@ -38,7 +39,7 @@ class Steps(Objective, LearningRate, NumberedRows, ABC):
         """Scalars that tell of the model's state and are no loss."""
 
     @abstractmethod
-    def observe(self, output: AutoencoderOutput) -> None:
+    def observe(self, output: Any) -> None:
         """Gather what a training batch tells."""
 
     @abstractmethod
@@ -51,7 +52,7 @@ class Steps(Objective, LearningRate, NumberedRows, ABC):
             return {name: value.detach() for name, value in losses.items()}
         return {name: value.detach() / self.instances for name, value in losses.items()}
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor | SparseCode]:
         """Objective of one batch, logged every `log_every_n_steps` optimizer steps, and the code for callbacks."""
         x, target = self.pair(batch)
         if len(x) == 1:
@@ -72,14 +73,14 @@ class Steps(Objective, LearningRate, NumberedRows, ABC):
             log_training_row(self, self.per_instance(losses), self.measures(), self.images_seen)
         return {"loss": losses["loss"], "z": output.z.detach()}
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor | SparseCode]:
         """Log the mean of the objective and its terms over the validation set; callbacks get the output."""
         output = self._evaluation_step("val", batch)
         if self.instances is not None:
             self._add_of_each(len(batch[0]), batch_idx)
         return output
 
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor | SparseCode]:
         """Log the mean of the objective and its terms over the test set; callbacks get the output."""
         return self._evaluation_step("test", batch)
 
@@ -124,14 +125,14 @@ class Steps(Objective, LearningRate, NumberedRows, ABC):
         sums = torch.cat((losses, losses.new_ones(1))) * samples
         self._sums_of_each = sums if batch_idx == 0 or self._sums_of_each is None else self._sums_of_each + sums
 
-    def _gather(self, output: AutoencoderOutput) -> None:
+    def _gather(self, output: StepOutput) -> None:
         step = self.trainer.global_step  # which counts a step that was skipped, too
         if self._gathered_for not in (-1, step):
             self.forget()
         self._gathered_for = step
         self.observe(output)
 
-    def _evaluation_step(self, stage: str, batch: Batch) -> dict[str, Tensor]:
+    def _evaluation_step(self, stage: str, batch: Batch) -> dict[str, Tensor | SparseCode]:
         x, target = self.pair(batch)
         losses, output = self.loss(x, target)
         values = {f"{stage}/{name}": value for name, value in self.per_instance(losses).items()}

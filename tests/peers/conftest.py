@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ARE_INSTALLED = """
 import importlib.util as modules, sys
-sys.exit(not all(map(modules.find_spec, ("sae_lens", "dictionary_learning", "sparsify"))))
+sys.exit(not all(map(modules.find_spec, ("sae_lens", "dictionary_learning", "sparsify", "overcomplete"))))
 """
 
 
@@ -20,7 +20,9 @@ def peers_python() -> Path:
     """The interpreter of the peers' environment: `.venv-peers`, or what AE_LIGHTNING_PEERS names."""
     python = Path(os.environ.get("AE_LIGHTNING_PEERS", ROOT / ".venv-peers")) / "bin" / "python"
     if not python.is_file() or subprocess.run([str(python), "-c", ARE_INSTALLED]).returncode:
-        pytest.skip(f"{python} has not SAELens, dictionary_learning and sparsify: `make peers` installs them")
+        pytest.skip(
+            f"{python} has not all of SAELens, dictionary_learning, sparsify and overcomplete: run `make peers`"
+        )
     return python
 
 
