@@ -36,6 +36,7 @@ LISTS: dict[str, dict[str, list[Any]]] = {
     "gated": {"penalty_weight": [0.1, 0.4, 1.0]},
     "p_anneal": {"penalty_weight": [0.1, 0.4, 1.0]},
     "topk": {"k": [2, 4, 8]},
+    "topk_sparse": {"k": [2, 4, 8]},
     "batch_topk": {"k": [2.0, 3.5, 8.0]},
     "matryoshka": {"k": [2.0, 3.5, 8.0]},
 }
@@ -46,6 +47,7 @@ OTHERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "gated": (GatedSAE, {}),
     "p_anneal": (PAnnealSAE, {"p_steps": 3}),
     "topk": (TopKSAE, {"dead_after": 40, "auxk_weight": 0.1}),
+    "topk_sparse": (TopKSAE, {"arithmetic": "sparse"}),
     "batch_topk": (BatchTopKSAE, {}),
     "matryoshka": (MatryoshkaSAE, {"random_prefixes": 3}),
     "overcomplete": (OvercompleteAutoencoder, {}),
