@@ -28,8 +28,8 @@ class Scripted(TopKSAE):
         if self.training:
             return found
         epoch = min(self.trainer.current_epoch, len(LOSSES) - 1)
-        # The first of two batches is off by one on one side, the second on the other.
-        off = 1.0 if len(done.z[0]) == 8 else -4.0
+        # In the second epoch the batches of 8 and of 2 samples are off in opposite ways: their mean by samples is not.
+        off = (5.0 if len(done.z[0]) == 8 else -20.0) * (epoch == 1)
         return {"reconstruction": torch.tensor(LOSSES[epoch]) + off}
 
 
