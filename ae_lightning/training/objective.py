@@ -106,7 +106,11 @@ class Objective(nn.Module, ABC):
 
 
 def _times(weight: float | Tensor, term: Tensor) -> Tensor:
-    return term if not isinstance(weight, Tensor) and weight == 1 else weight * term
+    if not isinstance(weight, Tensor):
+        return term if weight == 1 else weight * term
+    if weight.ndim > term.ndim:
+        raise ValueError("a term that is a sum over instances cannot have a weight for each: give one term for each")
+    return weight * term
 
 
 def _of_each(weighted: list[Tensor]) -> Tensor | None:

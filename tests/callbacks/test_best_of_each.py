@@ -104,6 +104,18 @@ def test_in_another_folder_the_best_begins_anew(make_trainer, tmp_path):
     assert all(torch.equal(value, states.found[-1][name]) for name, value in best.items())
 
 
+def test_a_run_that_chose_by_the_mean_goes_on_so(make_trainer, tmp_path):
+    """As checkpoints of earlier versions do, which hold no losses of instances."""
+    fit(make_trainer, tmp_path, scripted(), max_epochs=2)
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    for state in checkpoint["callbacks"].values():
+        state.pop("losses", None)
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    fit(make_trainer, tmp_path, scripted(), ckpt=tmp_path / "last.ckpt")
+    # The mean is 13/3, 4 and 5.
+    assert torch.load(tmp_path / "best.ckpt", weights_only=True)["global_step"] == 12
+
+
 def test_each_is_what_the_best_of_a_fit_alone_is(make_trainer, tmp_path):
     """With a rate so high that losses go up and down."""
     options: dict[str, Any] = {"optimizer": lambda p: torch.optim.Adam(p, lr=0.3)}
