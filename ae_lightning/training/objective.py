@@ -63,7 +63,8 @@ class Objective(nn.Module, ABC):
         terms, output = (self._compiled_terms or self.terms)(x, target)
         weights = self.loss_weights
         weighted = [_times(weights.get(name, 1.0), term) for name, term in terms.items()]
-        self.loss_of_each = _of_each(weighted) if self.tells_apart else None
+        if self.tells_apart:
+            self.loss_of_each = _of_each(weighted)
         first, *others = map(_summed, weighted)
         return {"loss": sum(others, first)} | {name: _summed(term) for name, term in terms.items()}, output
 

@@ -251,6 +251,20 @@ def test_a_start_of_all_instances_as_one_tensor_has_no_seeds():
         StandardSAE((INPUT,), LATENTS, init="kaiming_joint", seed=[0, 1])
 
 
+class SummedPenalty(StandardSAE):
+    """A variant of somebody's whose penalty is a sum over instances."""
+
+    def sparsity_terms(self, done: Any) -> dict[str, Tensor]:
+        return {name: term.sum() for name, term in super().sparsity_terms(done).items()}
+
+
+def test_a_sum_over_instances_has_no_weight_for_each():
+    x = torch.rand(4, INPUT)
+    SummedPenalty((INPUT,), LATENTS, penalty_weight=0.1, instances=2).loss(x)
+    with pytest.raises(ValueError, match="a sum over instances cannot have a weight for each: give one term for each"):
+        SummedPenalty((INPUT,), LATENTS, penalty_weight=[0.1, 0.2]).loss(x)
+
+
 @pytest.mark.slow
 def test_eight_sparsities_in_one_fit_lie_on_the_frontier_of_eight_fits(make_trainer):
     """On sparse sums of known features: L0 and fraction of variance unexplained on the test set, written out."""
