@@ -4,7 +4,7 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
+from ae_lightning.models.arithmetic import Arithmetic, can_be_sparse, checked, is_faster_sparsely
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.scaled_dictionary import ScaledDictionary
-from ae_lightning.nn.active_latents import ActiveLatents
 from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.l0_controller import L0Controller
 from ae_lightning.nn.scaling import InputScalingName
@@ -26,17 +26,6 @@ from ae_lightning.training.population import count_of
 from ae_lightning.training.rows import is_due_after
 from ae_lightning.training.run_length import RunLength
 from ae_lightning.training.trainer import trainer_of
-
-# Sparse products are faster from so many latents on, and with more than so many for each active one:
-# benchmarks/sparse_arithmetic.py.
-_FEWEST_LATENTS = 512
-_LATENTS_PER_ACTIVE = 16
-
-Arithmetic = Literal["auto", "dense", "sparse"]
-"""How codes of which k latents are active are computed with: as tensors with all their zeros, or as indices and values.
-
-`auto` takes what was measured to be faster: on a CPU sparse from 512 latents on, where k is below a sixteenth of them.
-"""
 
 
 class Pass(NamedTuple):
@@ -130,7 +119,7 @@ class SparseDictionary(ScaledDictionary):
             self.build_optimizer = optimizer_with_rate(self.build_optimizer, self, latent_dim)
             if self.build_lr_scheduler is None:
                 self.build_lr_scheduler, self.lr_scheduler_interval = warmup_and_decay(self), "step"
-        self.arithmetic: Arithmetic = _checked(arithmetic, activation)
+        self.arithmetic: Arithmetic = checked(arithmetic, activation)
         self.coefficients: list[Coefficient] = []
         self.controller = None if target_l0 is None else L0Controller(target_l0, latent_dim, copies)
         self.total_steps = math.inf
@@ -146,15 +135,23 @@ class SparseDictionary(ScaledDictionary):
 
     def encode(self, x: Tensor) -> Tensor:
         """Code: x (batch, *input_shape) to (…, batch, latent)."""
-        return self.coded(self.inputs(x))[1].to_dense()
+        return self._dense(self.code(x))
+
+    def code(self, x: Tensor) -> Tensor | SparseCode:
+        """The same code as it is computed: where the arithmetic is sparse, as indices and values."""
+        return self.coded(self.inputs(x))[1]
 
     def forward(self, x: Tensor) -> AutoencoderOutput:
         """Encode and decode x (batch, *input_shape)."""
         flat = self.flatten(x)
         _, z = self.coded(self.scaling(flat))
         if self.decodes_to_data:
-            return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z))), z.to_dense())
-        return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z), flat)), z.to_dense())
+            return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z))), self._dense(z))
+        return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z), flat)), self._dense(z))
+
+    def _dense(self, z: Tensor | SparseCode) -> Tensor:
+        """A code as a tensor; where its values are wider than weights of half precision, in their format."""
+        return z.to_dense().to(self.dictionary.W_enc.dtype) if isinstance(z, SparseCode) else z
 
     def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], StepOutput]:
         """Forward pass of x, and the terms of the loss in the units that the dictionary reads."""
@@ -218,12 +215,21 @@ class SparseDictionary(ScaledDictionary):
     def is_sparse(self) -> bool:
         """Whether codes are computed as indices and values, as things stand."""
         activation = self.dictionary.activation
-        if self.arithmetic == "dense" or not isinstance(activation, ActiveLatents) or self._compiled_terms is not None:
+        if self.arithmetic == "dense" or not can_be_sparse(activation) or self._compiled_terms is not None:
+            return False
+        if self.dictionary.W_enc.device.type != "cpu":
             return False
         if self.arithmetic == "sparse":
             return True
-        few = self.latent_dim >= _FEWEST_LATENTS and activation.k * _LATENTS_PER_ACTIVE < self.latent_dim
-        return few and self.dictionary.W_enc.device.type == "cpu"
+        if type(self).sparsity_terms is not SparseDictionary.sparsity_terms:  # which may know codes as tensors alone
+            return False
+        return is_faster_sparsely(activation)
+
+    @property
+    def untraceable(self) -> str:
+        """Why the loss cannot be compiled."""
+        sparse = "--model.arithmetic sparse calls products that cannot be traced"
+        return sparse if self.arithmetic == "sparse" else super().untraceable
 
     def coded(self, vectors: Tensor) -> tuple[Tensor | None, Tensor | SparseCode]:
         """Pre-activations, as far as they are kept, and the code, both (…, batch, latent)."""
@@ -240,8 +246,15 @@ class SparseDictionary(ScaledDictionary):
     def configure_optimizers(self) -> Any:
         """Refuse coefficients that would not arrive before the run ends; build the optimizer and its schedule.
 
-        It is called for the run that was asked for, and not for the shorter ones of a search.
+        It is called for the run that was asked for, and not for the shorter ones of a search. Sparse arithmetic that
+        was asked for is refused on another device than a CPU, where training would be dense.
         """
+        device = self.dictionary.W_enc.device.type
+        if self.arithmetic == "sparse" and device != "cpu":
+            raise ConfigError(
+                f"--model.arithmetic sparse trains on a CPU alone, but this run is on {device}: take auto, or "
+                "--trainer.accelerator cpu"
+            )
         if trainer := trainer_of(self):
             for coefficient in self.coefficients:
                 coefficient.require_within(trainer)
@@ -303,14 +316,3 @@ class SparseDictionary(ScaledDictionary):
         activation = self.dictionary.activation
         found = activation.measures() if isinstance(activation, CodeActivation) else {}
         return found | super().measures() | ({} if self.controller is None else self.controller.measures())
-
-
-def _checked(arithmetic: Arithmetic, activation: nn.Module) -> Arithmetic:
-    if arithmetic not in ("auto", "dense", "sparse"):
-        raise ConfigError(f"--model.arithmetic is {arithmetic!r}; it can be auto, dense or sparse")
-    if arithmetic == "sparse" and not isinstance(activation, ActiveLatents):
-        raise ConfigError(
-            f"--model.arithmetic sparse needs codes that keep k latents, as those of TopKSAE, BatchTopKSAE and "
-            f"MatryoshkaSAE; a code by {type(activation).__name__} is dense: take auto or dense"
-        )
-    return arithmetic

@@ -124,6 +124,8 @@ def fitted(make: Callable[..., RevivingAutoencoder], **settings: str) -> Revivin
 UNTRACEABLE = {
     "topk_k_lowered": "compiled anew for each k",
     "batch_topk_k_lowered": "compiled anew for each k",
+    "topk_sparse_k_lowered": "compiled anew for each k",
+    "matryoshka_sparse": "products that cannot be traced",
     "matryoshka_random": "its prefixes are other ones at each step",
 }
 
