@@ -1,6 +1,6 @@
 """New weights for dead latents: how they are chosen, written, and forgotten by the optimizer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,13 +20,25 @@ class NewWeights(NamedTuple):
     decoder: Tensor
 
 
-def random_weights(module: ShallowAutoencoder, dead: Tensor, scale: float, generator: torch.Generator) -> NewWeights:
-    """Random directions of norm 1 as decoder rows, and `scale` times them as encoder rows."""
+def random_weights(
+    module: ShallowAutoencoder, dead: Tensor, scale: float, generators: Sequence[torch.Generator]
+) -> NewWeights:
+    """Random directions of norm 1 as decoder rows, and `scale` times them as encoder rows.
+
+    Args:
+        module: The model.
+        dead: (…, latent).
+        scale: Norm of the encoder rows.
+        generators: One on the CPU for each instance, or one for all.
+    """
     wide = at_least_float32(module.decoder_vectors).dtype
     # Drawn in the same format whatever the weights have, so that a run in another precision gets the same directions.
-    directions = _unit(
-        torch.randn(int(dead.sum()), module.input_size, generator=generator, dtype=torch.float32).to(wide)
-    )
+    counts = dead.reshape(len(generators), -1).sum(-1).tolist()
+    drawn = [
+        torch.randn(count, module.input_size, generator=generator, dtype=torch.float32)
+        for count, generator in zip(counts, generators, strict=True)
+    ]
+    directions = _unit(torch.cat(drawn).to(wide))
     return NewWeights(scale * directions, directions)
 
 
@@ -35,7 +47,7 @@ def weights_by_loss(
     examples: Tensor,
     dead: Tensor,
     scale: float,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
     with_replacement: bool = False,
 ) -> NewWeights:
     """Directions from the decoder's bias to inputs that are reconstructed badly.
@@ -45,7 +57,7 @@ def weights_by_loss(
         examples: Samples (n, *input_shape) to draw from, or (n, instances, *input_shape), each instance's own.
         dead: (…, latent).
         scale: Norm of the encoder rows, in units of the mean norm of the instance's living encoder rows.
-        generator: Generator on the CPU.
+        generators: One on the CPU for each instance, or one for all.
         with_replacement: As `draw_by_loss` has it.
 
     Source: Bricken et al. (2023), "Towards Monosemanticity", appendix "Neuron resampling".
@@ -56,15 +68,18 @@ def weights_by_loss(
     losses = torch.cat([_squared_errors(module, part) for part in parts], dim=-1).cpu()
     by_instance = dead.reshape(-1, dead.shape[-1])
     losses, bias = (part.reshape(len(by_instance), -1) for part in (losses, bias))
+    each = list(generators) * (len(by_instance) if len(generators) == 1 else 1)
+    counts = by_instance.sum(-1).tolist()
     offsets = []
-    for instance, k in enumerate(by_instance.sum(-1).tolist()):
+    for instance, (k, generator) in enumerate(zip(counts, each, strict=True)):
         if k:
             own = vectors[instance] if vectors.ndim == 3 else vectors
             offsets.append(own[draw_by_loss(losses[instance], k, generator, with_replacement)] - bias[instance])
     directions = _unit(torch.cat(offsets))
     # An input that is the bias itself has no direction; any other will do.
-    lost = directions.isnan().any(-1)
-    directions[lost] = _unit(torch.randn(int(lost.sum()), directions.shape[-1], generator=generator).to(directions))
+    for generator, rows in zip(generators, _parts(directions, counts, len(generators)), strict=True):
+        lost = rows.isnan().any(-1)
+        rows[lost] = _unit(torch.randn(int(lost.sum()), rows.shape[-1], generator=generator).to(rows))
     lengths = scale * _living_norm(module, dead)[dead].cpu()
     return NewWeights(lengths[:, None] * directions, directions)
 
@@ -104,6 +119,11 @@ def forget_moments(optimizers: Iterable[Optimizer], axes: dict[nn.Parameter, int
             for value in optimizer.state.get(parameter, {}).values():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     value.movedim(axis, dead.ndim - 1)[dead] = 0.0
+
+
+def _parts(rows: Tensor, counts: list[int], generators: int) -> Sequence[Tensor]:
+    """Views of the rows that each generator draws: those of an instance, or all."""
+    return rows.split(counts) if generators > 1 else [rows]
 
 
 def _unit(rows: Tensor) -> Tensor:

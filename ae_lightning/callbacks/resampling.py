@@ -26,6 +26,7 @@ from ae_lightning.nn.sparse_code import SparseCode
 from ae_lightning.run.tables import append_resampled, drop_resampled_later_than
 from ae_lightning.training.run_length import RunLength
 
+_DRAWS = 1  # so that no seed of a model, 0 included, draws what the examples are drawn by
 _SCALES = {"simple": 0.5, "anthropic": 0.2}
 
 
@@ -48,7 +49,8 @@ class ResampleDeadLatents(Callback):
 
     `resampling/latents` is how many, all instances together; `resampling.csv` in the run's folder says which. What is
     drawn follows from (`seed`, step) and the weights, and leaves the global random numbers alone; a run that is
-    interrupted in the middle of a window goes on as one that was not.
+    interrupted in the middle of a window goes on as one that was not. With `--model.seed` it follows from that seed
+    too, and each instance of a population draws what it would alone.
 
     Args:
         every: Optimizer steps between two moments.
@@ -268,12 +270,14 @@ class ResampleDeadLatents(Callback):
         log_now(trainer, {"resampling/latents": float(many)})
 
     def _new_weights(self, trainer: Trainer, module: ShallowAutoencoder, dead: Tensor) -> NewWeights:
-        generator = seeded_generator(self.seed, trainer.global_step)
+        step, seeds = trainer.global_step, module.dictionary.seeds
+        generator = seeded_generator(self.seed, step)
+        each = [generator] if seeds is None else [seeded_generator(self.seed, step, seed, _DRAWS) for seed in seeds]
         if self.method == "simple":
-            return random_weights(module, dead, self.scale, generator)
+            return random_weights(module, dead, self.scale, each)
         examples = trainer.datamodule.examples(self.examples, generator)  # type: ignore[attr-defined]
         with observing(trainer, module):
-            return weights_by_loss(module, examples, dead, self.scale, generator, self.with_replacement)
+            return weights_by_loss(module, examples, dead, self.scale, each, self.with_replacement)
 
 
 def _require_rectified_dictionary(module: LightningModule) -> None:

@@ -1,10 +1,14 @@
 """A run's two checkpoints: `last.ckpt` is its newest state, `best.ckpt` the lowest validation loss of one objective."""
 
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
 
+from ae_lightning.callbacks.best_of_each import BestOfEach
+from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.upstream import private
 
@@ -21,10 +25,31 @@ class RunCheckpoints(ModelCheckpoint):
     While a model says that its objective still moves (`Autoencoder.is_settled`), as with a k that falls, the newest
     state stands for the best: a lower loss of before belongs to an easier problem.
 
+    Of a population the best checkpoint holds each instance as it was at the lowest validation loss of its own, with
+    what the optimizer remembers of it then; all that instances share is of the newest state. A variant whose terms do
+    not tell instances apart has all of them at their lowest mean.
+
     Options are those of ModelCheckpoint. Its state in a checkpoint has that name too, as in earlier runs.
     """
 
-    _moved = False  # whether the objective was moving at the last validation
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._moved = False  # whether the objective was moving at the last validation
+        self._of_each = BestOfEach()
+        self._by_mean = False  # as a run began in which no loss of an instance was kept
+        self._best_before: str | None = None  # the best checkpoint so far, while the next is written
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse options by which the best state would not be that of each instance."""
+        super().setup(trainer, pl_module, stage)
+        instances = getattr(pl_module, "instances", None) or 1
+        chooses = self.monitor is not None and self.save_top_k not in (-1, 0)
+        as_usual = (self.monitor, self.mode, self.save_top_k, self.save_weights_only) == ("val/loss", "min", 1, False)
+        if stage == "fit" and instances > 1 and chooses and not as_usual:
+            raise ConfigError(
+                f"best.ckpt holds each of {instances} instances at its own lowest val/loss: leave monitor, mode, "
+                "save_top_k and save_weights_only of --checkpoint as they are, or keep all by save_top_k -1"
+            )
 
     @property
     def state_key(self) -> str:
@@ -32,13 +57,35 @@ class RunCheckpoints(ModelCheckpoint):
         return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """What Lightning keeps, and whether the objective was moving."""
-        return super().state_dict() | {"moved": self._moved}
+        """What Lightning keeps, whether the objective was moving, and the lowest loss of each instance."""
+        state: dict[str, Any] = super().state_dict() | {"moved": self._moved}
+        return state | {"losses": list(self._of_each.losses)} if self._of_each.losses else state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back what `state_dict` gave, or Lightning's own callback."""
         super().load_state_dict(state_dict)
         self._moved = state_dict.get("moved", False)
+        if state_dict.get("dirpath") == self.dirpath:  # elsewhere the best checkpoint begins anew
+            self._of_each.losses = list(state_dict.get("losses", []))
+            self._by_mean = bool(state_dict.get("best_model_path")) and not self._of_each.losses
+
+    def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
+        """Whether the present state is among the best; of a population, whether that of any instance is."""
+        module = trainer.lightning_module
+        several = isinstance(module, Autoencoder) and (module.instances or 1) > 1
+        chooses = several and self.save_top_k == 1 and not self._by_mean
+        of_each = module.validation_loss_of_each() if chooses else None  # type: ignore[operator]
+        if of_each is None or current is None:
+            return super().check_monitor_top_k(trainer, current)
+        improves = self._of_each.improves(of_each)
+        self._best_before = self.best_model_path if improves else None
+        return improves
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Let the best checkpoint keep the instances that were better before."""
+        if self._best_before and trainer.is_global_zero:
+            self._of_each.keep_in(checkpoint, Path(self._best_before))
+        self._best_before = None
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Save what Lightning would, and after `every_n_train_steps` the last checkpoint."""
@@ -66,6 +113,7 @@ class RunCheckpoints(ModelCheckpoint):
         moves = isinstance(module, Autoencoder) and not module.is_settled
         if moves or self._moved:
             self.best_k_models.clear()
+            self._of_each.losses = []
         self._moved = moves
 
     def _is_due(self, trainer: Trainer) -> bool:

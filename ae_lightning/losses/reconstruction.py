@@ -91,6 +91,7 @@ def reconstruction_loss(
     x: Tensor,
     instances: int | None = None,
     weight: Tensor | None = None,
+    each: bool = False,
 ) -> Tensor:
     """Return the loss called `name`, computed in float32 or wider.
 
@@ -100,6 +101,7 @@ def reconstruction_loss(
         x: Target of the same shape; without the leading dimension it is shared by all instances.
         instances: Size of the leading dimension, or None where there is none.
         weight: Factors of the pixels' losses, broadcastable to x_hat; a mean is not divided by their sum.
+        each: Whether to answer the loss of each instance, (instances,), as it is alone, in place of their sum.
 
     Returns:
         A scalar: sum over instances of the mean over batch and pixels (`mse`, `bce`, `mae`), of the mean over the batch
@@ -111,6 +113,10 @@ def reconstruction_loss(
     known = get_args(ReconstructionLossName)
     if name not in known:
         raise ValueError(f"unknown reconstruction loss {name!r}; known are {', '.join(known)}")
+    if each and instances is not None:
+        weights = [None] * instances if weight is None else weight.expand_as(x_hat)
+        alone = zip(x_hat, x.expand_as(x_hat), weights, strict=True)
+        return torch.stack([reconstruction_loss(name, one, target, weight=own) for one, target, own in alone])
     # Half-precision differences of nearly equal numbers are mostly rounding, and CUDA's autocast refuses bce there.
     x_hat = at_least_float32(x_hat)
     x = x.to(x_hat.dtype)

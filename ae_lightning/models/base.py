@@ -4,7 +4,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
+from ae_lightning.models.build import build_model
 from ae_lightning.models.identity import stamp_identity
 from ae_lightning.training.arguments import refusing_arrays
 from ae_lightning.training.batch import AutoencoderOutput, Batch, StepOutput, instances_first
@@ -23,10 +24,13 @@ from ae_lightning.training.checks import (
 from ae_lightning.training.constructor import outermost_constructor
 from ae_lightning.training.epoch_means import EpochMeans
 from ae_lightning.training.learning_rate import SchedulerInterval, schedule_settings
+from ae_lightning.training.population import clip_each, listed, require_apart, require_instance
 from ae_lightning.training.restore import write_back
 from ae_lightning.training.sizes import Sizes
 from ae_lightning.training.steps import Steps
 from ae_lightning.training.trainer import continue_batches, trainer_of
+
+Weight = TypeVar("Weight", bound=float | Tensor)
 
 
 class Autoencoder(Sizes, Steps, ABC):
@@ -69,6 +73,7 @@ class Autoencoder(Sizes, Steps, ABC):
         self._data_checked = False
         self._gathered_for = -1
         self._epoch_means = EpochMeans()
+        self._sums_of_each = None
         self._compiled_terms: Callable[..., Any] | None = None
         self._rng_state: Tensor | None = None
 
@@ -119,7 +124,9 @@ class Autoencoder(Sizes, Steps, ABC):
         """Forward pass of x (batch, *input_shape): the unweighted terms of the loss, and the output.
 
         Override it, instead of `loss_terms`, where a term needs more of the forward pass than x̂ and z. A term is a
-        scalar, summed over instances, or (instances,), so that its weight may differ among them.
+        scalar, summed over instances, or (instances,), so that its weight may differ among them. In evaluation
+        `best.ckpt` takes each instance at its own lowest loss if all terms of a population are (instances,); a scalar
+        has it take them all at the lowest mean. `tells_apart` says when terms are better not summed.
 
         Args:
             x: What is encoded.
@@ -129,8 +136,10 @@ class Autoencoder(Sizes, Steps, ABC):
         return self.loss_terms(target, output), output
 
     def loss_terms(self, target: Tensor, output: AutoencoderOutput) -> dict[str, Tensor]:
-        """Unweighted terms of the loss by name; summed over instances, mean over everything else."""
-        error = reconstruction_loss(self.reconstruction_loss, output.x_hat, target, self.instances)
+        """Unweighted terms of the loss by name; summed over instances or of each, mean over everything else."""
+        error = reconstruction_loss(
+            self.reconstruction_loss, output.x_hat, target, self.instances, each=self.tells_apart
+        )
         return {"reconstruction": error}
 
     @property
@@ -187,7 +196,7 @@ class Autoencoder(Sizes, Steps, ABC):
         """Why the loss cannot be compiled; empty where it can."""
         return ""
 
-    def warmed_up(self, weight: float, steps: int) -> float:
+    def warmed_up(self, weight: Weight, steps: int) -> Weight:
         """A coefficient that rises linearly from 0 over so many optimizer steps; where no step is taken it is whole.
 
         What is to be a step is computed with gradients. The model's mode would not tell, since one that was loaded for
@@ -197,7 +206,7 @@ class Autoencoder(Sizes, Steps, ABC):
         trainer = trainer_of(self) if steps > 0 else None
         if trainer is None or not trainer.training or not torch.is_grad_enabled():
             return weight
-        return weight * min(1.0, trainer.global_step / steps)
+        return weight * min(1.0, trainer.global_step / steps)  # type: ignore[return-value]
 
     def trained_parameters(self) -> Iterable[nn.Parameter]:
         """Parameters that the optimizer updates (default: all)."""
@@ -210,6 +219,49 @@ class Autoencoder(Sizes, Steps, ABC):
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
         """Put the model back into the state of a snapshot; ValueError, and nothing written, if it does not fit."""
         write_back(snapshot, self.snapshot(), type(self).__name__)
+
+    @property
+    def instance_settings(self) -> list[dict[str, Any]]:
+        """For each instance of a population the options that were given as lists, with its value, by name.
+
+        The dictionaries are empty where instances differ by nothing but their random numbers. A single model has none.
+        """
+        count = self.instances or 0
+        lists = {name: each for name, each in listed(self.hparams).items() if len(each) == count}
+        return [{name: each[number] for name, each in lists.items()} for number in range(count)]
+
+    def settings_of(self, instance: int) -> dict[str, Any]:
+        """Constructor arguments, as far as they are known, of a single model in an instance's place."""
+        settings = {name: value for name, value in self.hparams.items() if not name.startswith("_")}
+        if self.instances is None:
+            return settings
+        return {**settings, **self.instance_settings[instance], "instances": None}
+
+    def instance(self, index: int, **overrides: Any) -> "Autoencoder":
+        """A single model that computes what an instance of this population does, with a copy of its weights and state.
+
+        It is in no trainer, in the same mode, and on the same device.
+
+        Args:
+            index: Which instance, from 0 on. A model without instances has number 0 alone: itself.
+            **overrides: Constructor arguments in place of its own. Of a population that was built in Python with an
+                optimizer function it has the default one without `optimizer=`.
+
+        Raises:
+            ConfigError: There is none of this number, or the class makes populations alone.
+        """
+        require_instance(self, index)
+        single: Autoencoder = build_model(type(self), self.settings_of(index) | overrides)
+        if single.instances is not None:
+            raise ConfigError(f"{type(self).__name__} cannot be a single model: its constructor fixes its instances")
+        weights = next(self.parameters())
+        single.to(weights.device, weights.dtype)
+        own = single.state_dict()
+        single.load_state_dict(
+            {name: value if value.ndim == own[name].ndim else value[index] for name, value in self.state_dict().items()}
+        )
+        single.images_seen = self.images_seen
+        return single.train(self.training)
 
     # --- what the base owns ------------------------------------------------------------------------------------
 
@@ -239,12 +291,26 @@ class Autoencoder(Sizes, Steps, ABC):
         if trainer := trainer_of(self):
             require_trainable(trainer.precision)
             require_clippable(optimizer, trainer.precision, trainer.gradient_clip_val)
+            require_apart(self.instances, optimizer, None, trainer.callbacks)  # type: ignore[attr-defined]
         if self.advances:
             optimizer.register_step_post_hook(self._after_step)
         if self.build_lr_scheduler is None:
             return optimizer
         scheduler = self.build_lr_scheduler(optimizer)
+        require_apart(self.instances, optimizer, scheduler)
         return {"optimizer": optimizer, "lr_scheduler": schedule_settings(scheduler, self.lr_scheduler_interval)}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip gradients as Lightning does, but the instances of a population each by the norm of its own."""
+        if self.instances is None or not gradient_clip_val or gradient_clip_algorithm == "value":
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        else:
+            clip_each((p for group in optimizer.param_groups for p in group["params"]), gradient_clip_val)
 
     def on_train_start(self) -> None:
         """Continue the batches and the random numbers of an interrupted run; forget what another run gathered."""

@@ -14,13 +14,12 @@ import torch
 from ae_lightning.errors import CheckpointError, ConfigError
 from ae_lightning.files import write_bytes
 from ae_lightning.models.base import Autoencoder
+from ae_lightning.models.build import build_model
 from ae_lightning.models.checkpoint_archive import fault_of
 from ae_lightning.models.checkpoint_form import check_form
 from ae_lightning.models.checkpoint_state import check_weights
 from ae_lightning.parser_errors import denied_in, reason_of
-from ae_lightning.parser_limits import limit_parser
 from ae_lightning.safe_mode import refusal, refuse_unsafe
-from ae_lightning.yaml_file import require_regular_files
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
@@ -127,17 +126,19 @@ def model_settings(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in hyper_parameters.items() if not name.startswith("_")}
 
 
-def load_autoencoder(path: str | Path, **overrides: Any) -> Autoencoder:
+def load_autoencoder(path: str | Path, *, instance: int | None = None, **overrides: Any) -> Autoencoder:
     """Load the variant that a checkpoint or a run's folder holds, in evaluation mode on the CPU.
 
     Its weights are in float32, which holds those of half precision exactly, or in float64 if they were trained so.
 
     Args:
         path: A `.ckpt` file, or a run's folder (its `checkpoints/best.ckpt`, else `last.ckpt`, is taken).
+        instance: Which instance of a population to load, as a single model; the whole population by default.
         **overrides: Constructor arguments to use in place of the stored ones. A model that was built in Python
             with an optimizer function needs `optimizer=` here if it is to be trained with it again.
 
     Raises:
+        ConfigError: There is no such instance.
         CheckpointError: The file is missing, damaged, not ours, or does not fit its own class any more.
     """
     path = Path(path)
@@ -148,7 +149,7 @@ def load_autoencoder(path: str | Path, **overrides: Any) -> Autoencoder:
     settings = model_settings(checkpoint) | overrides
     _check_size(kind, settings, checkpoint, path)
     try:
-        model = _build(kind, settings)
+        model = build_model(kind, settings)
     except Exception as error:  # whatever a constructor, or the parser before it, has against these settings
         if denied := denied_in(str(error)):
             raise ConfigError(refusal(denied, str(path))) from error
@@ -158,7 +159,9 @@ def load_autoencoder(path: str | Path, **overrides: Any) -> Autoencoder:
         model.double()
     model.load_state_dict(checkpoint["state_dict"])
     model.images_seen = checkpoint["autoencoder"].get("images_seen", 0)
-    return model.eval()
+    model.eval()
+    functions = {name: value for name, value in overrides.items() if callable(value)}  # of which no settings tell
+    return model if instance is None else model.instance(instance, **functions)
 
 
 def _check_size(kind: type[Autoencoder], settings: dict[str, Any], checkpoint: dict[str, Any], path: Path) -> None:
@@ -169,22 +172,10 @@ def _check_size(kind: type[Autoencoder], settings: dict[str, Any], checkpoint: d
     """
     try:
         with torch.device("meta"):
-            model = _build(kind, settings)
+            model = build_model(kind, settings)
     except Exception:  # a constructor that computes with its weights, or will refuse its settings in a moment
         return
     check_weights(model, checkpoint, path)
-
-
-def _build(kind: type[Autoencoder], settings: dict[str, Any]) -> Autoencoder:
-    # The command line stores optimizers as {class_path, init_args}; its own parser turns them into callables.
-    from lightning.pytorch.cli import instantiate_module
-
-    if any(isinstance(value, dict) and "class_path" in value for value in settings.values()):
-        limit_parser()
-        require_regular_files(settings, Path())
-        class_path = f"{kind.__module__}.{kind.__qualname__}"
-        return instantiate_module(kind, {"_class_path": class_path, **settings})
-    return kind(**settings)
 
 
 def best_checkpoint(run: Path) -> Path:

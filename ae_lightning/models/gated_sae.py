@@ -10,6 +10,7 @@ from ae_lightning.models.sparse_dictionary import Pass, SparseDictionary
 from ae_lightning.nn.affine import affine
 from ae_lightning.nn.gated import Gated
 from ae_lightning.training.coefficients import Ramp
+from ae_lightning.training.population import count_of
 
 # Without the rise the gates close before they have learned what to open for.
 _RISING = Ramp(start=0.0, end=4.8, until=0.3)
@@ -28,9 +29,9 @@ class GatedSAE(SparseDictionary):
     Args:
         input_shape: Shape of one sample. The command line takes it from the data.
         latent_dim: Number of latents.
-        penalty_weight: Coefficient of the penalty, or how it changes over the run. It belongs to the sum of squares
-            over dimensions (mse_sum) of inputs of mean norm √d. Null is 4.8, to which it rises over three tenths of the
-            run.
+        penalty_weight: Coefficient of the penalty, or how it changes over the run, or a list with a number for each
+            instance. It belongs to the sum of squares over dimensions (mse_sum) of inputs of mean norm √d. Null is 4.8,
+            to which it rises over three tenths of the run.
         instances: Independent copies trained side by side, or None for a single one.
         **kwargs: Arguments of `SparseDictionary`.
     """
@@ -39,13 +40,14 @@ class GatedSAE(SparseDictionary):
         self,
         input_shape: tuple[int, ...],
         latent_dim: int = 4096,
-        penalty_weight: float | Ramp | None = None,
+        penalty_weight: float | list[float] | Ramp | None = None,
         instances: int | None = None,
         **kwargs: Any,
     ) -> None:
-        activation = Gated(latent_dim, instances)
+        copies = count_of(instances, penalty_weight=penalty_weight, **kwargs)
+        activation = Gated(latent_dim, copies)
         super().__init__(
-            input_shape, latent_dim, activation, instances, encoder_bias=False, output_activation="none", **kwargs
+            input_shape, latent_dim, activation, copies, encoder_bias=False, output_activation="none", **kwargs
         )
         self.penalty_weight = self.coefficient("penalty_weight", _RISING if penalty_weight is None else penalty_weight)
 

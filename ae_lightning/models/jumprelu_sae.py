@@ -11,6 +11,7 @@ from ae_lightning.models.sparse_dictionary import Pass, SparseDictionary
 from ae_lightning.nn.jumprelu import JumpReLU
 from ae_lightning.training.checks import require_not_negative
 from ae_lightning.training.coefficients import Ramp
+from ae_lightning.training.population import count_of
 
 SparsityLoss = Literal["step", "tanh", "target"]
 """What is penalized: `step`, the number of active latents (Rajamanoharan et al. 2024); `tanh`, a smooth one (Anthropic,
@@ -29,12 +30,12 @@ class JumpReLUSAE(SparseDictionary):
     Args:
         input_shape: Shape of one sample. The command line takes it from the data.
         latent_dim: Number of latents.
-        penalty_weight: Coefficient of the penalty, or how it changes over the run. It belongs to the sum of squares
-            over dimensions (mse_sum) of inputs of mean norm √d.
+        penalty_weight: Coefficient of the penalty, or how it changes over the run, or a list with a number for each
+            instance. It belongs to the sum of squares over dimensions (mse_sum) of inputs of mean norm √d.
         penalty: What is penalized: step, the number of active latents; tanh, a smooth stand-in for it; or target, the
             squared relative distance of a batch's mean number of active latents from `l0`.
         l0: Active latents that `penalty` target asks for.
-        threshold: Where thresholds start.
+        threshold: Where thresholds start, or a list with a number for each instance.
         bandwidth: Width of the window whose pre-activations tell a threshold its gradient.
         gradient_to_encoder: Whether pre-activations in the window get the thresholds' gradient too (Anthropic).
         preactivation_weight: Coefficient of how far dead latents are below their thresholds; 0 for none. Anthropic's
@@ -47,10 +48,10 @@ class JumpReLUSAE(SparseDictionary):
         self,
         input_shape: tuple[int, ...],
         latent_dim: int = 4096,
-        penalty_weight: float | Ramp = 1.3,
+        penalty_weight: float | list[float] | Ramp = 1.3,
         penalty: SparsityLoss = "step",
         l0: float | None = None,
-        threshold: float = 1.0,
+        threshold: float | list[float] = 1.0,
         bandwidth: float = 1.0,
         gradient_to_encoder: bool = False,
         preactivation_weight: float = 0.0,
@@ -58,8 +59,9 @@ class JumpReLUSAE(SparseDictionary):
         **kwargs: Any,
     ) -> None:
         require_not_negative(preactivation_weight=preactivation_weight)
-        activation = JumpReLU(latent_dim, instances, threshold, bandwidth, gradient_to_encoder)
-        super().__init__(input_shape, latent_dim, activation, instances, output_activation="none", **kwargs)
+        copies = count_of(instances, penalty_weight=penalty_weight, threshold=threshold, **kwargs)
+        activation = JumpReLU(latent_dim, copies, threshold, bandwidth, gradient_to_encoder)
+        super().__init__(input_shape, latent_dim, activation, copies, output_activation="none", **kwargs)
         self.penalty_weight = self.coefficient("penalty_weight", penalty_weight)
         self.penalty: SparsityLoss = penalty
         self.l0 = _l0(l0, latent_dim, penalty)

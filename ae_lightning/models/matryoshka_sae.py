@@ -18,6 +18,7 @@ from ae_lightning.nn.sparse_code import SparseCode
 from ae_lightning.nn.sparse_products import decode_prefixes
 from ae_lightning.nn.topk import TopK
 from ae_lightning.training.coefficients import Ramp
+from ae_lightning.training.population import count_of
 
 
 class MatryoshkaSAE(SelectingSAE):
@@ -34,7 +35,8 @@ class MatryoshkaSAE(SelectingSAE):
     Args:
         input_shape: Shape of one sample. The command line takes it from the data.
         latent_dim: Number of latents.
-        k: Active latents of a sample in the mean over a batch, all prefixes together, or how they change over the run.
+        k: Active latents of a sample in the mean over a batch, all prefixes together, or how they change over the run,
+            or a list with a number for each instance.
         prefixes: Widths of the prefixes in rising order, to which latent_dim is added; or, where all are below 1, the
             fractions of the latents that each adds, which sum to 1.
         prefix_weights: A coefficient for each prefix's error, that of all latents last. Null is the part of the latents
@@ -53,7 +55,7 @@ class MatryoshkaSAE(SelectingSAE):
         self,
         input_shape: tuple[int, ...],
         latent_dim: int = 4096,
-        k: float | Ramp = 32,
+        k: float | list[float] | Ramp = 32,
         prefixes: Sequence[float] = (1 / 16, 1 / 16, 1 / 8, 1 / 4, 1 / 2),
         prefix_weights: Sequence[float] | None = None,
         random_prefixes: int | None = None,
@@ -64,13 +66,13 @@ class MatryoshkaSAE(SelectingSAE):
         **kwargs: Any,
     ) -> None:
         options: dict[str, Any] = {"weighted": norm_weighted, "moving": isinstance(k, dict)}
-        final = final_k(k, latent_dim)
+        copies = count_of(instances, k=k, **kwargs)
         activation: ActiveLatents = (
-            BatchTopK(final, latent_dim, instances, **options)
+            BatchTopK(final_k(k, latent_dim), latent_dim, copies, **options)
             if select == "batch"
-            else TopK(round(final), latent_dim, instances, **options)
+            else TopK(final_k(k, latent_dim, whole=True), latent_dim, copies, **options)
         )
-        super().__init__(input_shape, latent_dim, activation, k, instances=instances, auxk_weight=auxk_weight, **kwargs)
+        super().__init__(input_shape, latent_dim, activation, k, instances=copies, auxk_weight=auxk_weight, **kwargs)
         self.widths = prefix_widths(prefixes, latent_dim)
         self.prefix_weights = _weights(prefix_weights, self.widths)
         if random_prefixes is not None and not 1 <= random_prefixes < latent_dim:

@@ -5,6 +5,7 @@ from typing import Any
 from ae_lightning.models.dead_latents import RevivingAutoencoder
 from ae_lightning.models.shallow import dictionary_for
 from ae_lightning.nn.activations import ActivationName
+from ae_lightning.training.population import count_of
 
 
 class OvercompleteAutoencoder(RevivingAutoencoder):
@@ -19,6 +20,7 @@ class OvercompleteAutoencoder(RevivingAutoencoder):
         activation: Activation of the code.
         output_activation: Activation of the reconstruction; sigmoid where pixels lie within [0, 1].
         instances: Independent copies trained side by side on the same data, or None for a single one.
+        seed: Seed of the start weights, or a list with one for each instance; null draws them from the run's.
         **kwargs: Arguments of `RevivingAutoencoder`, such as `auxk_weight`, which asks for a ReLU code.
     """
 
@@ -29,7 +31,8 @@ class OvercompleteAutoencoder(RevivingAutoencoder):
         activation: ActivationName = "relu",
         output_activation: ActivationName = "none",
         instances: int | None = None,
+        seed: int | list[int] | None = None,
         **kwargs: Any,
     ) -> None:
-        dictionary = dictionary_for(input_shape, latent_dim, activation, instances)
+        dictionary = dictionary_for(input_shape, latent_dim, activation, count_of(instances, seed=seed), seed)
         super().__init__(input_shape, dictionary, output_activation=output_activation, **kwargs)

@@ -12,6 +12,7 @@ from ae_lightning.models.sparse_dictionary import Pass, SparseDictionary
 from ae_lightning.nn.p_annealing import PAnnealing
 from ae_lightning.training.checks import require_positive
 from ae_lightning.training.coefficients import Ramp
+from ae_lightning.training.population import count_of
 
 # Without the rise more directions are lost before latents have found them.
 _RISING = Ramp(start=0.0, end=2.0, until=0.1)
@@ -36,9 +37,9 @@ class PAnnealSAE(SparseDictionary):
     Args:
         input_shape: Shape of one sample. The command line takes it from the data.
         latent_dim: Number of latents.
-        penalty_weight: Coefficient of the penalty, or how it changes over the run. It belongs to the first p, to the
-            sum of squares over dimensions (mse_sum) and to inputs of mean norm √d. Null is 2, to which it rises over a
-            tenth of the run.
+        penalty_weight: Coefficient of the penalty, or how it changes over the run, or a list with a number for each
+            instance. It belongs to the first p, to the sum of squares over dimensions (mse_sum) and to inputs of mean
+            norm √d. Null is 2, to which it rises over a tenth of the run.
         p: Exponent, or how it changes over the run. Null goes from 1 to 0.2 between one and eight tenths of the run.
         p_steps: Equal changes in which it does so.
         instances: Independent copies trained side by side, or None for a single one.
@@ -50,7 +51,7 @@ class PAnnealSAE(SparseDictionary):
         self,
         input_shape: tuple[int, ...],
         latent_dim: int = 4096,
-        penalty_weight: float | Ramp | None = None,
+        penalty_weight: float | list[float] | Ramp | None = None,
         p: float | Ramp | None = None,
         p_steps: int = 10,
         instances: int | None = None,
@@ -58,12 +59,12 @@ class PAnnealSAE(SparseDictionary):
         **kwargs: Any,
     ) -> None:
         require_positive(p_steps=p_steps)
-        activation = nn.ReLU(inplace=True)
-        super().__init__(input_shape, latent_dim, activation, instances, norm_weighted=norm_weighted, **kwargs)
+        activation, copies = nn.ReLU(inplace=True), count_of(instances, penalty_weight=penalty_weight, **kwargs)
+        super().__init__(input_shape, latent_dim, activation, copies, norm_weighted=norm_weighted, **kwargs)
         self.penalty_weight = self.coefficient("penalty_weight", _RISING if penalty_weight is None else penalty_weight)
         self.p = self.coefficient("p", _FALLING if p is None else p, _LEAST, _MOST)
         ramp = self.p.ramp
-        self.annealing = PAnnealing(ramp["start"], ramp["end"], p_steps, instances) if self.p.moves else None
+        self.annealing = PAnnealing(ramp["start"], ramp["end"], p_steps, copies) if self.p.moves else None
 
     def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:
         """`lp`, the sum of z^p over latents."""

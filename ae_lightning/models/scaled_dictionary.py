@@ -2,6 +2,7 @@
 
 import copy
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -56,6 +57,8 @@ class ScaledDictionary(RevivingAutoencoder):
             times the norm of its decoder row. It stands in place of rows of norm 1, as `DecoderNorm` keeps them.
         unit_norm: Whether decoding divides each decoder row by its norm.
         encoder_bias: Whether the encoder has a bias.
+        seed: Seed of the start weights, those from samples included, or a list with one for each instance; null draws
+            them from the run's.
         **kwargs: Arguments of `RevivingAutoencoder`.
     """
 
@@ -73,6 +76,7 @@ class ScaledDictionary(RevivingAutoencoder):
         norm_weighted: bool = False,
         unit_norm: bool = False,
         encoder_bias: bool = True,
+        seed: int | list[int] | None = None,
         **kwargs: Any,
     ) -> None:
         dictionary = dictionary_for(
@@ -80,6 +84,7 @@ class ScaledDictionary(RevivingAutoencoder):
             latent_dim,
             activation,
             instances,
+            seed,
             tied=tied,
             centered=True,
             encoder_bias=encoder_bias,
@@ -147,14 +152,13 @@ class ScaledDictionary(RevivingAutoencoder):
         if any(asked.values()):
             option = next(name for name, is_asked in asked.items() if is_asked)
             samples = training_samples(self.trainer, _SAMPLES_TO_START_FROM, option)
-            # As weights are drawn that start without data, from the global random numbers.
-            self.start_from(self.flatten(samples), torch.Generator().manual_seed(int(torch.randint(2**31, ()))))
+            self.start_from(self.flatten(samples), self._start_generators())
 
     @torch.no_grad()
-    def start_from(self, samples: Tensor, generator: torch.Generator) -> None:
+    def start_from(self, samples: Tensor, generator: torch.Generator | Sequence[torch.Generator]) -> None:
         """Set what is to start from samples (n, input), or (instances, n, input), flat and in the data's units.
 
-        The generator, on the CPU, draws decoder rows.
+        The generator, on the CPU, draws decoder rows; of several each draws those of an instance.
         """
         self.scaling.fit(samples)
         scaled = self.scaling(samples.to(self.dictionary.b_dec))
@@ -162,9 +166,22 @@ class ScaledDictionary(RevivingAutoencoder):
             self.dictionary.b_dec.copy_(scaled.mean(-2) if self.center == "mean" else geometric_median(scaled))
         if self.init in _FROM_SAMPLES:
             each = scaled.expand(*self._lead, *scaled.shape[-2:])
-            rows = _FROM_SAMPLES[self.init](each, self.latent_dim, generator)
+            rows_from = _FROM_SAMPLES[self.init]
+            if isinstance(generator, torch.Generator):
+                rows = rows_from(each, self.latent_dim, generator)
+            else:
+                drawn = (rows_from(one, self.latent_dim, own) for one, own in zip(each, generator, strict=True))
+                rows = torch.stack(list(drawn))
             everyone = torch.ones(*self._lead, self.latent_dim, dtype=torch.bool, device=rows.device)
             self.dictionary.set_latents(everyone, rows[everyone], rows[everyone])
+
+    def _start_generators(self) -> torch.Generator | list[torch.Generator]:
+        """What draws a start from samples: as weights are drawn that start without data."""
+        seeds = self.dictionary.seeds
+        if seeds is None:
+            return torch.Generator().manual_seed(int(torch.randint(2**31, ())))
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        return generators[0] if self.instances is None else generators
 
     @property
     def _lead(self) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.activations import ActivationName, activation_range
 from ae_lightning.nn.activations import activation as make_activation
@@ -17,6 +18,7 @@ from ae_lightning.nn.precision import at_least_float32
 from ae_lightning.nn.silence import SilentSamples
 from ae_lightning.training.batch import instances_first
 from ae_lightning.training.checks import require_positive
+from ae_lightning.training.population import seeds_of
 from ae_lightning.training.restore import require_fit, write_back
 
 # State that a snapshot holds by other names.
@@ -30,16 +32,24 @@ def dictionary_for(
     latent_dim: int,
     activation: ActivationName | nn.Module,
     instances: int | None,
+    seed: int | list[int] | None = None,
     **options: Any,
 ) -> Dictionary:
     """The dictionary of a shallow variant for samples of a shape, which it sees flat.
 
     Raises:
-        ConfigError: The number of latents or of instances is not at least 1.
+        ConfigError: The number of latents or of instances is not at least 1, a seed is none, or there is a seed beside
+            a start that is drawn for all instances together.
     """
     require_positive(latent_dim=latent_dim, instances=instances)
+    init, seeds = options.get("init", ""), seeds_of(seed, instances)
+    if seeds is not None and instances is not None and init.endswith("_joint"):
+        raise ConfigError(
+            f"--model.init {init} draws all instances as one tensor, but --model.seed draws each by itself: set "
+            f"--model.init {init.removesuffix('_joint')}, or leave the seed out"
+        )
     code = make_activation(activation, inplace=True) if isinstance(activation, str) else activation
-    return Dictionary(math.prod(input_shape), latent_dim, code, instances, **options)
+    return Dictionary(math.prod(input_shape), latent_dim, code, instances, seeds=seeds, **options)
 
 
 class ShallowAutoencoder(Autoencoder):

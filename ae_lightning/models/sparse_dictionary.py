@@ -3,7 +3,7 @@
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from ae_lightning.nn.sparse_code import SparseCode
 from ae_lightning.training.batch import SparseOutput, StepOutput
 from ae_lightning.training.coefficients import Coefficient, Ramp
 from ae_lightning.training.default_rate import optimizer_with_rate, warmup_and_decay
+from ae_lightning.training.population import count_of
 from ae_lightning.training.rows import is_due_after
 from ae_lightning.training.run_length import RunLength
 from ae_lightning.training.trainer import trainer_of
@@ -77,6 +78,7 @@ class SparseDictionary(ScaledDictionary):
         latent_dim: Number of latents.
         activation: Activation of the code.
         instances: Independent copies trained side by side, or None for a single one.
+            Options that may be lists, with an entry for each of them, say how many by themselves.
         input_scaling: How inputs are scaled, estimated from 10,000 training samples: none; mean_norm, by one factor to
             a mean norm of √d for d dimensions; mean_square, by one to a mean squared norm of 1; centered, by
             subtracting the mean; centered_mean_norm and centered_mean_square, first the mean and then the factor;
@@ -85,7 +87,7 @@ class SparseDictionary(ScaledDictionary):
         norm_weighted: Whether penalties and selections take a latent for as large as what it writes, its activation
             times the norm of its decoder row. It stands in place of rows of norm 1, as `DecoderNorm` keeps them.
         target_l0: Active latents of a sample, on average, that the penalty's coefficient is held to by a factor that
-            follows L0; null leaves the coefficient as it is.
+            follows L0, or a list with one for each instance; null leaves the coefficient as it is.
         arithmetic: How codes are computed with that keep a fixed number of latents, k or k of a sample in the mean:
             dense; sparse, as indices and values, on a CPU, with the same results but for rounding; or auto, the faster.
         reconstruction_loss: mse_sum, the squared error summed over pixels, mean over the batch, to which coefficients
@@ -110,18 +112,19 @@ class SparseDictionary(ScaledDictionary):
         instances: int | None = None,
         input_scaling: InputScalingName = "centered_mean_norm",
         norm_weighted: bool = True,
-        target_l0: float | None = None,
+        target_l0: float | list[float] | None = None,
         arithmetic: Arithmetic = "auto",
         reconstruction_loss: ReconstructionLossName = "mse_sum",
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=0.0, fused=True),
         lr_scheduler: LRSchedulerCallable | None = None,
         **kwargs: Any,
     ) -> None:
+        copies = count_of(instances, target_l0=target_l0, **kwargs)
         super().__init__(
             input_shape,
             latent_dim,
             activation,
-            instances,
+            copies,
             input_scaling=input_scaling,
             norm_weighted=norm_weighted,
             reconstruction_loss=reconstruction_loss,
@@ -135,11 +138,13 @@ class SparseDictionary(ScaledDictionary):
                 self.build_lr_scheduler, self.lr_scheduler_interval = warmup_and_decay(self), "step"
         self.arithmetic: Arithmetic = checked(arithmetic, activation)
         self.coefficients: list[Coefficient] = []
-        self.controller = None if target_l0 is None else L0Controller(target_l0, latent_dim, instances)
+        self.controller = None if target_l0 is None else L0Controller(target_l0, latent_dim, copies)
         self.total_steps = math.inf
 
-    def coefficient(self, name: str, option: float | Ramp, least: float = 0.0, most: float = math.inf) -> Coefficient:
-        """An option of a variant that may move over the run, by its name; it is checked when a fit begins."""
+    def coefficient(
+        self, name: str, option: float | Sequence[float] | Ramp, least: float = 0.0, most: float = math.inf
+    ) -> Coefficient:
+        """An option of a variant that may move over the run, or differ among instances, by its name."""
         self.coefficients.append(Coefficient(name, option, least, most))
         return self.coefficients[-1]
 
@@ -183,12 +188,12 @@ class SparseDictionary(ScaledDictionary):
         return [self._decoded(z)]
 
     def reconstruction_terms(self, done: Pass) -> dict[str, Tensor]:
-        """The error of x̂, summed over instances."""
+        """The error of x̂."""
         return {"reconstruction": self.error(done.x_hat, done.target)}
 
     def error(self, x_hat: Tensor, target: Tensor) -> Tensor:
-        """The reconstruction's loss between two of (…, batch, output), summed over instances."""
-        return reconstruction_loss(self.reconstruction_loss, x_hat, target, self.instances)
+        """The reconstruction's loss between two of (…, batch, output): summed over instances, or of each."""
+        return reconstruction_loss(self.reconstruction_loss, x_hat, target, self.instances, each=self.tells_apart)
 
     def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:
         """What makes the code sparse beside its activation, a value for each instance; nothing unless overridden."""
@@ -196,15 +201,18 @@ class SparseDictionary(ScaledDictionary):
 
     @property
     def asked_l0(self) -> dict[str, float]:
-        """Options that say how many latents of a sample shall be active; none where a coefficient decides."""
-        return {} if self.controller is None else {"target_l0": self.controller.target}
+        """Options that say how many latents of a sample shall be active; none where a coefficient decides.
+
+        Where instances have their own, it is their mean.
+        """
+        return {} if self.controller is None else {"target_l0": self.controller.mean_target}
 
     @property
     def is_settled(self) -> bool:
         """Whether the controller, if there is one, holds its target; all other coefficients have their final value."""
         return self.controller is None or self.controller.is_settled
 
-    def controlled(self, weight: float) -> float | Tensor:
+    def controlled(self, weight: float | Tensor) -> float | Tensor:
         """The coefficient of a penalty with the factor that holds the target L0, if there is one."""
         return weight if self.controller is None else weight * self.controller.multiplier
 

@@ -14,6 +14,7 @@ from ae_lightning.models.sparse_dictionary import Pass, SparseDictionary
 from ae_lightning.nn.scaling import InputScalingName
 from ae_lightning.training.checks import require_not_negative
 from ae_lightning.training.coefficients import Ramp
+from ae_lightning.training.population import count_of
 
 
 class StandardSAE(SparseDictionary):
@@ -30,7 +31,8 @@ class StandardSAE(SparseDictionary):
     Args:
         input_shape: Shape of one sample. The command line takes it from the data.
         latent_dim: Number of latents.
-        penalty_weight: Coefficient of the L1 penalty, or how it changes over the run.
+        penalty_weight: Coefficient of the L1 penalty, or how it changes over the run, or a list with a number for each
+            instance.
         penalty_warmup: Optimizer steps in which the coefficient rises linearly from 0.
         tied: Whether the decoder is the encoder transposed.
         init: How weights start: linear as `torch.nn.Linear` does, kaiming, kaiming_joint as torch's function has it for
@@ -59,7 +61,7 @@ class StandardSAE(SparseDictionary):
         self,
         input_shape: tuple[int, ...],
         latent_dim: int = 1024,
-        penalty_weight: float | Ramp = 0.001,
+        penalty_weight: float | list[float] | Ramp = 0.001,
         penalty_warmup: int = 0,
         tied: bool = False,
         init: Start = "kaiming",
@@ -77,7 +79,7 @@ class StandardSAE(SparseDictionary):
             input_shape,
             latent_dim,
             nn.ReLU(inplace=True),
-            instances,
+            count_of(instances, penalty_weight=penalty_weight, **kwargs),
             tied=tied,
             init=init,
             center=center,
@@ -93,7 +95,7 @@ class StandardSAE(SparseDictionary):
 
     def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:
         """`l1`, the sum of |z| over latents."""
-        if self.norm_weighted or self.controller is not None:
+        if self.norm_weighted or self.controller is not None or self.penalty_weight.differs or self.tells_apart:
             return {"l1": weighted_l1(done.z, self.penalty_norms, rectified=True)}
         return {"l1": l1(done.z, rectified=True)}
 

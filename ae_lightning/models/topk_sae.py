@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +13,7 @@ from ae_lightning.nn.active_latents import ActiveLatents
 from ae_lightning.nn.batch_topk import BatchTopK
 from ae_lightning.nn.topk import TopK
 from ae_lightning.training.coefficients import Coefficient, Ramp
+from ae_lightning.training.population import count_of, is_listed
 from ae_lightning.training.trainer import trainer_of
 
 
@@ -25,7 +27,7 @@ class SelectingSAE(SparseDictionary):
         input_shape: Shape of one sample.
         latent_dim: Number of latents.
         activation: The selection.
-        k: Active latents of a sample, or how they change over the run.
+        k: Active latents of a sample, or how they change over the run, or a list with a number for each instance.
         reconstruction_loss: As `Autoencoder` has it.
         **kwargs: Arguments of `SparseDictionary`.
     """
@@ -36,7 +38,7 @@ class SelectingSAE(SparseDictionary):
         input_shape: tuple[int, ...],
         latent_dim: int,
         activation: ActiveLatents,
-        k: float | Ramp,
+        k: float | Sequence[float] | Ramp,
         reconstruction_loss: ReconstructionLossName = "mse",
         **kwargs: Any,
     ) -> None:
@@ -88,7 +90,7 @@ class SelectingSAE(SparseDictionary):
 
     @property
     def asked_l0(self) -> dict[str, float]:
-        """The number of active latents, in the end."""
+        """The number of active latents, in the end; where instances have their own, their mean."""
         return {"k": self.k.final}
 
     def _set_k(self, step: int) -> None:
@@ -97,11 +99,19 @@ class SelectingSAE(SparseDictionary):
             self.dictionary.activation.set_k(self.k.at(step, self.total_steps))
 
 
-def final_k(k: float | Ramp, latent_dim: int) -> float:
-    """The number of active latents that an option ends with."""
+def final_k(k: Any, latent_dim: int, whole: bool = False) -> Any:
+    """The number of active latents that an option ends with, or a list of each instance's.
+
+    Args:
+        k: The option: a number, a list or a ramp.
+        latent_dim: Number of latents.
+        whole: Whether it is rounded to a whole number.
+    """
+    if is_listed(k):
+        return [final_k(each, latent_dim, whole) for each in k]
     if isinstance(k, dict) or not math.isfinite(k):
-        return Coefficient("k", k, most=latent_dim).final
-    return k  # which the activation checks
+        k = Coefficient("k", k, most=latent_dim).final
+    return round(k) if whole else k  # which the activation checks
 
 
 class TopKSAE(SelectingSAE):
@@ -115,7 +125,8 @@ class TopKSAE(SelectingSAE):
     Args:
         input_shape: Shape of one sample. The command line takes it from the data.
         latent_dim: Number of latents.
-        k: Latents of a sample that may be active, or how they change over the run.
+        k: Latents of a sample that may be active, or how they change over the run, or a list with a number for each
+            instance.
         groups: Whether the largest of each of k groups of neighboring latents is kept, in place of the k largest.
         instances: Independent copies trained side by side, or None for a single one.
         norm_weighted: Whether latents are compared by what they write, pre-activation × norm of the decoder's row.
@@ -128,16 +139,16 @@ class TopKSAE(SelectingSAE):
         self,
         input_shape: tuple[int, ...],
         latent_dim: int = 4096,
-        k: int | Ramp = 32,
+        k: int | list[int] | Ramp = 32,
         groups: bool = False,
         instances: int | None = None,
         norm_weighted: bool = True,
         auxk_weight: float = 1 / 32,
         **kwargs: Any,
     ) -> None:
-        moving = isinstance(k, dict)
-        activation = TopK(round(final_k(k, latent_dim)), latent_dim, instances, groups, norm_weighted, moving)
-        super().__init__(input_shape, latent_dim, activation, k, instances=instances, auxk_weight=auxk_weight, **kwargs)
+        copies, moving = count_of(instances, k=k, **kwargs), isinstance(k, dict)
+        activation = TopK(final_k(k, latent_dim, whole=True), latent_dim, copies, groups, norm_weighted, moving)
+        super().__init__(input_shape, latent_dim, activation, k, instances=copies, auxk_weight=auxk_weight, **kwargs)
 
 
 class BatchTopKSAE(SelectingSAE):
@@ -152,7 +163,8 @@ class BatchTopKSAE(SelectingSAE):
     Args:
         input_shape: Shape of one sample. The command line takes it from the data.
         latent_dim: Number of latents.
-        k: Active latents of a sample in the mean over a batch, or how they change over the run; it may be a fraction.
+        k: Active latents of a sample in the mean over a batch, or how they change over the run, or a list with a number
+            for each instance; it may be a fraction.
         momentum: Share of the past that a step leaves in the running threshold.
         instances: Independent copies trained side by side, or None for a single one.
         norm_weighted: Whether latents are compared by what they write, pre-activation × norm of the decoder's row.
@@ -164,13 +176,13 @@ class BatchTopKSAE(SelectingSAE):
         self,
         input_shape: tuple[int, ...],
         latent_dim: int = 4096,
-        k: float | Ramp = 32,
+        k: float | list[float] | Ramp = 32,
         momentum: float = 0.9,
         instances: int | None = None,
         norm_weighted: bool = True,
         auxk_weight: float = 1 / 32,
         **kwargs: Any,
     ) -> None:
-        moving = isinstance(k, dict)
-        activation = BatchTopK(final_k(k, latent_dim), latent_dim, instances, momentum, norm_weighted, moving)
-        super().__init__(input_shape, latent_dim, activation, k, instances=instances, auxk_weight=auxk_weight, **kwargs)
+        copies, moving = count_of(instances, k=k, **kwargs), isinstance(k, dict)
+        activation = BatchTopK(final_k(k, latent_dim), latent_dim, copies, momentum, norm_weighted, moving)
+        super().__init__(input_shape, latent_dim, activation, k, instances=copies, auxk_weight=auxk_weight, **kwargs)

@@ -1,8 +1,8 @@
 """The shallow pair of one linear encoder and one linear decoder that every dictionary learner shares."""
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +49,8 @@ class Dictionary(nn.Module):
             gradient flows through the division. With tied weights the decoder alone is so divided: the encoder reads
             with rows of any length.
         output_dim: Width of the output, or None for that of the input. A centered encoder needs the same width.
+        seeds: One for each instance, or one in all without instances, from which its weights are drawn as those of a
+            single dictionary with that seed are; None draws from torch's global random numbers.
 
     Shapes:
         W_enc (…, input, latent), b_enc (…, latent), W_dec (…, latent, output), b_dec (…, output), where … is
@@ -73,6 +75,7 @@ class Dictionary(nn.Module):
         init: DictionaryInit = "linear",
         unit_norm: bool = False,
         output_dim: int | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         lead = () if instances is None else (instances,)
@@ -84,6 +87,7 @@ class Dictionary(nn.Module):
         self.centered = centered
         self.init: DictionaryInit = init
         self.unit_norm = unit_norm
+        self.seeds = seeds
         self.W_enc = nn.Parameter(torch.empty(*lead, input_dim, latent_dim))
         self.register_parameter("b_enc", nn.Parameter(torch.empty(*lead, latent_dim)) if encoder_bias else None)
         self.register_parameter("W_dec", None if tied else nn.Parameter(torch.empty(*lead, latent_dim, output_dim)))
@@ -94,31 +98,45 @@ class Dictionary(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw all weights and biases anew, as `init` says."""
-        input_dim, latent_dim = self.W_enc.shape[-2:]
-        if self.init == "transpose":
-            rows = self._stored_rows
-            rows.normal_()
-            rows.div_(rows.norm(dim=-1, keepdim=True))
-            if rows.shape == self.encoder_vectors.shape:
-                self.encoder_vectors.copy_(rows)
-            else:
-                self.encoder_vectors.normal_()
-                self.encoder_vectors.div_(self.encoder_vectors.norm(dim=-1, keepdim=True))
-        for weight, bias, fan_in in ((self.W_enc, self.b_enc, input_dim), (self.W_dec, self.b_dec, latent_dim)):
-            if weight is not None:
-                self._draw(weight, fan_in)
-            if bias is not None:
-                bias.uniform_(-(fan_in**-0.5), fan_in**-0.5) if self.init == "linear" else bias.zero_()
+        whole = (self.W_enc, self.b_enc, self.W_dec, self.b_dec)
+        if self.seeds is None:
+            self._start(whole, None)
+            return
+        for number, seed in enumerate(self.seeds):
+            generator = torch.Generator().manual_seed(seed)
+            self._start([part if part is None or self.instances is None else part[number] for part in whole], generator)
 
-    def _draw(self, weight: Tensor, fan_in: int) -> None:
+    def _start(self, parts: Sequence[Any], generator: torch.Generator | None) -> None:
+        """Draw the weights of all instances, or of one, by a generator or from the global random numbers."""
+        W_enc, b_enc, W_dec, b_dec = parts
+        input_dim, latent_dim = W_enc.shape[-2:]
+        if self.init == "transpose":
+            rows, reading = W_enc.mT if W_dec is None else W_dec, W_enc.mT
+            rows.normal_(generator=generator)
+            rows.div_(rows.norm(dim=-1, keepdim=True))
+            if rows.shape == reading.shape:
+                reading.copy_(rows)
+            else:
+                reading.normal_(generator=generator)
+                reading.div_(reading.norm(dim=-1, keepdim=True))
+        for weight, bias, fan_in in ((W_enc, b_enc, input_dim), (W_dec, b_dec, latent_dim)):
+            if weight is not None:
+                self._draw(weight, fan_in, generator)
+            if bias is not None and self.init == "linear":
+                bias.uniform_(-(fan_in**-0.5), fan_in**-0.5, generator=generator)
+            elif bias is not None:
+                bias.zero_()
+
+    def _draw(self, weight: Tensor, fan_in: int, generator: torch.Generator | None) -> None:
         if self.init in ("kaiming_joint", "xavier_joint"):
             draw = nn.init.kaiming_uniform_ if self.init == "kaiming_joint" else nn.init.xavier_normal_
-            weight.copy_(draw(weight.mT.clone(memory_format=torch.contiguous_format)).mT)
+            columns = weight.mT.clone(memory_format=torch.contiguous_format)
+            weight.copy_(draw(columns, generator=generator).mT)
         elif self.init == "xavier":
-            weight.normal_(std=math.sqrt(2 / sum(weight.shape[-2:])))
+            weight.normal_(std=math.sqrt(2 / sum(weight.shape[-2:])), generator=generator)
         elif self.init != "transpose":
             bound = math.sqrt((6 if self.init == "kaiming" else 1) / fan_in)
-            weight.uniform_(-bound, bound)
+            weight.uniform_(-bound, bound, generator=generator)
 
     def pre_activations(self, x: Tensor) -> Tensor:
         """What the activation is applied to: x (…, batch, input) to (…, batch, latent)."""

@@ -6,6 +6,7 @@ that is 1 within half a bandwidth ε of θ and 0 elsewhere:
     ∂ jump / ∂θ = −(θ / ε) K((pre − θ) / ε)
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -83,7 +84,7 @@ class JumpReLU(KeepsPrecision, CodeActivation):
     Args:
         latent_dim: Number of latents.
         instances: Number of independent copies, or None for a single one without the extra dimension.
-        threshold: Start of θ, at least 0. At 0 the code's own gradient does not move it.
+        threshold: Start of θ, at least 0, or one for each instance. At 0 the code's own gradient does not move it.
         bandwidth: ε, the width of the window around θ within which pre-activations give it a gradient. Folding scales
             into thresholds does not change it.
         to_pre: Whether the window's gradient goes to pre-activations too, see `jump`.
@@ -96,20 +97,21 @@ class JumpReLU(KeepsPrecision, CodeActivation):
         self,
         latent_dim: int,
         instances: int | None = None,
-        threshold: float = 0.1,
+        threshold: float | Sequence[float] = 0.1,
         bandwidth: float = 2.0,
         to_pre: bool = False,
     ) -> None:
         super().__init__()
-        if not threshold >= 0:
+        start = torch.tensor(threshold, dtype=torch.float64, device="cpu").unsqueeze(-1)
+        if not bool((start >= 0).all()):
             raise ConfigError(f"the threshold of a JumpReLU must start at 0 or above, but it is {threshold}")
         if not bandwidth > 0:
             raise ConfigError(f"the bandwidth of a JumpReLU must be above 0, but it is {bandwidth}")
-        self.start = threshold
+        self.start = start  # (1,), or (instances, 1)
         self.bandwidth = bandwidth
         self.to_pre = to_pre
         shape = (latent_dim,) if instances is None else (instances, latent_dim)
-        self.threshold = nn.Parameter(torch.full(shape, threshold, dtype=wide_dtype()))
+        self.threshold = nn.Parameter(torch.empty(shape, dtype=wide_dtype()).copy_(start))
 
     def forward(self, pre: Tensor, norms: Tensor | None = None) -> Tensor:
         """Codes (…, batch, latent); norms are not looked at."""
@@ -123,7 +125,7 @@ class JumpReLU(KeepsPrecision, CodeActivation):
     @torch.no_grad()
     def reset_latents(self, which: Tensor) -> None:
         """Set the thresholds of the latents (…, latent) that are true to their start."""
-        self.threshold.masked_fill_(which, self.start)
+        self.threshold.copy_(torch.where(which, self.start.to(self.threshold), self.threshold))
 
     @torch.no_grad()
     def scale_latents(self, factor: Tensor) -> None:

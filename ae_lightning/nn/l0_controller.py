@@ -1,6 +1,7 @@
 """A controller that holds the mean number of active latents at a target, whatever a penalty's coefficient is."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -29,34 +30,43 @@ class L0Controller(KeepsPrecision):
     hundred steps.
 
     Args:
-        target: Active latents of a sample, as a mean over samples.
+        target: Active latents of a sample, as a mean over samples; or one for each instance.
         latent_dim: Number of latents.
         instances: Independent copies, each of which gets a multiplier of its own; None for a single one.
 
     Raises:
-        ConfigError: The target is not above zero, or above the number of latents.
+        ConfigError: A target is not above zero, or above the number of latents.
     """
 
+    log_target: Tensor
     log_multiplier: Tensor
     smoothed_l0: Tensor
     steps: Tensor
     steps_at_bound: Tensor
 
-    def __init__(self, target: float, latent_dim: int, instances: int | None = None) -> None:
+    def __init__(self, target: float | Sequence[float], latent_dim: int, instances: int | None = None) -> None:
         super().__init__()
-        if not 0 < target <= latent_dim:
-            raise ConfigError(
-                f"--model.target_l0 is {target:g}; it must be above 0 and at most --model.latent_dim, which is "
-                f"{latent_dim}"
-            )
+        self.targets = [target] if isinstance(target, (int, float)) else list(target)
+        for each in self.targets:
+            if not 0 < each <= latent_dim:
+                raise ConfigError(
+                    f"--model.target_l0 is {each:g}; it must be above 0 and at most --model.latent_dim, which is "
+                    f"{latent_dim}"
+                )
         lead = () if instances is None else (instances,)
-        self.target = target
+        logs = torch.tensor([math.log(each) for each in self.targets], dtype=torch.float64, device="cpu")
+        self.register_buffer("log_target", logs.to(wide_dtype()).expand(lead or 1).view(lead), persistent=False)
         self.register_buffer("log_multiplier", torch.zeros(lead, dtype=wide_dtype()))
         self.register_buffer("smoothed_l0", torch.zeros(lead, dtype=wide_dtype()))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("steps_at_bound", torch.zeros(lead, dtype=torch.int64))
         self._seen: list[Tensor] = []
         self._told = False
+
+    @property
+    def mean_target(self) -> float:
+        """The target, as a mean over instances."""
+        return sum(self.targets) / len(self.targets)
 
     @property
     def multiplier(self) -> Tensor:
@@ -109,9 +119,10 @@ class L0Controller(KeepsPrecision):
         worst = int(self.steps_at_bound.flatten().argmax())
         l0, log = float(self.smoothed_l0.flatten()[worst]), float(self.log_multiplier.flatten()[worst])
         of = "" if self.steps_at_bound.ndim == 0 else f" of instance {worst}"
+        target = self.targets[worst if len(self.targets) > 1 else 0]
         factor, remedy = (f"{_HIGHEST:g} times its", "raise") if log > 0 else (f"{_LOWEST:g} of its", "lower")
         return (
-            f"--model.target_l0 is {self.target:g}, but L0{of} stays at {l0:.3g} with --model.penalty_weight at "
+            f"--model.target_l0 is {target:g}, but L0{of} stays at {l0:.3g} with --model.penalty_weight at "
             f"{factor} value, as far as it is moved: {remedy} --model.penalty_weight, or ask for another target"
         )
 
@@ -122,4 +133,4 @@ class L0Controller(KeepsPrecision):
     def _error(self, l0: Tensor) -> Tensor:
         # An L0 of zero has no logarithm.
         smallest = torch.finfo(l0.dtype).tiny
-        return (l0.clamp_min(smallest).log() - math.log(self.target)).clamp(-_LARGEST_ERROR, _LARGEST_ERROR)
+        return (l0.clamp_min(smallest).log() - self.log_target).clamp(-_LARGEST_ERROR, _LARGEST_ERROR)

@@ -1,10 +1,12 @@
 """Coefficients that move over a run: one mechanism for weights of terms, k, exponents and the like."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal, TypedDict
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.training.run_length import RunLength
@@ -26,13 +28,13 @@ class Ramp(TypedDict, total=False):
 
 
 class Coefficient:
-    """The value of an option that is a number, or a `Ramp`, at each step of a run.
+    """The value of an option that is a number, a `Ramp`, or a number for each instance, at each step of a run.
 
     Evaluation always has the final value, so that losses of different epochs can be compared.
 
     Args:
         name: Name of the option, for messages, such as penalty_weight.
-        option: The number, or the ramp.
+        option: The number, the ramp, or a list with a number for each instance.
         least: Lowest value that it may take.
         most: Highest value that it may take.
 
@@ -40,21 +42,36 @@ class Coefficient:
         ConfigError: A value lies outside, or the ramp is none.
     """
 
-    def __init__(self, name: str, option: float | Ramp, least: float = 0.0, most: float = math.inf) -> None:
+    def __init__(
+        self, name: str, option: float | Sequence[float] | Ramp, least: float = 0.0, most: float = math.inf
+    ) -> None:
         self.name = name
-        self.ramp = option if isinstance(option, dict) else Ramp(start=option, end=option)
+        self._each: Tensor | None = None
+        self._placed: Tensor | None = None  # the same, beside the weights
+        if isinstance(option, (list, tuple)):
+            for number, value in enumerate(option):
+                _check_value(f"--model.{name} of instance {number}", value, least, most)
+            self._each = torch.tensor(option, dtype=torch.float64, device="cpu")
+            option = float(self._each.mean())
+        self.ramp = option if isinstance(option, dict) else Ramp(start=option, end=option)  # type: ignore[typeddict-item]
         self.moves = isinstance(option, dict)
         if self.moves:
             _check_keys(name, self.ramp)
         for key in ("start", "end"):
             option_name = f"--model.{name}.{key}" if self.moves else f"--model.{name}"
             _check_value(option_name, self.ramp[key], least, most)
+        #: The value in the end; where instances have their own, their mean.
         self.final = self.ramp["end"]
         self.unit = self.ramp.get("unit", "fraction")
         self.begin = self.ramp.get("begin", 0)
         self.until = self.ramp.get("until", 1 if self.unit == "fraction" else math.inf)
         if self.moves:
             self._check_span()
+
+    @property
+    def differs(self) -> bool:
+        """Whether instances have values of their own."""
+        return self._each is not None
 
     def at(self, step: int, total_steps: float) -> float:
         """The value for the step that follows `step` completed ones, in a run of so many."""
@@ -69,11 +86,18 @@ class Coefficient:
         part = min(1.0, max(0.0, (step - begin) / (until - begin)))
         return (1 - math.cos(math.pi * part)) / 2 if self.ramp.get("shape") == "cosine" else part
 
-    def present(self, module: LightningModule) -> float:
+    def present(self, module: LightningModule) -> float | Tensor:
         """The value at the present step where a module is being trained; the final one everywhere else.
 
-        What is to be a step is computed with gradients, as `Autoencoder.warmed_up` says.
+        Where instances have their own, it is (instances,), on the device of the module's weights. What is to be a step
+        is computed with gradients, as `Autoencoder.warmed_up` says.
         """
+        if self._each is not None:
+            weights = next(module.parameters())
+            wide = torch.promote_types(weights.dtype, torch.float32)
+            if self._placed is None or (self._placed.device, self._placed.dtype) != (weights.device, wide):
+                self._placed = self._each.to(weights.device, wide)  # it is kept, since a copy waits for the device
+            return self._placed
         trainer = trainer_of(module) if self.moves else None
         if trainer is None or not trainer.training or not torch.is_grad_enabled():
             return self.final

@@ -20,6 +20,8 @@ class Objective(nn.Module, ABC):
     input_shape: tuple[int, ...]
     instances: int | None
     reconstruction_loss: ReconstructionLossName
+    #: Objective of each instance (instances,) in the last evaluated batch, where all terms tell them apart.
+    loss_of_each: Tensor | None = None
     _data_checked: bool
     _compiled_terms: Callable[..., Any] | None
 
@@ -60,8 +62,19 @@ class Objective(nn.Module, ABC):
         target = self.as_target(x) if target is None else target
         terms, output = (self._compiled_terms or self.terms)(x, target)
         weights = self.loss_weights
-        first, *others = (_times(weights.get(name, 1.0), term) for name, term in terms.items())
+        weighted = [_times(weights.get(name, 1.0), term) for name, term in terms.items()]
+        if self.tells_apart:
+            self.loss_of_each = _of_each(weighted)
+        first, *others = map(_summed, weighted)
         return {"loss": sum(others, first)} | {name: _summed(term) for name, term in terms.items()}, output
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether the terms of a population are those of each instance, (instances,), and not their sum.
+
+        They are in evaluation, where the best state of each is looked for. In training sums take fewer passes.
+        """
+        return self.instances is not None and not self.training
 
     def compile_loss(self, **options: Any) -> None:
         """Let torch compile the forward pass and the loss terms, with their gradients, at the first batch.
@@ -94,7 +107,19 @@ class Objective(nn.Module, ABC):
 
 
 def _times(weight: float | Tensor, term: Tensor) -> Tensor:
-    return _summed(term if not isinstance(weight, Tensor) and weight == 1 else weight * term)
+    if not isinstance(weight, Tensor):
+        return term if weight == 1 else weight * term
+    if weight.ndim > term.ndim:
+        raise ValueError("a term that is a sum over instances cannot have a weight for each: give one term for each")
+    return weight * term
+
+
+def _of_each(weighted: list[Tensor]) -> Tensor | None:
+    """The sum of terms for each instance; None where a term is a sum over them."""
+    if any(term.ndim == 0 for term in weighted):
+        return None
+    first, *others = weighted
+    return sum(others, first).detach()
 
 
 def _summed(term: Tensor) -> Tensor:

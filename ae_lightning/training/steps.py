@@ -5,8 +5,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from ae_lightning.nn.precision import adding_device
 from ae_lightning.nn.sparse_code import SparseCode
 from ae_lightning.training.batch import AutoencoderOutput, Batch, StepOutput
 from ae_lightning.training.checks import check_finite, check_shape, explained_batch_norm
@@ -24,6 +26,7 @@ class Steps(Objective, LearningRate, NumberedRows, ABC):
     instances: int | None = None
     images_seen: int
     _epoch_means: EpochMeans
+    _sums_of_each: Tensor | None
     #: The step that what was gathered is for, until it is taken up; -1 where nothing is.
     _gathered_for: int
 
@@ -72,7 +75,10 @@ class Steps(Objective, LearningRate, NumberedRows, ABC):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor | SparseCode]:
         """Log the mean of the objective and its terms over the validation set; callbacks get the output."""
-        return self._evaluation_step("val", batch)
+        output = self._evaluation_step("val", batch)
+        if self.instances is not None:
+            self._add_of_each(len(batch[0]), batch_idx)
+        return output
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor | SparseCode]:
         """Log the mean of the objective and its terms over the test set; callbacks get the output."""
@@ -99,6 +105,25 @@ class Steps(Objective, LearningRate, NumberedRows, ABC):
         loss = self.trainer.callback_metrics.get("val/loss")
         if loss is not None:
             check_finite({"val/loss": loss}, self.trainer)
+
+    def validation_loss_of_each(self) -> Tensor | None:
+        """Objective of each instance (instances,), its mean over the last validation, of all processes; on the CPU.
+
+        None of a single model, and where a variant's terms do not tell instances apart. All processes have to ask.
+        """
+        if self._sums_of_each is None:
+            return None
+        sums = torch.as_tensor(self.trainer.strategy.reduce(self._sums_of_each.clone(), reduce_op="sum"))
+        return (sums[:-1] / sums[-1]).cpu()
+
+    def _add_of_each(self, samples: int, batch_idx: int) -> None:
+        """Add the objectives of a validation batch to those of the batches before it, and count its samples."""
+        if self.loss_of_each is None:
+            self._sums_of_each = None
+            return
+        losses = self.loss_of_each.to(adding_device(self.loss_of_each.device), torch.float64)
+        sums = torch.cat((losses, losses.new_ones(1))) * samples
+        self._sums_of_each = sums if batch_idx == 0 or self._sums_of_each is None else self._sums_of_each + sums
 
     def _gather(self, output: StepOutput) -> None:
         step = self.trainer.global_step  # which counts a step that was skipped, too

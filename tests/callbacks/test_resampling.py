@@ -425,7 +425,7 @@ def test_each_instance_draws_what_it_reconstructs_badly(own_samples):
             d.W_enc[instance, instance, 0] = d.W_dec[instance, 0, instance] = 1
         examples = torch.stack([x, x.flip(0) * 2], dim=1) if own_samples else x
         dead = torch.tensor([[False, True], [False, True]])
-        new = weights_by_loss(model, examples, dead, 0.5, torch.Generator().manual_seed(0))
+        new = weights_by_loss(model, examples, dead, 0.5, [torch.Generator().manual_seed(0)])
     for row, bad, size in zip(new.decoder, ([0.0, 1.0], [1.0, 0.0]), (5, 10 if own_samples else 5), strict=True):
         torch.testing.assert_close(row, F.normalize(size * torch.tensor(bad) - b_dec, dim=0))
     torch.testing.assert_close(new.encoder, 0.5 * new.decoder)  # the living row has norm 1
@@ -438,7 +438,7 @@ def test_an_input_that_is_the_bias_itself_gives_some_direction():
         dead = torch.zeros(LATENTS, dtype=torch.bool)
         dead[[2, 3]] = True
         examples = torch.arange(6.0).expand(30, 6)
-        new = weights_by_loss(model, examples, dead, 1.0, torch.Generator().manual_seed(0))
+        new = weights_by_loss(model, examples, dead, 1.0, [torch.Generator().manual_seed(0)])
     torch.testing.assert_close(new.decoder.norm(dim=-1), torch.ones(2))
     assert abs(float(new.decoder[0] @ new.decoder[1])) < 0.99
 

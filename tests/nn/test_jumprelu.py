@@ -175,3 +175,12 @@ def test_it_is_traced_whole():
     wanted = torch.autograd.grad(loss(pre), (pre, code.threshold))
     for found, truth in zip(torch.autograd.grad(compiled(pre), (pre, code.threshold)), wanted, strict=True):
         torch.testing.assert_close(found, truth)
+
+
+def test_thresholds_of_each_instance_start_where_its_own_do_and_come_back_there():
+    jump = JumpReLU(3, 2, threshold=[0.25, 0.75])
+    assert jump.threshold.tolist() == [[0.25] * 3, [0.75] * 3]
+    with torch.no_grad():
+        jump.threshold.fill_(2.0)
+    jump.reset_latents(torch.tensor([[True, False, False], [False, True, False]]))
+    assert jump.threshold.tolist() == [[0.25, 2.0, 2.0], [2.0, 0.75, 2.0]]

@@ -17,6 +17,7 @@ from ae_lightning.models import faults
 from ae_lightning.parser_errors import Wording, denied_in, is_wrapped, reason_of
 from ae_lightning.safe_mode import refusal
 from ae_lightning.training.coefficients import Ramp
+from ae_lightning.training.population import PER_INSTANCE
 from ae_lightning.upstream import is_tested
 
 # Ours are not named: every run has them unless others are.
@@ -190,7 +191,7 @@ def _of_value(message: str) -> str | None:
     if match := Wording.NO_FILE.find(message):
         return f"{path} {match[1]}: there is no such file{_nearest_part(match[1])}"
     if expected and not (path.endswith(".logger") and given.isidentifier()):  # true and false are no guess at a class
-        return f"{path} should be {' or '.join(expected)}, but it is {given!r}"
+        return f"{path} should be {' or '.join(expected)}, but it is {given!r}{_of_list(path, given)}"
     if match := Wording.NO_DOTTED_PATH.find(message) or Wording.NO_IMPORT_PATH.find(message):
         if unusable := _of_declared(path, match[1]):
             return unusable
@@ -200,6 +201,13 @@ def _of_value(message: str) -> str | None:
     if match := Wording.NO_CLASS.find(message):
         return f"{path}: {given} is no {match[1]}"
     return None
+
+
+def _of_list(path: str, given: str) -> str:
+    """Which options take a list, where one was given to an option of the model that takes none."""
+    if not (path.startswith("--model.") and given.startswith("[")):
+        return ""
+    return f"; a number for each instance can be given to {', '.join(PER_INSTANCE[:-1])} and {PER_INSTANCE[-1]}"
 
 
 def _of_declared(path: str, name: str) -> str | None:
