@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from ae_lightning.evaluation.judgment import how_little_better, shortcoming_of
 from ae_lightning.numerals import numeral
+from ae_lightning.run.instances import are_unlike
 from ae_lightning.run.results import known, set_with_exact_pca
 
 Grade = Literal["good", "mixed", "bad"]
@@ -66,6 +67,9 @@ def verdict(
         is_finished: Whether the run has come to its end.
     """
     grade, opening, reason = _judged(results, pca_of_active)
+    listed = results.get("instances") or []
+    if are_unlike(listed):
+        opening = f"In the mean over {len(listed)} instances of different settings {_lower(opening)}"
     return Verdict(grade, f"{opening if is_finished else f'So far {_lower(opening)}'}: {reason}.")
 
 
@@ -166,7 +170,7 @@ def _all_beside(results: Mapping[str, Any], pca_of_active: Mapping[str, Any] | N
         yield Beside(
             "active latents of a sample",
             f"{latents['l0']:.3g}",
-            f"of {size:,}" if asked is None else f"asked: {asked:g}",
+            f"of {size:,}" if asked is None else f"asked: {asked:.4g}",
         )
         copies = model.get("instances")
         which = f"mean of {copies} instances" if copies else "they fire on no test sample"

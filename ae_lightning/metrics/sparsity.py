@@ -152,9 +152,13 @@ class _MeanOverSamples(Metric):
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("samples", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def compute(self) -> Tensor:
-        """Answer the mean in float64, NaN before the first sample."""
+    def each(self) -> Tensor:
+        """The mean of each instance in float64, shape (...) or (..., latent), NaN before the first sample."""
         return self.total / self.samples
+
+    def compute(self) -> Tensor:
+        """Answer the same."""
+        return self.each()
 
 
 class L1(_MeanOverSamples):
@@ -182,8 +186,12 @@ class L1(_MeanOverSamples):
         """Add a batch of codes of shape (..., batch, latent)."""
         per_latent = _over_batch(_checked(z).detach(), Tensor.abs, torch.float64)
         norms = per_latent.sum(dim=-1) if self.reduction == "sum" else per_latent.mean(dim=-1)
-        self.total = self.total + norms.mean()
+        self.total = self.total + norms
         self.samples = self.samples + z.shape[-2]
+
+    def compute(self) -> Tensor:
+        """Answer the mean over samples and instances in float64, NaN before the first sample."""
+        return self.each().mean()
 
 
 class HoyerSparsity(_MeanOverSamples):
@@ -211,13 +219,16 @@ class HoyerSparsity(_MeanOverSamples):
             nonzero = z.active() > 0 if isinstance(z, SparseCode) else (z != 0).any(dim=-1)
             self.samples = self.samples + nonzero.sum(dim=-1)
         else:
-            self.total = self.total + measures.sum(dim=-1, dtype=torch.float64).mean()
+            self.total = self.total + measures.sum(dim=-1, dtype=torch.float64)
             self.samples = self.samples + z.shape[-2]
+
+    def each(self) -> Tensor:
+        """The mean of each instance, shape (...), in float64; 0 where all its codes are zero and these are left out."""
+        return super().each().nan_to_num(0.0) if self.nonzero_only else super().each()
 
     def compute(self) -> Tensor:
         """Answer the mean in float64; NaN before the first sample, unless zeros are left out."""
-        mean = super().compute()
-        return mean.nanmean().nan_to_num(0.0) if self.nonzero_only else mean
+        return super().each().nanmean().nan_to_num(0.0) if self.nonzero_only else self.each().mean()
 
 
 class MeanActivation(_MeanOverSamples):
@@ -272,16 +283,25 @@ class NearZeroFraction(Metric):
     def update(self, z: Codes) -> None:
         """Count in a batch of codes of shape (..., batch, latent)."""
         codes = _checked(z)
-        values = codes.values if isinstance(codes, SparseCode) else codes
-        # Beside a tensor of half precision the threshold would be rounded to it.
-        magnitudes = at_least_float32(values.detach().abs())
-        every = z.shape.numel()
-        self.near = self.near + (every - values.numel() + (magnitudes <= self.threshold).sum())
+        if isinstance(codes, SparseCode):
+            far = codes.places.over_latents(self._are_far(codes.values).long()).sum(dim=-1)
+        else:
+            far = self._are_far(codes).sum(dim=(-2, -1))
+        every = z.shape[-2:].numel()
+        self.near = self.near + (every - far)
         self.values = self.values + every
+
+    def _are_far(self, values: Tensor) -> Tensor:
+        # Beside a tensor of half precision the threshold would be rounded to it.
+        return ~(at_least_float32(values.detach().abs()) <= self.threshold)
+
+    def each(self) -> Tensor:
+        """The fraction of each instance, shape (...), NaN before the first sample."""
+        return self.near / self.values
 
     def compute(self) -> Tensor:
         """Answer the fraction, NaN before the first sample."""
-        return self.near / self.values
+        return self.near.sum() / (self.values * self.near.numel())
 
 
 def _over_batch(z: Codes, of: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Tensor:

@@ -3,8 +3,8 @@
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -16,6 +16,7 @@ from ae_lightning.models.arithmetic import Arithmetic, can_be_sparse, checked, i
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.scaled_dictionary import ScaledDictionary
 from ae_lightning.nn.code_activation import CodeActivation
+from ae_lightning.nn.elementwise import mean_l0
 from ae_lightning.nn.l0_controller import L0Controller
 from ae_lightning.nn.scaling import InputScalingName
 from ae_lightning.nn.sparse_code import SparseCode
@@ -28,13 +29,29 @@ from ae_lightning.training.run_length import RunLength
 from ae_lightning.training.trainer import trainer_of
 
 
-class Pass(NamedTuple):
-    """One pass through a dictionary, in the units that it reads; all are (…, batch, width)."""
+class Pass:
+    """One pass through a dictionary, in the units that it reads; all are (…, batch, width).
 
-    target: Tensor
-    pre: Tensor | None  #: None where no term needs pre-activations, and the activation may overwrite them.
-    z: Any  #: A tensor, or where the arithmetic is sparse a `SparseCode`.
-    outputs: list[Tensor]  #: What is compared with the target: x̂, last, and what a variant asks of parts of the code.
+    Args:
+        target: What the reconstruction is compared with.
+        pre: Pre-activations; None where no term needs them, and the activation may overwrite them.
+        z: The code: a tensor, or where the arithmetic is sparse a `SparseCode`.
+        decode: What gives `outputs` of the code, once they are asked for.
+    """
+
+    def __init__(self, target: Tensor, pre: Tensor | None, z: Any, decode: Callable[[Any], list[Tensor]]) -> None:
+        self.target = target
+        self.pre = pre
+        self.z = z
+        self._decode = decode
+        self._outputs: list[Tensor] | None = None
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """What is compared with the target: x̂, last, and what a variant asks of parts of the code."""
+        if self._outputs is None:
+            self._outputs = self._decode(self.z)
+        return self._outputs
 
     @property
     def x_hat(self) -> Tensor:
@@ -158,8 +175,10 @@ class SparseDictionary(ScaledDictionary):
         flat = self.flatten(x)
         vectors = self.scaling(flat)
         pre, z = self.coded(vectors)
-        done = Pass(self.scaling(target.flatten(-len(self.output_shape))), pre, z, self.outputs(z))
-        losses = self.reconstruction_terms(done) | self.sparsity_terms(done)
+        done = Pass(self.scaling(target.flatten(-len(self.output_shape))), pre, z, self.outputs)
+        # Before the code is decoded: the decoder's gradient of it is then the first, and others are added in place.
+        sparsity = self.sparsity_terms(done)
+        losses = self.reconstruction_terms(done) | sparsity
         losses |= self.auxk_term(vectors, pre, done.target, done.x_hat)
         x_hat = self.unflatten(self.scaling.undo(done.x_hat, flat))
         return losses, SparseOutput(x_hat, z) if isinstance(z, SparseCode) else AutoencoderOutput(x_hat, z)
@@ -239,7 +258,7 @@ class SparseDictionary(ScaledDictionary):
         if not isinstance(activation, CodeActivation):
             return super().coded(vectors)
         pre = self.dictionary.pre_activations(vectors)
-        return pre, activation(pre, self.selection_norms)
+        return pre, activation(pre, self.selection_norms if activation.weighted else None)
 
     # --- starting, and moving on ---------------------------------------------------------------------------------
 
@@ -286,10 +305,10 @@ class SparseDictionary(ScaledDictionary):
         activation = self.dictionary.activation
         # Norms of many rows are not computed for an activation that gathers nothing.
         if isinstance(activation, CodeActivation) and type(activation).observe is not CodeActivation.observe:
-            activation.observe(output.z, self.selection_norms)
+            activation.observe(output.z, self.selection_norms if activation.weighted else None)
         if self.controller is not None:
-            active = output.z.active() if isinstance(output.z, SparseCode) else (output.z != 0).sum(-1)
-            self.controller.observe(active.float().mean(-1))
+            z = output.z
+            self.controller.observe(z.active().float().mean(-1) if isinstance(z, SparseCode) else mean_l0(z))
 
     @torch.no_grad()
     def advance(self) -> None:

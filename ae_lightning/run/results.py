@@ -106,7 +106,7 @@ def as_row(results: Mapping[str, Any]) -> dict[str, Any]:
         **{name: model.get(name) for name in ("compression_ratio", "parameters")},
         "is_penalized": bool(model.get("penalties") or model.get("asked_l0")),
         **{f"test_{name}": ours.get(name) for name in ("mse_per_pixel", "mse_per_image", "mse_per_pixel_std")},
-        "explained_variance": ours.get("explained_variance"),
+        **{name: ours.get(name) for name in ("explained_variance", "fvu")},
         "val_mse_per_pixel": validation.get("autoencoder", {}).get("mse_per_pixel"),
         **{f"{name}_test_mse_per_pixel": test.get(name, {}).get("mse_per_pixel") for name in ("pca", "mean_image")},
         "pca_components": results.get("pca_components"),

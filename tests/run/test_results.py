@@ -37,6 +37,37 @@ def test_what_is_written_is_read(tmp_path):
         read_results(tmp_path)
 
 
+INSTANCE = {
+    "instance": 0,
+    "settings": {"k": 8},
+    "model": {},
+    "errors": {},
+    "latents": {},
+    "recovery": {},
+    "weights": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("instances", "where"),
+    [
+        ({"0": INSTANCE}, "instances"),
+        ([INSTANCE, 3], r"instances\.1"),
+        ([{**INSTANCE, "settings": {"k": [8]}}], r"instances\.0\.settings\.k"),
+        ([{**INSTANCE, "settings": {"k": None}}], r"instances\.0\.settings\.k"),
+        ([{**INSTANCE, "latents": {"l0": "x"}}], r"instances\.0\.latents\.l0"),
+        ([{name: value for name, value in INSTANCE.items() if name != "errors"}], r"instances\.0\.errors"),
+        ([INSTANCE, INSTANCE], r"instances\.1\.instance"),
+    ],
+)
+def test_instances_that_fit_would_not_write_are_refused(tmp_path, instances, where):
+    write_results(tmp_path, {"instances": [INSTANCE, {**INSTANCE, "instance": 1}]})
+    assert len(read_results(tmp_path)["instances"]) == 2
+    write_results(tmp_path, {"instances": instances})
+    with pytest.raises(RunFolderError, match=f"damaged \\('{where}' is of another kind"):
+        read_results(tmp_path)
+
+
 def test_without_results_no_number_is_known():
     known = as_row({})
     assert known.pop("is_penalized") is False
@@ -61,7 +92,7 @@ def test_numbers_of_a_row_are_those_of_the_sections(run):
 
 
 def test_a_sweep_and_a_comparison_say_the_same_of_a_run(run):
-    one, other = row_of_a_sweep(run), row_of_a_comparison(Run.load(run))
+    one, other = row_of_a_sweep(run)[0], row_of_a_comparison(Run.load(run))[0]
     shared = set(OF_A_SWEEP) & set(OF_A_COMPARISON)
     assert len(shared) >= 12
     assert {name: one[name] for name in shared} == {name: other[name] for name in shared}
@@ -70,7 +101,7 @@ def test_a_sweep_and_a_comparison_say_the_same_of_a_run(run):
 def test_their_tables_have_the_line_ends_of_csv(run, tmp_path):
     again = Run(shutil.copytree(run, tmp_path / "again" / "version_0"))
     Comparison([Run.load(run), again]).write(tmp_path / "compare.csv")
-    row = {"latent_dim": 8, "seed": 0, "status": "finished", "run": "a", **row_of_a_sweep(run)}
+    row = {"latent_dim": 8, "seed": 0, "status": "finished", "run": "a", **row_of_a_sweep(run)[0]}
     write_rows(
         tmp_path / "sweep.csv", [row, {"latent_dim": [9], "seed": 1, "status": "failed", "run": ""}], ["latent_dim"]
     )
