@@ -281,7 +281,10 @@ def test_a_sum_over_instances_has_no_weight_for_each():
 
 @pytest.mark.slow
 def test_eight_sparsities_in_one_fit_lie_on_the_frontier_of_eight_fits(make_trainer):
-    """On sparse sums of known features: L0 and fraction of variance unexplained on the test set, written out."""
+    """On sparse sums of known features: L0 and fraction of variance unexplained on the test set, written out.
+
+    In float64: in float32 a latent that fires on one side of a rounding alone leads the two apart by a hundredth.
+    """
     sparsities = [1, 2, 3, 4, 6, 8, 12, 16]
 
     def point(k: Any) -> Tensor:
@@ -290,16 +293,16 @@ def test_eight_sparsities_in_one_fit_lie_on_the_frontier_of_eight_fits(make_trai
             features=48, probability=0.1, batch_size=256, steps_per_epoch=60, num_val=64, num_test=2048
         )
         torch.manual_seed(0)
-        make_trainer(max_epochs=2, limit_val_batches=0).fit(model, world)
+        make_trainer(max_epochs=2, limit_val_batches=0, precision="64-true").fit(model, world)
         world.setup("test")
-        x = world.test_set.take(2048)[0]
+        x = world.test_set.take(2048)[0].double()
         with torch.no_grad():
             output = model.eval()(x)
         l0 = (output.z > 0).sum(-1).double().mean(-1)
         unexplained = (output.x_hat - x).square().sum((-2, -1)) / (x - x.mean(0)).square().sum()
-        return torch.stack((l0, unexplained.double()), dim=-1)
+        return torch.stack((l0, unexplained), dim=-1)
 
     together = point(sparsities)
     alone = torch.stack([point(k) for k in sparsities])
-    torch.testing.assert_close(together, alone, rtol=2e-3, atol=0)
+    torch.testing.assert_close(together, alone, rtol=1e-7, atol=0)
     assert bool((alone[1:, 1] < alone[:-1, 1]).all())
