@@ -1,6 +1,7 @@
 """A dictionary that reads scaled inputs, starts from training samples, and folds both into plain weights."""
 
 import copy
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -50,6 +51,8 @@ class ScaledDictionary(RevivingAutoencoder):
             from them; samples, the same with rows that point to training samples; active_subspace, the same with rows
             in the span of the leading principal components; linear, as `torch.nn.Linear` does; or kaiming, xavier,
             kaiming_joint, xavier_joint, as torch's functions do, of each instance or of all as one tensor.
+        start_norm: Norm of decoder and encoder rows at the start, where they start as directions: with init transpose,
+            samples or active_subspace. The shorter they are, the sooner a step of the optimizer turns them.
         center: Where the decoder's bias starts: at zero, or in the middle (mean, geometric_median) of 10,000 training
             samples, which are drawn by the run's seed when a new model is first fitted.
         input_scaling: How inputs are scaled, estimated from the same samples: see `InputScalingName`. With an output
@@ -72,6 +75,7 @@ class ScaledDictionary(RevivingAutoencoder):
         instances: int | None = None,
         tied: bool = False,
         init: Start = "transpose",
+        start_norm: float = 1.0,
         center: Center = "zero",
         input_scaling: InputScalingName = "none",
         norm_weighted: bool = False,
@@ -91,6 +95,7 @@ class ScaledDictionary(RevivingAutoencoder):
             encoder_bias=encoder_bias,
             init="transpose" if init in _FROM_SAMPLES else init,
             unit_norm=unit_norm,
+            row_norm=_checked_norm(start_norm, init),
         )
         super().__init__(input_shape, dictionary, **kwargs)
         if input_scaling != "none" and self.output_activation_name != "none":
@@ -100,6 +105,7 @@ class ScaledDictionary(RevivingAutoencoder):
             )
         self.norm_weighted = norm_weighted
         self.init: Start = init
+        self.start_norm = start_norm
         self.center: Center = center
         # An instance may have samples of its own: it is then scaled as it would be alone.
         self.scaling = make_scaling(input_scaling, self.input_size, self._lead)
@@ -173,6 +179,7 @@ class ScaledDictionary(RevivingAutoencoder):
             else:
                 drawn = (rows_from(one, self.latent_dim, own) for one, own in zip(each, generator, strict=True))
                 rows = torch.stack(list(drawn))
+            rows = rows * self.start_norm
             everyone = torch.ones(*self._lead, self.latent_dim, dtype=torch.bool, device=rows.device)
             self.dictionary.set_latents(everyone, rows[everyone], rows[everyone])
 
@@ -229,3 +236,14 @@ class ScaledDictionary(RevivingAutoencoder):
             folded.norm_weighted = False
         folded._compiled_terms = None  # it computes with the weights of this model
         return folded
+
+
+def _checked_norm(start_norm: float, init: Start) -> float:
+    if not 0 < start_norm < math.inf:
+        raise ConfigError(f"--model.start_norm is {start_norm:g}; it must be above 0")
+    if start_norm != 1 and init not in ("transpose", *_FROM_SAMPLES):
+        raise ConfigError(
+            f"--model.start_norm is {start_norm:g}, but with --model.init {init} rows do not start as directions: leave "
+            "it out, or choose transpose, samples or active_subspace"
+        )
+    return start_norm

@@ -48,6 +48,7 @@ class Dictionary(nn.Module):
         unit_norm: Whether decoding divides each decoder row by its norm. The parameter keeps its lengths, and the
             gradient flows through the division. With tied weights the decoder alone is so divided: the encoder reads
             with rows of any length.
+        row_norm: Norm of rows that start as directions (`transpose`), of the decoder and the encoder.
         output_dim: Width of the output, or None for that of the input. A centered encoder needs the same width.
         seeds: One for each instance, or one in all without instances, from which its weights are drawn as those of a
             single dictionary with that seed are; None draws from torch's global random numbers.
@@ -74,6 +75,7 @@ class Dictionary(nn.Module):
         encoder_bias: bool = True,
         init: DictionaryInit = "linear",
         unit_norm: bool = False,
+        row_norm: float = 1.0,
         output_dim: int | None = None,
         seeds: Sequence[int] | None = None,
     ) -> None:
@@ -87,6 +89,7 @@ class Dictionary(nn.Module):
         self.centered = centered
         self.init: DictionaryInit = init
         self.unit_norm = unit_norm
+        self.row_norm = row_norm
         self.seeds = seeds
         self.W_enc = nn.Parameter(torch.empty(*lead, input_dim, latent_dim))
         self.register_parameter("b_enc", nn.Parameter(torch.empty(*lead, latent_dim)) if encoder_bias else None)
@@ -113,12 +116,12 @@ class Dictionary(nn.Module):
         if self.init == "transpose":
             rows, reading = W_enc.mT if W_dec is None else W_dec, W_enc.mT
             rows.normal_(generator=generator)
-            rows.div_(rows.norm(dim=-1, keepdim=True))
+            rows.div_(rows.norm(dim=-1, keepdim=True)).mul_(self.row_norm)
             if rows.shape == reading.shape:
                 reading.copy_(rows)
             else:
                 reading.normal_(generator=generator)
-                reading.div_(reading.norm(dim=-1, keepdim=True))
+                reading.div_(reading.norm(dim=-1, keepdim=True)).mul_(self.row_norm)
         for weight, bias, fan_in in ((W_enc, b_enc, input_dim), (W_dec, b_dec, latent_dim)):
             if weight is not None:
                 self._draw(weight, fan_in, generator)

@@ -54,6 +54,8 @@ def options(setup: Setup) -> dict[str, Any]:
     if setup.kind == "standard":
         # As SAELens has it: the penalty weighed by the decoder's norms, the encoder starting as the decoder transposed.
         found |= {"reconstruction_loss": "mse_sum", "norm_weighted": True, "init": "transpose"}
+    if setup.kind in ("standard", "gated"):
+        found["start_norm"] = 0.1  # as SAELens has it
     if setup.kind in ("standard", "jumprelu", "gated"):
         ramp = {"start": 0.0, "end": setup.coefficient, "until": setup.penalty_rise / setup.steps}
         return found | {"penalty_weight": ramp if setup.penalty_rise else setup.coefficient}
