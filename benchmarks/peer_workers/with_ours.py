@@ -103,12 +103,12 @@ class FitWorker(Worker):
 
     def steps(self, warmup: int, timed: int) -> float:
         clock = Clock(warmup, warmup + timed)
-        fit(self.setup, self.data, warmup + timed + 1, clock)  # the last step does more, for the run's end
+        fit(self.setup, self.data, self.setup.steps, clock)
         return clock.seconds / timed
 
     def memory(self, warmup: int) -> Peak:
         meter = Meter(warmup)
-        fit(self.setup, self.data, warmup + 2, meter)
+        fit(self.setup, self.data, self.setup.steps, meter)
         return meter.found[0]
 
     def train(self, held_out: str) -> dict[str, float]:
@@ -125,7 +125,10 @@ class FitWorker(Worker):
 
 
 class Clock(Callback):
-    """Seconds between the ends of two steps."""
+    """Seconds between the ends of two steps, the last of which ends the run.
+
+    It is the beginning of a run of full length: in one of ten steps each would be a moment for pictures and snapshots.
+    """
 
     def __init__(self, first: int, last: int) -> None:
         self.first, self.last, self.seconds = first, last, 0.0
@@ -135,6 +138,7 @@ class Clock(Callback):
             self.seconds = -time.perf_counter()
         elif trainer.global_step == self.last:
             self.seconds += time.perf_counter()
+            trainer.should_stop = True
 
 
 class Meter(Callback):
@@ -148,8 +152,9 @@ class Meter(Callback):
         if trainer.global_step == self.after:
             self.found = self.within.enter_context(peak(pl_module.parameters()))
 
-    def on_train_batch_end(self, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
         self.within.close()
+        trainer.should_stop = trainer.should_stop or bool(self.found)
 
 
 class _Fit(AutoencoderCLI):
