@@ -18,7 +18,7 @@ class Interval(NamedTuple):
 
     mean: float
     half: float  #: half the width of the interval that holds the mean with 95 %; NaN of a single number
-    count: int
+    seeds: int  #: how many
 
 
 class Difference(NamedTuple):
@@ -29,7 +29,7 @@ class Difference(NamedTuple):
     mean: float  #: of one less other
     p: float  #: of noise alone making so large a difference, in a paired t-test; NaN of less than two seeds
     corrected: float  #: after Holm, for the number of differences looked at
-    count: int  #: seeds
+    seeds: int  #: how many
 
     @property
     def is_outside_noise(self) -> bool:
@@ -57,7 +57,7 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def paired_p(differences: Sequence[float]) -> float:
-    """p of the two-sided paired t-test, from the differences of each pair; NaN of less than two.
+    """P of the two-sided paired t-test, from the differences of each pair; NaN of less than two.
 
     Differences that are all alike have no noise: p is 0, or 1 where they are 0.
     """
@@ -96,8 +96,8 @@ def differences(families: Sequence[Mapping[str, Mapping[int, float]]]) -> list[l
     """Compare all pairs of names, by the seeds that both have, corrected for the number of all pairs together.
 
     Args:
-        families: What is compared with each other, such as models at one L0: by name the value of each seed. Values that
-            are not finite are left out.
+        families: What is compared with each other, such as models at one L0: by name the value of each seed. Values
+            that are not finite are left out.
 
     Returns:
         The differences of each family; the one with the higher mean comes first.

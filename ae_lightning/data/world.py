@@ -182,6 +182,11 @@ class WorldDataModule(GeneratedDataModule):
         return self.world.directions
 
     @property
+    def feature_parents(self) -> Tensor:
+        """The parent (features,) of each feature, -1 for those without one."""
+        return self.world.parents
+
+    @property
     def steps_at_once(self) -> int:
         """Steps whose training batches are drawn in one call; the samples depend on it."""
         widest = max(self.recipe.dim, self.features if self.features <= self.DENSE else 0)

@@ -125,10 +125,8 @@ def _over_l0(panels: Panels) -> Figure:
     has_bars = any(
         not math.isnan(point.half) for models in panels.values() for model in models.values() for point in model.points
     )
-    title = _BARS if has_bars else None
-    figure.legend(
-        handles=handles, loc="outside right upper", frameon=False, fontsize=9, title=title, title_fontsize=8
-    )
+    bars = _BARS if has_bars else None
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9, title=bars, title_fontsize=8)
     return figure
 
 

@@ -15,7 +15,7 @@ def test_an_interval_is_that_of_students_t():
     found = interval(values)
     assert found.mean == pytest.approx(np.mean(values))
     assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high))
-    assert found.count == 5
+    assert found.seeds == 5
 
 
 def test_one_number_has_no_interval_and_those_that_are_not_known_do_not_count():
@@ -50,7 +50,7 @@ def test_holm_by_hand():
 def test_pairs_share_seeds_and_the_correction_counts_all_families():
     values = {"a": {0: 0.9, 1: 0.8, 2: 0.85, 7: 0.0}, "b": {0: 0.5, 1: 0.41, 2: 0.44, 3: 1.0}}
     alone = differences([values])[0][0]
-    assert (alone.one, alone.other, alone.count) == ("a", "b", 3)
+    assert (alone.one, alone.other, alone.seeds) == ("a", "b", 3)
     assert alone.mean == pytest.approx((0.4 + 0.39 + 0.41) / 3)
     assert alone.corrected == alone.p == pytest.approx(stats.ttest_rel([0.9, 0.8, 0.85], [0.5, 0.41, 0.44]).pvalue)
     assert alone.is_outside_noise

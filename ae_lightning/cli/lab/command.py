@@ -46,9 +46,9 @@ def main(arguments: list[str]) -> int:
             raise ConfigError(f"--{option} must be given (`ae-lightning lab --help` tells more)")
     names, seeds, l0s = model_names(ours.models), parse_seeds(ours.seeds), l0s_of(ours.l0)
     jobs = jobs_of(ours.jobs)
-    steps, latents, samples, extra = (
+    steps, latents, samples = (
         whole_of(option, getattr(ours, option.lstrip("-").replace("-", "_")))
-        for option in ("--steps", "--latent-dim", "--samples", "--hedging-rate")
+        for option in ("--steps", "--latent-dim", "--samples")
     )
     refuse_options(CommandLine(options))
     world = require_world(ours.world)
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
 
     lab = Lab(world, names, l0s, seeds, steps or STEPS, latents, options)
     folder = ours.output or lab.default_folder
-    return work(lab, folder, jobs, samples or SAMPLES, extra)
+    return work(lab, folder, jobs, samples or SAMPLES)
 
 
 def _parser() -> CommandParser:
@@ -79,11 +79,6 @@ def _parser() -> CommandParser:
     parser.add_argument("--steps", metavar="N", help=f"optimizer steps of a fit (default: {STEPS:,})")
     parser.add_argument("--latent-dim", metavar="F", help="latents of a dictionary (default: the world's features)")
     parser.add_argument("--samples", metavar="N", help=f"fresh samples to measure on (default: {SAMPLES:,})")
-    parser.add_argument(
-        "--hedging-rate",
-        metavar="M",
-        help="train each dictionary again with M more latents, and measure how far its rows move into theirs",
-    )
     parser.add_argument("--jobs", default="1", metavar="N", help="fits at a time, which share the cores (default: 1)")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="the lab's folder")
     return parser

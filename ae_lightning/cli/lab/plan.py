@@ -1,6 +1,7 @@
 """The fits of a lab: what each is given, asked of fit's own parser before any of them starts."""
 
 import importlib
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from ae_lightning.cli.configs import resolve_names
 from ae_lightning.cli.lab.names import SAVED
 from ae_lightning.cli.sweep.grid import Choice, run_name
 from ae_lightning.cli.sweep.settings import PlannedRun, Resolved, parse_fit
-from ae_lightning.data.base import AutoencoderDataModule
+from ae_lightning.data.world import WorldDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.sparse_dictionary import SparseDictionary
@@ -20,8 +21,6 @@ from ae_lightning.run.place import ROOT_NAME
 from ae_lightning.run.run import data_of
 
 KEY = "model"
-# A lab reads what fits cost and how sparse they get, and measures the truth once they are over.
-_CALLBACKS = ("Throughput", "LatentStatistics")
 # Every fit has seeds of its own; a record of what fits share holds these.
 _NO_SEED = 0
 
@@ -54,10 +53,13 @@ class Lab:
     ) -> None:
         self.world, self.names, self.seeds = world, list(names), list(seeds)
         self._steps, self._options = steps, list(options)
+        first = self._seeded(self.seeds[0])
+        named = {name: self._parsed([*self._of_world(), f"--model={name}", *first]) for name in self.names}
+        self.data = self._data_of(next(iter(named.values())))
         self.latents = latents or self.data.features
         self.l0s = list(l0s) or [max(1, round(self.data.world.mean_l0))]
         self._require_room()
-        self._sparsity = {name: self._sparsity_option(name) for name in self.names}
+        self._sparsity = {name: self._sparsity_option(name, settings) for name, settings in named.items()}
 
     @property
     def title(self) -> str:
@@ -69,22 +71,15 @@ class Lab:
         """Where results are where no folder is named."""
         return Path(ROOT_NAME) / f"{self.title}_lab"
 
-    @cached_property
-    def data(self) -> Any:
+    def _data_of(self, settings: dict[str, Any]) -> WorldDataModule:
         """Data of the first seed's world, which are not set up."""
-        from ae_lightning.data.world import WorldDataModule
-
-        data = self._data_of(self.seeds[0])
+        data = data_of(settings["data"], Path(self.world))
         if not isinstance(data, WorldDataModule):
             raise ConfigError(
                 f"--world {self.world} names {type(data).__name__}, whose truth is not a world's: a lab needs a "
                 "WorldDataModule"
             )
         return data
-
-    def _data_of(self, seed: int) -> AutoencoderDataModule:
-        settings = parse_fit(self._line([*self._of_world(), *self._seeded(seed)]))
-        return data_of(settings["data"], Path(self.world))
 
     def _require_room(self) -> None:
         features, most = self.data.features, max(self.l0s)
@@ -95,10 +90,9 @@ class Lab:
                 f"{'' if features <= self.latents else ' latents'}"
             )
 
-    def _sparsity_option(self, name: str) -> str:
+    def _sparsity_option(self, name: str, settings: dict[str, Any]) -> str:
         """The option by which a model is given its L0s."""
-        path = parse_fit(self._line(["--model", name, f"--model.latent_dim={self.latents}"]))["model"]["class_path"]
-        module, _, kind_name = path.rpartition(".")
+        module, _, kind_name = settings[KEY]["class_path"].rpartition(".")
         kind: type[Autoencoder] = getattr(importlib.import_module(module), kind_name)
         if not issubclass(kind, SparseDictionary):
             raise ConfigError(
@@ -111,29 +105,30 @@ class Lab:
             raise ConfigError(f"--l0 {wrong:g}: TopKSAE keeps a whole number of latents of each sample")
         return "k"
 
-    def options_of(self, name: str, seed: int, extra: int = 0) -> list[str]:
-        """Options of one fit.
+    def options_of(self, name: str, seed: int) -> list[str]:
+        """Options of one fit, of a model and a seed."""
+        return self._line(self._ours(name, seed))
 
-        Args:
-            name: Of the model.
-            seed: Of world, start and order.
-            extra: Latents above those that a dictionary has.
-        """
+    def _ours(self, name: str, seed: int) -> list[str]:
+        """Those of them that a lab gives."""
         l0s = "[" + ",".join(f"{l0:g}" for l0 in self.l0s) + "]"
-        callbacks = ["--trainer.callbacks=null", *(f"--trainer.callbacks+={name}" for name in _CALLBACKS)]
-        return self._line(
-            [
-                *self._of_world(),
-                f"--model={name}",
-                f"--model.latent_dim={self.latents + extra}",
-                f"--model.{self._sparsity[name]}={l0s}",
-                f"--model.seed={seed}",
-                f"--trainer.max_steps={self._steps}",
-                "--trainer.max_epochs=-1",
-                *callbacks,
-                *self._seeded(seed),
-            ]
-        )
+        return [
+            *self._of_world(),
+            f"--model={name}",
+            f"--model.latent_dim={self.latents}",
+            f"--model.{self._sparsity[name]}={l0s}",
+            f"--model.seed={seed}",
+            f"--trainer.max_steps={self._steps}",
+            "--trainer.max_epochs=-1",
+            *self._seeded(seed),
+        ]
+
+    def _parsed(self, ours: Sequence[str]) -> dict[str, Any]:
+        """What fit makes of our options and the user's."""
+        try:
+            return parse_fit(self._line(ours))
+        except ConfigError as error:
+            raise ConfigError(_in_our_words(str(error))) from error
 
     def _line(self, ours: Sequence[str]) -> list[str]:
         """Options of fit: the user's configs, ours, and then the user's other options."""
@@ -148,10 +143,25 @@ class Lab:
     def _seeded(self, seed: int) -> list[str]:
         return [f"--data.world_seed={seed}", f"--data.seed={seed}", f"--seed_everything={seed}"]
 
+    def about(self, samples: int) -> dict[str, Any]:
+        """What was asked for, in words of the leaderboard's files."""
+        world = self.data.world
+        return {
+            "world": self.title,
+            "features": world.features,
+            "dim": world.dim,
+            "mean_l0": world.mean_l0,
+            "latents": self.latents,
+            "l0s": self.l0s,
+            "steps": self._steps,
+            "samples": samples,
+            "seeds": self.seeds,
+        }
+
     @cached_property
     def resolved(self) -> Resolved:
         """What the fits share, and the settings of each model, as the record of a sweep has them."""
-        parsed = {name: parse_fit(self.options_of(name, _NO_SEED)) for name in self.names}
+        parsed = {name: self._parsed(self._ours(name, _NO_SEED)) for name in self.names}
         shared = dict(next(iter(parsed.values())))
         for own in (KEY, "seed_everything", "experiment", "ckpt_path"):
             shared.pop(own, None)
@@ -166,3 +176,8 @@ class Lab:
             for name in self.names
             for seed in self.seeds
         ]
+
+
+def _in_our_words(message: str) -> str:
+    """A sentence about options of fit as one about those of a lab."""
+    return re.sub(r"^--data: ", "--world: ", re.sub(r"^--model: ", "--models: ", message))

@@ -61,7 +61,8 @@ class Entry(NamedTuple):
     def values(self, measure: str) -> dict[int, float]:
         """A number of each seed, those that are known."""
         found = {seed: row.get(measure) for seed, row in self.rows.items()}
-        return {seed: float(value) for seed, value in found.items() if value is not None and math.isfinite(value)}
+        numbers = {seed: float(value) for seed, value in found.items() if isinstance(value, (int, float))}
+        return {seed: number for seed, number in numbers.items() if math.isfinite(number)}
 
     def interval(self, measure: str) -> Interval:
         """Its mean over seeds, with an interval."""
@@ -84,9 +85,7 @@ class Leaderboard:
         self.entries = sorted(entries, key=lambda entry: (entry.asked_l0, -_finite(entry.interval("mcc").mean)))
         self.seeds = list(rows)
         self.l0s = sorted({entry.asked_l0 for entry in entries})
-        self.measures = [
-            measure for measure in MEASURES if any(entry.values(measure.name) for entry in self.entries)
-        ]
+        self.measures = [measure for measure in MEASURES if any(entry.values(measure.name) for entry in self.entries)]
 
     @property
     def trained(self) -> list[Entry]:

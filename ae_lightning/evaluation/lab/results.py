@@ -82,8 +82,8 @@ class Results:
         seeds = [seed for seed in self.scores if all((model, seed) in self.runs for model in self.models)]
         if not seeds:
             return []
-        values = {model: self._pooled(model, seeds, name) for model in self.models}
-        values = {model: of for model, of in values.items() if of is not None}
+        pooled = {model: self._pooled(model, seeds, name) for model in self.models}
+        values = {model: of for model, of in pooled.items() if of is not None}
         worlds = [self.worlds[seed] for seed in seeds]
         frequency = np.concatenate([world.probabilities.numpy() for world in worlds])
         depth = np.concatenate([world.depth.numpy() for world in worlds])
@@ -115,9 +115,7 @@ def largest_correlations(world: World) -> Tensor:
     return torch.cat(found)
 
 
-def _by_quantile(
-    name: str, by: np.ndarray, values: Mapping[str, np.ndarray], is_logarithmic: bool = False
-) -> Kinds:
+def _by_quantile(name: str, by: np.ndarray, values: Mapping[str, np.ndarray], is_logarithmic: bool = False) -> Kinds:
     """Kinds of as many truths each; those of equal numbers are of one kind."""
     edges = np.unique(np.quantile(by, np.linspace(0, 1, _BINS + 1)[1:-1]))
     kind = np.searchsorted(edges, by, side="left")

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -145,17 +146,31 @@ def _kept(folder: Path, asked: dict[str, Any], make: Callable[[], Scores]) -> Sc
     np.savez_compressed(file, **scores.truths)  # type: ignore[arg-type]
     write_bytes(folder / ARRAYS, file.getvalue())
     write_json(folder / FILE, {"asked": asked, "rows": scores.rows})  # last: where it is, all is
-    return Scores([{**row} for row in read_json(folder / FILE, dict)["rows"]], scores.truths)
+    return _read(folder, read_json(folder / FILE, dict))
 
 
 def _read(folder: Path, content: Mapping[str, Any]) -> Scores:
-    rows = content.get("rows")
+    """What was written; None stands for a number that is not finite.
+
+    Raises:
+        RunFolderError: A file is damaged.
+    """
+    found = content.get("rows")
+    rows = found if isinstance(found, list) and all(map(_is_row, found)) else []
     try:
         with np.load(folder / ARRAYS, allow_pickle=False) as file:
             truths = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         raise RunFolderError(f"{folder / ARRAYS} is damaged: remove {folder / FILE}, and it is made anew") from error
-    fits = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
-    if not fits or any(values.ndim != 2 or len(values) != len(rows) for values in truths.values()):
+    if not rows or any(values.ndim != 2 or len(values) != len(rows) for values in truths.values()):
         raise RunFolderError(f"{folder / FILE} is damaged: remove it, and it is made anew")
     return Scores(rows, truths)
+
+
+def _is_row(row: Any) -> bool:
+    """Whether this is what is known of a model, with numbers and reasons beside its name."""
+    if not isinstance(row, dict) or not isinstance(row.get("model"), str):
+        return False
+    asked = row.get("asked_l0")
+    plain = all(value is None or isinstance(value, (int, float, str)) for value in row.values())
+    return plain and isinstance(asked, (int, float))

@@ -129,7 +129,7 @@ def _panels(results: Results, measures: Sequence[str]) -> Panels:
         models: dict[str, list[Reached]] = {}
         for entry in board.entries:
             found = entry.interval(measure)
-            if found.count:
+            if found.seeds:
                 seeds = list(entry.values(measure).values())
                 at = entry.interval("l0").mean
                 models.setdefault(entry.model, []).append(Reached(at, found.mean, found.half, seeds))
