@@ -13,12 +13,14 @@ from matplotlib.ticker import FixedLocator, FormatStrFormatter, MaxNLocator, Nul
 
 from ae_lightning.plots.checks import finite_array
 from ae_lightning.plots.figure import Figure
+from ae_lightning.plots.tiles import Array
 
 # Okabe and Ito's colors, which color-blind readers can tell apart; baselines are gray.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = "osD^vPX"
 _GRAY = "#6E6E6E"
 _STYLES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (2, 2)))
+_MOST_LABELS = 5
 _BARS = "bars: 95 % interval over seeds"
 
 
@@ -135,13 +137,19 @@ def _label_l0(ax: Axes, places: Sequence[float]) -> None:
     if low <= 0 or high / low < 3:
         return
     ax.set_xscale("log")
+    _label_places(ax, places)
+
+
+def _label_places(ax: Axes, places: Sequence[float] | Array) -> None:
+    """Write numbers below a logarithmic axis, of those that are close together the first."""
+    near = max(1.3, (max(places) / min(places)) ** (1 / _MOST_LABELS))
     shown: list[float] = []
     for place in sorted(places):
-        if not shown or place > 1.3 * shown[-1]:
+        if not shown or place > near * shown[-1]:
             shown.append(place)
     ax.xaxis.set_major_locator(FixedLocator(shown))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FormatStrFormatter("%.3g"))
+    ax.xaxis.set_major_formatter(FormatStrFormatter("%.2g"))
 
 
 def missed(rows: Mapping[str, Sequence[Kinds]]) -> Figure:
@@ -167,6 +175,7 @@ def missed(rows: Mapping[str, Sequence[Kinds]]) -> Figure:
                 ax.plot(places, values, label=name, **styles[name])
             if kinds.is_logarithmic:
                 ax.set_xscale("log")
+                _label_places(ax, places)
             elif np.allclose(places, places.round()):
                 ax.xaxis.set_major_locator(MaxNLocator(integer=True))
             ax.set_ylim(-0.03, 1.03)

@@ -18,6 +18,7 @@ _MOST_SQUARES = 320
 _MOST_NUMBERS = 10
 _MOST_COLUMNS = 3
 _RECOVERY = "viridis"
+_WIDTH_OF_TREES = 380  # points
 
 
 class Family(NamedTuple):
@@ -122,7 +123,7 @@ def forest(parents: Any, recovered: Mapping[str, Any], label: str = "|cosine| wi
     figure, axes = _panels(len(recovered), 6.0, 2.0 + 0.4 * depth.max(), columns=2)
     children = np.flatnonzero(above >= 0)
     ends = np.stack([across, -depth], axis=1)
-    size = float(np.clip(9000 / len(above), 6, 90))
+    size = float(np.clip((_WIDTH_OF_TREES / (across.max() + 1)) ** 2, 4, 90))
     for ax, (name, values) in zip(axes, recovered.items(), strict=True):
         numbers = fractions("recovered", values, 1, "(features,)")
         if len(numbers) != len(above):

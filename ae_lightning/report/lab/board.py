@@ -10,8 +10,8 @@ from ae_lightning.report.page import Numbers
 
 _NOTE = (
     "Means over seeds ± half the width of their 95 % interval. MCC: mean |cosine| of truths with their latents, "
-    "matched one to one. F1: of latents as detectors of their best truths. FVU: fraction of variance unexplained. Baselines "
-    "have codes by orthogonal matching pursuit."
+    "matched one to one. F1: of latents as detectors of their best truths. FVU: fraction of variance unexplained. "
+    "Baselines have codes by orthogonal matching pursuit."
 )
 
 

@@ -68,7 +68,9 @@ def _settings(results: Results) -> Numbers:
 
 
 def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _drawn(section: Section, drawings: list[Drawing], tell: Callable[[str], None]) -> Section:

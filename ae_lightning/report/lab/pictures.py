@@ -21,6 +21,12 @@ from ae_lightning.plots.lab_scores import Panels, Reached, Reaching, missed, rea
 from ae_lightning.plots.lab_truths import Family, families, forest, match_matrices
 
 _TITLES = {measure.name: measure.title for measure in MEASURES}
+_FAILURES = {
+    "absorption": "Absorption: how often the latent of a parent is silent because a child fires.",
+    "absorbed_share": "Absorbed share: the part of a parent that latents of its children write.",
+    "hedging": "Hedging: how far latents lean toward what occurs together with their truths; 0 is none.",
+    "hedging_rate": "Hedging rate: how far latents move into those of a wider dictionary that starts alike.",
+}
 # Truths that the drawing of trees has room for.
 _MOST_IN_TREES = 250
 _MOST_CHILDREN = 8
@@ -60,9 +66,8 @@ def failing(results: Results) -> list[Drawing]:
     return [
         Drawing(
             "failures",
-            "Absorption and hedging",
-            "Absorption: how often the latent of a parent is silent because a child fires. Hedging: how far latents "
-            "lean toward what occurs together with their truths; 0 is none.",
+            "How latents fail",
+            " ".join(_FAILURES[name] for name in shown),
             lambda: reached(_panels(results, shown)),
         )
     ]
@@ -77,8 +82,8 @@ def missing(results: Results) -> list[Drawing]:
         Drawing(
             "missed",
             "Which truths are missed",
-            f"Means over kinds of truths, all seeds together, at L0 {results.shown_l0:g}: by how often a truth is "
-            "there, by how many ancestors it has, and by how much it is correlated with another.",
+            f"Means over kinds of truths, all seeds together, at L0 {results.shown_l0:g}: on the left rare truths, on "
+            "the right frequent ones; beside them by depth and correlation, where there are any.",
             lambda: missed(kinds),
         )
     ]
