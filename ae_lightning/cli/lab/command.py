@@ -1,7 +1,10 @@
 """`ae-lightning lab`: dictionaries trained on a known world, held against its truth, with a leaderboard and a page."""
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.command_parser import CommandParser
@@ -10,6 +13,9 @@ from ae_lightning.cli.lab.numbers import jobs_of, l0s_of, whole_of
 from ae_lightning.cli.lab.options import refuse_options
 from ae_lightning.cli.sweep.grid import parse_seeds
 from ae_lightning.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ae_lightning.cli.lab.plan import Lab
 
 DESCRIPTION = """\
 Train dictionaries on samples of a known world, and measure how much of its truth each recovers.
@@ -29,6 +35,7 @@ one named with -o:
   leaderboard.csv, .json, .html     a row for each model and L0: means over seeds and their 95 % intervals, and which
                                     differences are outside noise (paired by seed, corrected for their number by Holm)
   lab.html                          the leaderboard with figures: what is recovered, what is missed, and how it fails
+  hedging/                          with --hedging-rate: the fits that it takes, two for each of the others
   sweep.csv, sweep.yaml             the status of each fit, and their settings
 
 The same command again goes on where it was stopped; with more models or seeds it adds those. Exit code: 0 when all
@@ -41,15 +48,30 @@ STEPS = 1500
 def main(arguments: list[str]) -> int:
     """Run a lab; 0 when all its fits are measured, 1 when some failed, 130 after Ctrl-C."""
     ours, options = _parser().parse_known_args(arguments)
+    jobs = jobs_of(ours.jobs)
+    samples, more = whole_of("--samples", ours.samples), whole_of("--hedging-rate", ours.hedging_rate)
+    lab = asked_for(ours, options)
+
+    from ae_lightning.cli.lab.work import work
+
+    return work(lab, ours.output or lab.default_folder, jobs, samples or SAMPLES, more)
+
+
+def asked_for(ours: argparse.Namespace, options: Sequence[str]) -> "Lab":
+    """The lab that arguments ask for.
+
+    Args:
+        ours: Options of a lab, as its parser gives them.
+        options: Others, of fit.
+
+    Raises:
+        ConfigError: They make no sense.
+    """
     for option in ("world", "models"):
         if getattr(ours, option) is None:
             raise ConfigError(f"--{option} must be given (`ae-lightning lab --help` tells more)")
     names, seeds, l0s = model_names(ours.models), parse_seeds(ours.seeds), l0s_of(ours.l0)
-    jobs = jobs_of(ours.jobs)
-    steps, latents, samples = (
-        whole_of(option, getattr(ours, option.lstrip("-").replace("-", "_")))
-        for option in ("--steps", "--latent-dim", "--samples")
-    )
+    steps, latents = whole_of("--steps", ours.steps), whole_of("--latent-dim", ours.latent_dim)
     refuse_options(CommandLine(options))
     world = require_world(ours.world)
     for name in names:
@@ -57,11 +79,18 @@ def main(arguments: list[str]) -> int:
 
     # From here on torch is needed, which takes seconds to import.
     from ae_lightning.cli.lab.plan import Lab
-    from ae_lightning.cli.lab.work import work
 
-    lab = Lab(world, names, l0s, seeds, steps or STEPS, latents, options)
-    folder = ours.output or lab.default_folder
-    return work(lab, folder, jobs, samples or SAMPLES)
+    try:
+        return Lab(world, names, l0s, seeds, steps or STEPS, latents, options)
+    except ConfigError as error:
+        raise ConfigError(_with_our_options(str(error))) from error
+
+
+def _with_our_options(message: str) -> str:
+    """What fit says of an option that there is not, with the one of a lab's that was perhaps meant."""
+    found = re.match(r"there is no option (--[\w-]+)(?=;|$)", message)
+    hint = _parser().nearest(found[1]) if found else ""
+    return f"there is no option {found[1]}{hint}" if found and hint else message
 
 
 def _parser() -> CommandParser:
@@ -79,6 +108,11 @@ def _parser() -> CommandParser:
     parser.add_argument("--steps", metavar="N", help=f"optimizer steps of a fit (default: {STEPS:,})")
     parser.add_argument("--latent-dim", metavar="F", help="latents of a dictionary (default: the world's features)")
     parser.add_argument("--samples", metavar="N", help=f"fresh samples to measure on (default: {SAMPLES:,})")
+    parser.add_argument(
+        "--hedging-rate",
+        metavar="M",
+        help="train each dictionary on, with M more latents and without, and measure how much of its rows these take",
+    )
     parser.add_argument("--jobs", default="1", metavar="N", help="fits at a time, which share the cores (default: 1)")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="the lab's folder")
     return parser

@@ -105,17 +105,17 @@ class Lab:
             raise ConfigError(f"--l0 {wrong:g}: TopKSAE keeps a whole number of latents of each sample")
         return "k"
 
-    def options_of(self, name: str, seed: int) -> list[str]:
-        """Options of one fit, of a model and a seed."""
-        return self._line(self._ours(name, seed))
+    def options_of(self, name: str, seed: int, width: int | None = None) -> list[str]:
+        """Options of one fit, of a model, a seed, and another width than the lab's where one is given."""
+        return self._line(self._ours(name, seed, width))
 
-    def _ours(self, name: str, seed: int) -> list[str]:
+    def _ours(self, name: str, seed: int, width: int | None = None) -> list[str]:
         """Those of them that a lab gives."""
         l0s = "[" + ",".join(f"{l0:g}" for l0 in self.l0s) + "]"
         return [
             *self._of_world(),
             f"--model={name}",
-            f"--model.latent_dim={self.latents}",
+            f"--model.latent_dim={width or self.latents}",
             f"--model.{self._sparsity[name]}={l0s}",
             f"--model.seed={seed}",
             f"--trainer.max_steps={self._steps}",
