@@ -1,7 +1,7 @@
 """Errors of a model on a whole set, and those of what it must beat: the mean image, and PCA of the same width."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -71,14 +71,29 @@ class ErrorMeter:
             mean is known. What is not finite is None, with the reason beside it, such as `fvu_reason`.
         """
         rows = [metric.compute() for metric in self._metrics]
-        numbers: dict[str, Any] = {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]}
+        means = {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
+        return _told({**means, "mse_per_pixel_std": self._spread().mean()})
+
+    def each(self) -> list[dict[str, Any]]:
+        """The same numbers for each instance alone; a single entry where there are none."""
+        rows = [metric.each() for metric in self._metrics]
+        columns = {name: torch.stack([row[name] for row in rows]).flatten() for name in rows[0]}
+        columns["mse_per_pixel_std"] = self._spread().flatten()
+        count = len(columns["mse_per_pixel_std"])
+        return [_told({name: column[i] for name, column in columns.items()}) for i in range(count)]
+
+    def _spread(self) -> Tensor:
         mean = self._sum / self._samples
-        variance = (self._sum_of_squares / self._samples - mean.square()).clamp(min=0)
-        numbers["mse_per_pixel_std"] = float(variance.sqrt().mean())
-        why = NO_VARIANCE if math.isfinite(numbers["mse_per_pixel"]) else NOT_FINITE
-        for name in [name for name, number in numbers.items() if not math.isfinite(number)]:
-            numbers |= {name: None, f"{name}_reason": why}
-        return numbers
+        return (self._sum_of_squares / self._samples - mean.square()).clamp(min=0).sqrt()
+
+
+def _told(found: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Numbers as plain ones; the reason beside those that are not finite."""
+    numbers: dict[str, Any] = {name: float(value) for name, value in found.items()}
+    why = NO_VARIANCE if math.isfinite(numbers["mse_per_pixel"]) else NOT_FINITE
+    for name in [name for name, number in numbers.items() if not math.isfinite(number)]:
+        numbers |= {name: None, f"{name}_reason": why}
+    return numbers
 
 
 NO_VARIANCE = "the samples of this set are all alike"
@@ -86,15 +101,13 @@ NOT_FINITE = "reconstructions are not finite, or too large to square"
 
 
 @torch.no_grad()
-def model_errors(
-    model: Autoencoder, dataset: InMemoryDataset, batch_size: int, own: int | None = None
-) -> dict[str, Any]:
-    """Errors of a model on a set, as `ErrorMeter` answers them; no part of the loss has a weight here."""
+def model_errors(model: Autoencoder, dataset: InMemoryDataset, batch_size: int, own: int | None = None) -> ErrorMeter:
+    """The errors of a model on a set; no part of the loss has a weight here."""
     meter = ErrorMeter(own, model.device)
     for batch in dataset.batches(batch_size):
         x, target = (like_weights(model, part) for part in model.pair(batch))
         meter.update(target, model(x).x_hat)
-    return meter.compute()
+    return meter
 
 
 class Baselines:
@@ -146,12 +159,16 @@ class Baselines:
 
     def errors(self, dataset: InMemoryDataset) -> dict[str, dict[str, Any]]:
         """Errors of `mean_image` and `pca` on a set, as `ErrorMeter` answers them."""
+        return {name: meter.compute() for name, meter in self.measure(dataset).items()}
+
+    def measure(self, dataset: InMemoryDataset) -> dict[str, ErrorMeter]:
+        """What `mean_image` and `pca` leave of a set."""
         meters = {name: ErrorMeter(self._own, self._device) for name in _RECONSTRUCTIONS}
         for x, _ in dataset.batches(self._chunk):
             rows = self._rows(x).to(self._device, self._dtype)
             for name, meter in meters.items():
                 meter.update(rows, _RECONSTRUCTIONS[name](self._fit, rows))
-        return {name: meter.compute() for name, meter in meters.items()}
+        return meters
 
     def _rows(self, x: Tensor) -> Tensor:
         """Samples (n, *input_shape) as rows (n, width); of each instance's own, (instances, n, width)."""

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from ae_lightning.analysis.spectrum import weight_statistics
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import Notice, RunFolderError
-from ae_lightning.evaluation.errors import Baselines, model_errors
+from ae_lightning.evaluation.errors import Baselines, ErrorMeter, model_errors
+from ae_lightning.evaluation.instances import means_of, penalties, rows_of, weights_of_each
 from ae_lightning.evaluation.latents import LatentMeter, recovery
 from ae_lightning.files import finite
+from ae_lightning.metrics.recovery import together
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.scaled_dictionary import ScaledDictionary
-from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.nn.precision import like_weights
 from ae_lightning.run.results import write_results
@@ -55,8 +55,9 @@ def evaluate(
         samples as the model scales them, None where it does not. `test_is_validation`: whether both sets are the same,
         so that the errors are not those of unseen data. `latents`: what `LatentMeter.statistics` says of the code, on
         the test set. `weights`: of shallow models; `recovery`: of shallow models on data whose true features are known,
-        see `recovery_scores`; both are empty for others. A number that is not finite is None, with the reason beside
-        it, see `ae_lightning.files.finite`.
+        see `recovery_scores`; both are empty for others. `instances`: of models that have any, the numbers of each
+        alone, see `ae_lightning.evaluation.instances.rows_of`; those before are means over them. A number that is not
+        finite is None, with the reason beside it, see `ae_lightning.files.finite`.
 
     Raises:
         ConfigError: The model was made for samples of another shape, or another number of instances.
@@ -123,7 +124,6 @@ def describe(model: Autoencoder) -> dict[str, Any]:
         `penalties`: weights of the terms beside the reconstruction, means over instances. `asked_l0`: options that say
         how many latents of a sample shall be active, see `SparseDictionary.asked_l0`.
     """
-    weights = {name: float(torch.as_tensor(weight).mean()) for name, weight in model.loss_weights.items()}
     return {
         "class": type(model).__name__,
         "parameters": model.num_parameters,
@@ -133,7 +133,7 @@ def describe(model: Autoencoder) -> dict[str, Any]:
         "compression_ratio": model.compression_ratio,
         "is_undercomplete": model.is_undercomplete,
         "reconstruction_loss": model.reconstruction_loss,
-        "penalties": {name: weight for name, weight in weights.items() if weight and name != "reconstruction"},
+        "penalties": penalties(model),
         "asked_l0": model.asked_l0 if isinstance(model, SparseDictionary) else {},
         "images_seen": model.images_seen,
     }
@@ -163,25 +163,27 @@ def _measure(model: Autoencoder, data: AutoencoderDataModule) -> tuple[dict[str,
     latents = LatentMeter(model)
     latents.measure(data.test_set, data.eval_batch_size)
 
-    def errors(dataset: InMemoryDataset) -> dict[str, dict[str, float]]:
+    def errors(dataset: InMemoryDataset) -> dict[str, ErrorMeter]:
         ours = model_errors(model, dataset, data.eval_batch_size, data.instances)
-        return {"autoencoder": ours, **baselines.errors(dataset)}
+        return {"autoencoder": ours, **baselines.measure(dataset)}
 
-    results = {
+    meters = {"validation": errors(data.val_set), "test": errors(data.test_set)}
+    recovered, weights = recovery(model, data), weights_of_each(model)
+    results: dict[str, Any] = {
         "model": describe(model),
         "data": {"class": type(data).__name__, "description": data.description, "hash": data.fingerprint()},
-        "errors": {"validation": errors(data.val_set), "test": errors(data.test_set)},
+        "errors": {split: {name: meter.compute() for name, meter in of.items()} for split, of in meters.items()},
         "pca_components": baselines.components,
         "baseline_samples": {"count": baselines.samples, "drawn": baselines.are_drawn},
         "scaled_length": _scaled_length(model, data.test_set),
         "test_is_validation": data.test_is_validation,
         "latents": latents.statistics(),
-        "recovery": recovery(model, data),
-        "weights": weight_statistics(model.encoder_vectors, model.decoder_vectors)
-        if isinstance(model, ShallowAutoencoder)
-        else {},
+        "recovery": together(recovered),
+        "weights": means_of(weights),
         "versions": versions(),
     }
+    if model.instances is not None:
+        results["instances"] = rows_of(model, meters, latents.each(), recovered, weights)
     return finite(results), latents
 
 

@@ -1,5 +1,6 @@
 """What the code of a model is like on a whole set, all in all and latent by latent, and what its latents stand for."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,12 @@ class LatentMeter:
         self._positive = FiringDensity(**alone)
         self._nonzero = FiringDensity(two_sided=True, **alone)
         self._mean = MeanActivation(rectified=True, **alone)
-        self._scalars: dict[str, Metric] = {
+        self._scalars: dict[str, L1 | HoyerSparsity | NearZeroFraction] = {
             "l1": L1("sum", **alone),
             "hoyer": HoyerSparsity(nonzero_only=True, **alone),
             "near_zero": NearZeroFraction(1e-3, **alone),
         }
-        self._meters = [self._positive, self._nonzero, self._mean, *self._scalars.values()]
+        self._meters: list[Metric] = [self._positive, self._nonzero, self._mean, *self._scalars.values()]
         for meter in self._meters:
             meter.to(self._device)
 
@@ -75,7 +76,29 @@ class LatentMeter:
             Of a model with the penalty `kl` also `target`, and `within_factor_two`: fraction of latents whose mean
             activation lies between half of it and twice.
         """
-        density, activation = self._density(), self._mean.compute().cpu()
+        return self._statistics(
+            self._density(),
+            self._mean.compute().cpu(),
+            float((self._nonzero.firings - self._positive.firings).double().mean() / self._positive.samples),
+            {name: float(metric.compute()) for name, metric in self._scalars.items()},
+        )
+
+    def each(self) -> list[dict[str, Any]]:
+        """The same numbers for each instance alone; a single entry where there are none."""
+        density, activation = (
+            part.reshape(-1, self._model.latent_size) for part in (self._density(), self._mean.compute().cpu())
+        )
+        negative = (self._nonzero.firings - self._positive.firings).double().mean(-1) / self._positive.samples
+        columns = {name: metric.each().flatten().tolist() for name, metric in self._scalars.items()}
+        return [
+            self._statistics(density[i], activation[i], below, {name: column[i] for name, column in columns.items()})
+            for i, below in enumerate(negative.flatten().tolist())
+        ]
+
+    def _statistics(
+        self, density: Tensor, activation: Tensor, negative: float, scalars: Mapping[str, float]
+    ) -> dict[str, Any]:
+        """What `statistics` answers, from the firing density and mean activation of latents, (…, latent) each."""
         dead = float((density == 0).double().sum(-1).mean())
         # torch's median of an even number of values is the lower of the two in the middle.
         spread = {"median": np.median(activation.numpy()), "min": activation.min(), "max": activation.max()}
@@ -83,10 +106,8 @@ class LatentMeter:
             "active": self._model.latent_size - dead,
             "dead": dead,
             "l0": float(density.sum(-1).mean()),
-            **{name: float(metric.compute()) for name, metric in self._scalars.items()},
-            "negative": float(
-                (self._nonzero.firings - self._positive.firings).double().mean() / self._positive.samples
-            ),
+            **scalars,
+            "negative": negative,
             "mean_activation": {name: float(value) for name, value in spread.items()},
             **_nearness_to_target(self._model, activation),
         }
@@ -107,17 +128,18 @@ class LatentMeter:
         return (meter.firings.double() / meter.samples).cpu()  # the meter itself would answer in float32
 
 
-def recovery(model: Autoencoder, data: AutoencoderDataModule) -> dict[str, float]:
-    """`recovery_scores` of a model's decoder rows, where it reads sums of directions that are known; empty elsewhere.
+def recovery(model: Autoencoder, data: AutoencoderDataModule) -> list[dict[str, float]]:
+    """`recovery_scores` of each instance's decoder rows, where it reads sums of directions that are known.
 
-    A toy model is no such model: it makes directions of its own.
+    Empty elsewhere. A toy model is no such model: it makes directions of its own.
     """
     directions = data.feature_directions
     if directions is None or not isinstance(model, ShallowAutoencoder) or isinstance(model, ToyModel):
-        return {}
+        return []
     if directions.shape[-1] != model.input_size:
-        return {}
-    return recovery_scores(model.writing(model.decoder_vectors).cpu(), directions.cpu())
+        return []
+    rows = model.writing(model.decoder_vectors).cpu()
+    return [recovery_scores(own, directions.cpu()) for own in rows.reshape(-1, *rows.shape[-2:])]
 
 
 def _nearness_to_target(model: Autoencoder, activation: Tensor) -> dict[str, float]:

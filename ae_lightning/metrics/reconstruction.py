@@ -26,7 +26,9 @@ class ReconstructionError(Metric):
       these leave out the error in pixels that never change), and not their ``explained_variance_score`` and
       ``ExplainedVariance``, which do not count a constant error.
 
-    Sums are accumulated in float64, so that the numbers do not depend on how the set is cut into batches.
+    Sums are accumulated in float64, so that the numbers do not depend on how the set is cut into batches. Where
+    reconstructions have leading instance dimensions these are means over them, and ``each`` answers the same numbers
+    for every instance.
 
     Args:
         **kwargs: Arguments of ``torchmetrics.Metric``.
@@ -51,9 +53,8 @@ class ReconstructionError(Metric):
 
         Args:
             x: Inputs of shape (batch, ...).
-            x_hat: Reconstructions of the same shape, or with leading instance dimensions, over which the
-                error is averaged. Inputs that differ per instance are passed with the instances flattened
-                into the batch.
+            x_hat: Reconstructions of the same shape, or with leading instance dimensions. Inputs that differ per
+                instance are passed with the instances flattened into the batch.
 
         Raises:
             ValueError: If the trailing dimensions of ``x_hat`` are not the shape of ``x``.
@@ -63,9 +64,10 @@ class ReconstructionError(Metric):
                 f"reconstructions of shape {tuple(x_hat.shape)} do not end in the shape of the inputs, "
                 f"(batch, ...) = {tuple(x.shape)}"
             )
-        instances = x_hat.shape[: x_hat.ndim - x.ndim].numel()
         x, x_hat = at_least_float32(x.detach()), at_least_float32(x_hat.detach())
-        self.squared_error = self.squared_error + (x_hat - x).square().sum(dtype=torch.float64) / instances
+        errors = (x_hat - x).square().flatten(x_hat.ndim - x.ndim)
+        # The first update broadcasts the scalar to (...), so that the instances need not be told beforehand.
+        self.squared_error = self.squared_error + errors.sum(dim=-1, dtype=torch.float64)
         flat = x.flatten(1)
         self.pixel_sum = self.pixel_sum + flat.sum(dim=0, dtype=torch.float64)
         self.square_sum = self.square_sum + flat.double().square().sum()
@@ -73,11 +75,19 @@ class ReconstructionError(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Answer the numbers; every process must have seen at least one batch."""
-        per_image = self.squared_error / self.images
+        return self._of(self.squared_error.mean())
+
+    def each(self) -> dict[str, Tensor]:
+        """The same numbers for each instance, shape (...): the leading dimensions of the reconstructions.
+
+        They are those of this process: of several, each would answer for its own batches.
+        """
+        return self._of(self.squared_error)
+
+    def _of(self, squared_error: Tensor) -> dict[str, Tensor]:
+        per_image = squared_error / self.images
         variation = self.square_sum - self.pixel_sum.square().sum() / self.images
-        # What rounding leaves of a set that does not vary is no variance.
-        variation = torch.where(variation <= 1e-13 * self.square_sum, 0.0, variation)
-        fvu = self.squared_error / variation
+        fvu = squared_error / variation
         return {
             "mse_per_pixel": per_image / self.pixel_sum.numel(),
             "mse_per_image": per_image,

@@ -10,6 +10,9 @@ These are functions and not ``torchmetrics.Metric`` classes, since there is noth
 parameters, which are the same on every batch and on every process.
 """
 
+import math
+from collections.abc import Mapping, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -185,6 +188,17 @@ def recovery_scores(learned: Tensor, true: Tensor) -> dict[str, float]:
         "instances": float(complete.numel()),
         "duplicates": float(duplicates(learned, true).double().mean()),
     }
+
+
+def together(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What `recovery_scores` says of several instances, from what it says of each; empty of none."""
+    if not scores:
+        return {}
+    sums = {name: math.fsum(each[name] for each in scores) for name in scores[0]}
+    return {name: total if name in _COUNTS else total / len(scores) for name, total in sums.items()}
+
+
+_COUNTS = ("fully_recovered_instances", "instances")
 
 
 def _best_per_feature(learned: Tensor, true: Tensor) -> Tensor:

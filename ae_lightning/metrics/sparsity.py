@@ -145,9 +145,13 @@ class _MeanOverSamples(Metric):
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("samples", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def compute(self) -> Tensor:
-        """Answer the mean in float64, NaN before the first sample."""
+    def each(self) -> Tensor:
+        """The mean of each instance in float64, shape (...) or (..., latent), NaN before the first sample."""
         return self.total / self.samples
+
+    def compute(self) -> Tensor:
+        """Answer the same."""
+        return self.each()
 
 
 class L1(_MeanOverSamples):
@@ -175,8 +179,12 @@ class L1(_MeanOverSamples):
         """Add a batch of codes of shape (..., batch, latent)."""
         per_latent = _checked(z).detach().abs().sum(dim=-2, dtype=torch.float64)
         norms = per_latent.sum(dim=-1) if self.reduction == "sum" else per_latent.mean(dim=-1)
-        self.total = self.total + norms.mean()
+        self.total = self.total + norms
         self.samples = self.samples + z.shape[-2]
+
+    def compute(self) -> Tensor:
+        """Answer the mean over samples and instances in float64, NaN before the first sample."""
+        return self.each().mean()
 
 
 class HoyerSparsity(_MeanOverSamples):
@@ -203,13 +211,16 @@ class HoyerSparsity(_MeanOverSamples):
             self.total = self.total + measures.sum(dim=-1, dtype=torch.float64)
             self.samples = self.samples + (z != 0).any(dim=-1).sum(dim=-1)
         else:
-            self.total = self.total + measures.sum(dim=-1, dtype=torch.float64).mean()
+            self.total = self.total + measures.sum(dim=-1, dtype=torch.float64)
             self.samples = self.samples + z.shape[-2]
+
+    def each(self) -> Tensor:
+        """The mean of each instance, shape (...), in float64; 0 where all its codes are zero and these are left out."""
+        return super().each().nan_to_num(0.0) if self.nonzero_only else super().each()
 
     def compute(self) -> Tensor:
         """Answer the mean in float64; NaN before the first sample, unless zeros are left out."""
-        mean = super().compute()
-        return mean.nanmean().nan_to_num(0.0) if self.nonzero_only else mean
+        return super().each().nanmean().nan_to_num(0.0) if self.nonzero_only else self.each().mean()
 
 
 class MeanActivation(_MeanOverSamples):
@@ -266,12 +277,16 @@ class NearZeroFraction(Metric):
         """Count in a batch of codes of shape (..., batch, latent)."""
         # Beside a tensor of half precision the threshold would be rounded to it.
         magnitudes = at_least_float32(_checked(z).detach().abs())
-        self.near = self.near + (magnitudes <= self.threshold).sum()
-        self.values = self.values + z.numel()
+        self.near = self.near + (magnitudes <= self.threshold).sum(dim=(-2, -1))
+        self.values = self.values + z.shape[-2:].numel()
+
+    def each(self) -> Tensor:
+        """The fraction of each instance, shape (...), NaN before the first sample."""
+        return self.near / self.values
 
     def compute(self) -> Tensor:
         """Answer the fraction, NaN before the first sample."""
-        return self.near / self.values
+        return self.near.sum() / (self.values * self.near.numel())
 
 
 def _checked(z: Tensor) -> Tensor:

@@ -29,6 +29,17 @@ def _is_shape(value: Any) -> bool:
 
 
 _NUMBERS = {_ANY: _is_number}
+_LATENTS = {"mean_activation": _NUMBERS, _ANY: _is_number}
+_ERRORS = {_ANY: {_ANY: _NUMBERS}}
+_WEIGHTS_OF_LOSS = {name: _NUMBERS for name in ("penalties", "asked_l0")}
+_INSTANCE: dict[str, Any] = {
+    "instance": _is_count,
+    "settings": {_ANY: _is_number},
+    "model": _WEIGHTS_OF_LOSS,
+    "errors": _ERRORS,
+    "latents": _LATENTS,
+    **{name: _NUMBERS for name in ("recovery", "weights")},
+}
 _FORM: dict[str, Any] = {
     **{name: _is_text for name in ("run", "checkpoint")},
     **{name: _is_count for name in ("seed", "pca_components")},
@@ -40,39 +51,66 @@ _FORM: dict[str, Any] = {
         "compression_ratio": _is_number,
         "is_undercomplete": _is_truth,
         "reconstruction_loss": _is_text,
-        **{name: _NUMBERS for name in ("penalties", "asked_l0")},
+        **_WEIGHTS_OF_LOSS,
     },
     "data": {name: _is_text for name in ("class", "description", "hash")},
     "test_is_validation": _is_truth,
     "baseline_samples": {"count": _is_count, "drawn": _is_truth},
-    "errors": {_ANY: {_ANY: _NUMBERS}},
-    "latents": {"mean_activation": _NUMBERS, _ANY: _is_number},
+    "errors": _ERRORS,
+    "latents": _LATENTS,
     **{name: _NUMBERS for name in ("recovery", "weights", "probes")},
+    "instances": [_INSTANCE],
     "versions": {_ANY: _is_text},
 }
-"""What stands by which name: a check, or the same for what a mapping holds. What is not named here may be anything."""
+"""What stands by which name: a check, the same for what a mapping holds, or in a list that for each of its entries.
+
+What is not named here may be anything.
+"""
 
 
 def misplaced(results: Mapping[str, Any]) -> str:
     """The first name in the final numbers of a run under which something of another kind stands; empty if none does.
 
-    A value may be null, but a section may not. A text that ends in `_reason` may stand beside a number.
+    A value may be null, but a section may not. A text that ends in `_reason` may stand beside a number. Instances are
+    listed in their order, from 0 on, each with all of its parts.
     """
-    return _misplaced(results, _FORM, "")
+    return _misplaced(results, _FORM, "") or _out_of_order(results.get("instances", []))
 
 
 def _misplaced(content: Mapping[str, Any], form: Mapping[str, Any], above: str) -> str:
     for name, value in content.items():
-        expected: Mapping[str, Any] | Callable[[Any], bool] | None = form.get(name, form.get(_ANY))
+        expected: Mapping[str, Any] | list[Any] | Callable[[Any], bool] | None = form.get(name, form.get(_ANY))
         where = f"{above}{name}"
         if isinstance(expected, Mapping):
             found = _misplaced(value, expected, f"{where}.") if isinstance(value, dict) else where
+        elif isinstance(expected, list):
+            found = _misplaced_in(value, expected[0], where)
         elif expected is None or value is None or expected(value) or (name.endswith("_reason") and _is_text(value)):
             found = ""
         else:
             found = where
         if found:
             return found
+    return ""
+
+
+def _misplaced_in(entries: Any, form: Mapping[str, Any], where: str) -> str:
+    """The same of a list of mappings."""
+    if not isinstance(entries, list):
+        return where
+    found = (
+        _misplaced(entry, form, f"{where}.{place}.") if isinstance(entry, dict) else f"{where}.{place}"
+        for place, entry in enumerate(entries)
+    )
+    return next(filter(None, found), "")
+
+
+def _out_of_order(instances: list[dict[str, Any]]) -> str:
+    """The first part of an instance that is missing, or that has another number than its place; empty if none is."""
+    for place, entry in enumerate(instances):
+        lacking = [name for name in _INSTANCE if name not in entry]
+        if lacking or entry["instance"] != place:
+            return f"instances.{place}.{lacking[0] if lacking else 'instance'}"
     return ""
 
 

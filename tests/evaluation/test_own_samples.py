@@ -12,6 +12,7 @@ from ae_lightning.errors import ConfigError
 from ae_lightning.evaluation import evaluate
 from ae_lightning.models.standard_sae import StandardSAE
 from ae_lightning.models.toy_model import ToyModel
+from ae_lightning.run.results import of_instance
 
 INSTANCES, FEATURES, LATENTS = 3, 6, 2
 # Instances that differ much, so that one fit for all is another than a fit for each.
@@ -93,6 +94,11 @@ def test_each_instance_is_measured_as_if_it_were_alone(model, data, results):
                 assert value == pytest.approx(mean, rel=1e-6, abs=1e-9), (split, kind, name)
     for name in ("active", "dead", "l0", "l1", "hoyer", "near_zero", "negative"):
         assert results["latents"][name] == pytest.approx(np.mean([one["latents"][name] for one in alone]), rel=1e-5)
+    for instance, one in enumerate(alone):
+        listed = of_instance(results, instance)
+        for kind, errors in one["errors"]["test"].items():  # of the baselines, too: those of its own samples
+            assert listed["errors"]["test"][kind] == pytest.approx(errors, rel=1e-6, abs=1e-9), (instance, kind)
+        assert listed["latents"]["l0"] == pytest.approx(one["latents"]["l0"], rel=1e-5)
 
 
 def test_what_is_recorded(results):
@@ -135,7 +141,11 @@ def test_recovery_of_known_directions():
         model.decoder_vectors[0, :4] = 3 * torch.eye(FEATURES)[[2, 0, 1, 3]]  # all four
         model.decoder_vectors[1, :3] = torch.eye(FEATURES)[[0, 0, 1]]  # two, one of them twice
     data = _WithTruth(FEATURES, num_val=20, num_test=20, instances=2)
-    assert evaluate(model, data)["recovery"] == {
+    results = evaluate(model, data)
+    assert [row["recovery"]["mcc"] for row in results["instances"]] == pytest.approx([1, 2 / 4])
+    assert [row["recovery"]["fully_recovered_instances"] for row in results["instances"]] == [1, 0]
+    assert [row["recovery"]["duplicates"] for row in results["instances"]] == [0, 2]
+    assert results["recovery"] == {
         "mcc": pytest.approx((1 + 2 / 4) / 2),
         "mmcs": pytest.approx((1 + 2 / 4) / 2),
         "fraction_recovered": pytest.approx((1 + 2 / 4) / 2),

@@ -132,7 +132,7 @@ def test_a_checkpoint_gives_the_same_weights_and_can_be_measured(trained, data, 
     assert {value.dtype for value in loaded.parameters()} == {expected}
     for own, back in zip(run.model.state_dict().values(), loaded.state_dict().values(), strict=True):
         torch.testing.assert_close(back, own.to(back.dtype), rtol=0, atol=0, equal_nan=True)
-    errors = model_errors(loaded, data.val_set, 256)
+    errors = model_errors(loaded, data.val_set, 256).compute()
     x = data.val_set.take(len(data.val_set))[0].double().numpy()
     with torch.no_grad():
         x_hat = loaded(torch.from_numpy(x).to(expected)).x_hat.double().numpy()

@@ -37,6 +37,36 @@ def test_what_is_written_is_read(tmp_path):
         read_results(tmp_path)
 
 
+INSTANCE = {
+    "instance": 0,
+    "settings": {"k": 8},
+    "model": {},
+    "errors": {},
+    "latents": {},
+    "recovery": {},
+    "weights": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("instances", "where"),
+    [
+        ({"0": INSTANCE}, "instances"),
+        ([INSTANCE, 3], r"instances\.1"),
+        ([{**INSTANCE, "settings": {"k": [8]}}], r"instances\.0\.settings\.k"),
+        ([{**INSTANCE, "latents": {"l0": "x"}}], r"instances\.0\.latents\.l0"),
+        ([{name: value for name, value in INSTANCE.items() if name != "errors"}], r"instances\.0\.errors"),
+        ([INSTANCE, INSTANCE], r"instances\.1\.instance"),
+    ],
+)
+def test_instances_that_fit_would_not_write_are_refused(tmp_path, instances, where):
+    write_results(tmp_path, {"instances": [INSTANCE, {**INSTANCE, "instance": 1}]})
+    assert len(read_results(tmp_path)["instances"]) == 2
+    write_results(tmp_path, {"instances": instances})
+    with pytest.raises(RunFolderError, match=f"damaged \\('{where}' is of another kind"):
+        read_results(tmp_path)
+
+
 def test_without_results_no_number_is_known():
     known = as_row({})
     assert known.pop("is_penalized") is False
