@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ae_lightning.report.compare import Comparison, Group, Row
     from ae_lightning.run.run import Run
 
-TABLE, FIGURE = "compare.csv", "compare.png"
+TABLE, FIGURE, FRONTIER = "compare.csv", "compare.png", "frontier.png"
 
 # A run lies so many folders below one that is given for all its runs: of an experiment, a sweep, or all of them.
 _DEEPEST = 3
@@ -33,11 +33,12 @@ _EXAMPLE = """examples:
   ae-lightning compare lightning_logs/overcomplete_digits_sweep_latent_dim -o comparison
 
 A folder stands for all runs below it. Runs that differ only by their seed become one line: mean ± standard deviation.
+So do instances of a population; those of other settings are lines of their own, and compare.csv has each instance.
 """
 
 
 def main(arguments: list[str]) -> int:
-    """Print the table, write `compare.csv` and `compare.png`, and say where they are."""
+    """Print the table, write `compare.csv`, `compare.png` and, of sparse codes, `frontier.png`; say where they are."""
     options = _parser().parse_args(arguments)
 
     from ae_lightning.report.compare import Comparison
@@ -57,6 +58,8 @@ def main(arguments: list[str]) -> int:
         _write(folder / FIGURE, lambda path: _draw(path, curves, groups))
     else:
         print("no figure: none of the runs has logged anything that it shows")
+    if lines := comparison.frontier():
+        _write(folder / FRONTIER, lambda path: _draw_frontier(path, lines))
     return 0
 
 
@@ -102,7 +105,8 @@ def _parser() -> CommandParser:
         "--output",
         type=Path,
         metavar="DIR",
-        help="where to write compare.csv and compare.png (default: compare, in the folder that all runs lie in)",
+        help="where to write compare.csv, compare.png, and of sparse codes frontier.png (default: compare, in the "
+        "folder that all runs lie in)",
     )
     parser.add_argument("--labels", metavar="A,B,…", help="names of the runs, in their order, or of the lines")
     return parser
@@ -129,6 +133,12 @@ def _draw(path: Path, curves: Any, groups: Any) -> None:
     from ae_lightning.plots.compare import comparison_curves
 
     write_figure(comparison_curves(curves, groups), path)
+
+
+def _draw_frontier(path: Path, lines: Any) -> None:
+    from ae_lightning.plots.frontier import frontier
+
+    write_figure(frontier(lines), path)
 
 
 class _Column(NamedTuple):

@@ -1,7 +1,7 @@
 """`ae-lightning evaluate`: a run's final numbers beside those of simple baselines."""
 
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,11 @@ from ae_lightning.cli.command_parser import CommandParser
 from ae_lightning.cli.tables import PlainConsole
 from ae_lightning.files import as_json
 from ae_lightning.numerals import numeral, with_error
-from ae_lightning.run.results import TEST_IS_VALIDATION, known, set_with_exact_pca, with_nan
+from ae_lightning.run.instances import of_instance
+from ae_lightning.run.results import RESULTS_NAME, TEST_IS_VALIDATION, known, set_with_exact_pca, with_nan
+
+# More rows would push the means off the screen.
+_MOST_INSTANCES = 64
 
 
 def main(arguments: list[str]) -> int:
@@ -28,9 +32,15 @@ def main(arguments: list[str]) -> int:
         metavar="NAME",
         help="where to compute: cpu, cuda, cuda:1, mps (default: where it was trained, if this machine has that)",
     )
+    parser.add_argument(
+        "--instance",
+        type=int,
+        metavar="K",
+        help="print the numbers of one instance of a population alone, counted from 0; metrics.json holds all",
+    )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON and nothing else")
     options = parser.parse_args(arguments)
-    results = _evaluate(options.run, options.device)
+    results = _evaluate(options.run, options.device, options.instance)
     if options.json:
         print(as_json(results, indent=2))
     else:
@@ -38,14 +48,19 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _evaluate(path: Path, device: str | None) -> dict[str, Any]:
+def _evaluate(path: Path, device: str | None, instance: int | None) -> dict[str, Any]:
+    """The numbers of a run, or of one of its instances."""
     from ae_lightning.cli.run_command import open_run
     from ae_lightning.evaluation import evaluate_run
     from ae_lightning.evaluation.device import chosen_device, device_of
+    from ae_lightning.models.checkpoint import load_autoencoder
 
     run, checkpoint = open_run(path, f"use `ae-lightning test --ckpt_path {path} --data …`")
     where = device_of(run.config) if device is None else chosen_device(device)
-    return evaluate_run(run, checkpoint=checkpoint, device=where)
+    if instance is None:
+        return evaluate_run(run, checkpoint=checkpoint, device=where)
+    load_autoencoder(checkpoint, instance=instance)  # a mistake comes before what takes its time
+    return of_instance(evaluate_run(run, checkpoint=checkpoint, device=where), instance)
 
 
 def print_results(results: dict[str, Any]) -> None:
@@ -57,6 +72,7 @@ def print_results(results: dict[str, Any]) -> None:
 
 def print_numbers(results: dict[str, Any]) -> None:
     """Print the numbers alone, and what is to be said of them."""
+    from ae_lightning.evaluation.instance_table import instance_columns, on_instances
     from ae_lightning.evaluation.judgment import missed_l0, shortcoming
 
     console = PlainConsole()
@@ -70,16 +86,28 @@ def print_numbers(results: dict[str, Any]) -> None:
     console.print(details)
     if results["probes"]:
         console.print(_probe_table(results["probes"]))
-    for sentence in filter(None, (shortcoming(results) or _standing(results), missed_l0(results))):
+    if columns := instance_columns(results):
+        console.print(_instance_table(columns, results["model"]["instances"]))
+    said = filter(None, (shortcoming(results) or _standing(results), missed_l0(results)))
+    for sentence in (*said, *on_instances(results)):
         console.print(sentence, markup=False)
 
 
 def print_model(model: dict[str, Any]) -> None:
     """Print a line on a model as `ae_lightning.evaluation.describe` describes it."""
     shape = "×".join(map(str, model["input_shape"])) + " → " + "×".join(map(str, model["latent_shape"]))
-    copies = f", {model['instances']} instances" if model["instances"] else ""
+    copies = f", {model['instances']} instances" if model["instances"] else _which(model)
     rest = f" {shape}, {_width(model['compression_ratio'])}, {model['parameters']:,} parameters{copies}"
     PlainConsole(soft_wrap=True).print(Text.assemble((model["class"], "bold"), rest))
+
+
+def _which(model: dict[str, Any]) -> str:
+    """Which instance of a population it is, and by what it differs; nothing of a model that is no part of one."""
+    if "instance" not in model:
+        return ""
+    return ", ".join(
+        [f", instance {model['instance']}", *(f"{name} {value:g}" for name, value in model["settings"].items())]
+    )
 
 
 def _width(compression_ratio: float) -> str:
@@ -205,6 +233,16 @@ def _error_table(results: dict[str, Any]) -> Table:
                 continue
             cells += ["none" if errors[key][n] is None else numeral(errors[key][n], form) for n, form in forms.items()]
         table.add_row(label, *cells, style="bold" if key == "autoencoder" else "")
+    return table
+
+
+def _instance_table(columns: list[tuple[str, list[str]]], count: int) -> Table:
+    shown = f"the first {_MOST_INSTANCES} of {count} instances; all are in {RESULTS_NAME}"
+    table = Table(title="each instance" if count <= _MOST_INSTANCES else shown, title_justify="left")
+    for heading, _ in columns:
+        table.add_column(heading, justify="right")
+    for cells in islice(zip(*(cells for _, cells in columns), strict=True), _MOST_INSTANCES):
+        table.add_row(*cells)
     return table
 
 

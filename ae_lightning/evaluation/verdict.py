@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from ae_lightning.evaluation.judgment import how_little_better, shortcoming_of
 from ae_lightning.numerals import numeral
+from ae_lightning.run.instances import are_unlike
 from ae_lightning.run.results import known, set_with_exact_pca
 
 Grade = Literal["good", "mixed", "bad"]
@@ -66,6 +67,9 @@ def verdict(
         is_finished: Whether the run has come to its end.
     """
     grade, opening, reason = _judged(results, pca_of_active)
+    listed = results.get("instances") or []
+    if are_unlike(listed):
+        opening = f"In the mean over {len(listed)} instances of different settings {_lower(opening)}"
     return Verdict(grade, f"{opening if is_finished else f'So far {_lower(opening)}'}: {reason}.")
 
 

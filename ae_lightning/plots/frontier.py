@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
 from ae_lightning.plots.checks import finite_array
 from ae_lightning.plots.figure import Figure
@@ -16,11 +16,14 @@ from ae_lightning.plots.tiles import Array
 # Okabe and Ito's colors, which color-blind readers can tell apart, and a gray; black is the reference's.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888")
 _MARKERS = "osD^vPX"
+_STYLES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))  # with more kinds than colors the next
 _NEAR = 1.25  # places whose ratio is below this share a label
+_MOST_LABELS = 12
+_BARS = "bars: ± one standard deviation"
 
 
 class FrontierPoint(NamedTuple):
-    """The runs of one setting, one for each seed."""
+    """The models of one setting, one for each seed."""
 
     l0: Sequence[float]  #: active latents of a sample, in the mean over samples
     fvu: Sequence[float]  #: fraction of variance unexplained
@@ -37,23 +40,23 @@ def frontier(
         name: What the reference is called.
 
     Returns:
-        The figure. Points are means over seeds, with a bar of ± one standard deviation in each direction where there
-        are several. Both axes are logarithmic.
+        The figure. Points are means over seeds, with a bar of ± one standard deviation (n − 1 in the denominator) in
+        each direction where there are several, which the legend says. Both axes are logarithmic. From the eighth kind
+        on colors come again, with another style of line.
 
     Raises:
-        ValueError: If there is nothing to draw, a point has no runs, or as many of one number as of the other, numbers
-            are not positive and finite, or there are more kinds than colors.
+        ValueError: If there is nothing to draw, a point has no runs, or not as many of one number as of the other, or
+            numbers are not positive and finite.
     """
-    if not 0 < len(lines) <= len(_COLORS):
-        raise ValueError(f"there are {len(lines)} kinds to draw; it can be from 1 to {len(_COLORS)}")
+    if not lines:
+        raise ValueError("there are no kinds of dictionaries to draw")
     figure = Figure(figsize=(7.6, 4.6), layout="constrained")
     ax = figure.subplots()
     ax.set(xscale="log", yscale="log", xlabel="L0, active latents of a sample", ylabel="variance unexplained (FVU)")
     places, errors = [], []
-    for (kind, points), color, marker in zip(lines.items(), _COLORS, _MARKERS, strict=False):
+    for number, (kind, points) in enumerate(lines.items()):
         (at, across), (value, along) = _means(kind, points)
-        style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 5, "linewidth": 1.5}
-        ax.errorbar(at, value, along, across, label=kind, capsize=2.5, elinewidth=1.0, **style)
+        ax.errorbar(at, value, along, across, label=kind, capsize=2.5, elinewidth=1.0, **_style(number))
         places += [*at]
         errors += [*value]
     if reference:
@@ -62,12 +65,28 @@ def frontier(
         places = [*widths]
         errors += [*unexplained]
     _label(ax.xaxis, _apart(places), "%.3g")
-    _label(ax.yaxis, LogLocator(subs=(1, 1.5, 2, 3, 5, 7)).tick_values(min(errors), max(errors)), "%g")
-    ax.set_ylim(min(errors) / 1.1, max(errors) * 1.1)
+    low, high = min(errors) / 1.1, max(errors) * 1.1
+    _label(ax.yaxis, _steps(low, high), "%g")
+    ax.set_ylim(low, high)
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    several = any(len(point.l0) > 1 for points in lines.values() for point in points)
+    figure.legend(
+        loc="outside right upper", frameon=False, fontsize=9, title=_BARS if several else None, title_fontsize=8
+    )
     return figure
+
+
+def _style(number: int) -> dict[str, Any]:
+    place = number % len(_COLORS)
+    style = _STYLES[number // len(_COLORS) % len(_STYLES)]
+    return {
+        "color": _COLORS[place],
+        "marker": _MARKERS[place],
+        "linestyle": style,
+        "markersize": 5,
+        "linewidth": 1.5,
+    }
 
 
 def _means(kind: str, points: Sequence[FrontierPoint]) -> tuple[Array, Array]:
@@ -87,12 +106,21 @@ def _positive(what: str, values: Any, shape: str) -> Array:
 
 
 def _apart(places: Sequence[float]) -> list[float]:
-    """Whole numbers near the places, the lowest of each that are close together."""
+    """Numbers near the places, the lowest of each that are close together; whole ones from 10 on."""
+    near = max(_NEAR, (max(places) / min(places)) ** (1 / _MOST_LABELS))
     shown: list[float] = []
     for place in sorted(places):
-        if not shown or place > _NEAR * shown[-1]:
-            shown.append(round(place))
+        if not shown or place > near * shown[-1]:
+            shown.append(round(place, 0 if place >= 10 else 1))
     return shown
+
+
+def _steps(low: float, high: float) -> Sequence[float] | Array:
+    """Numbers to be written along a logarithmic axis."""
+    steps = LogLocator(subs=(1, 1.5, 2, 3, 5, 7)).tick_values(low, high)
+    if sum(low <= step <= high for step in steps) > 1:
+        return steps
+    return MaxNLocator(5).tick_values(low, high)
 
 
 def _label(axis: Any, places: Sequence[float] | Array, form: str) -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ae_lightning.errors import ConfigError
+from ae_lightning.evaluation.frontier import frontier_lines
+from ae_lightning.evaluation.instance_table import SHARED_ORDER
 from ae_lightning.files import as_json, write_table
 from ae_lightning.numerals import numeral
 from ae_lightning.plots.compare import VALIDATION_LOSS
-from ae_lightning.run.results import TEST_IS_VALIDATION, as_row
+from ae_lightning.plots.frontier import FrontierPoint
+from ae_lightning.report.run_labels import check_number, group_labels, names_of
+from ae_lightning.run.instances import rows_of, setting_names, setting_of
+from ae_lightning.run.results import TEST_IS_VALIDATION
 from ae_lightning.run.run import Run
 
 Row = dict[str, Any]
@@ -24,7 +28,7 @@ ALWAYS = ("name", "group", "class", "seed", "finished", "run")
 MEASURED = (
     *("latent_size", "compression_ratio", "parameters"),
     *("test_mse_per_pixel", "test_mse_per_pixel_se", "pca_test_mse_per_pixel", "mean_image_test_mse_per_pixel"),
-    *("explained_variance", "test_is_validation", "val_loss", "val_loss_step"),
+    *("explained_variance", "fvu", "test_is_validation", "val_loss", "val_loss_step"),
     *("probe_accuracy", "probe_accuracy_se", "probe_kind"),
     *("encoder_effective_rank", "decoder_effective_rank", "active_latents", "dead_latents", "l0", "hoyer"),
     *("fraction_recovered", "fully_recovered_instances", "mcc", "seconds", "data", "data_hash"),
@@ -41,12 +45,12 @@ PANELS = {
 }
 """Titles of the panels of curves, and the metric that each shows."""
 
+_OF_INSTANCES = ("instance", "settings", "shares_samples", "is_penalized")
 _PROBES = {"probe_full": "all images", "probe": "quick"}
-_SEED = re.compile(r"(?:^|,)seed=[^,/]*|(?<=/)seed=[^,/]*,?")
 
 
 class Group(NamedTuple):
-    """Runs that differ only by their seed, or one that has no other like it."""
+    """Models that differ only by their seed, or one that has no other like it."""
 
     label: str
     rows: list[Row]
@@ -60,9 +64,10 @@ class Comparison:
         labels: A name for each run, or for each group; the shortest parts of paths that tell them apart by default.
 
     Attributes:
-        rows: For each run the values of `ALWAYS` and `MEASURED`; None where a run has no such number. Errors are means
-            over samples and pixels in the units of the normalized data, `…_se` standard errors over test samples.
-        groups: The rows of runs with the same settings but for their seed, in the order of their first runs. A seed
+        rows: For each run, and of a population for each instance, the values of `ALWAYS` and `MEASURED`; None where
+            there is no such number. Errors are means over samples and pixels in the units of the normalized data,
+            `…_se` standard errors over test samples.
+        groups: The rows of models with the same settings but for their seed, in the order of their first runs. A seed
             that is there twice begins another group, since a repeated run tells nothing of how much seeds differ.
 
     Raises:
@@ -72,44 +77,63 @@ class Comparison:
 
     def __init__(self, runs: Sequence[Run], labels: Sequence[str] | None = None) -> None:
         self.runs = list(runs)
-        self.rows = [measured(run) for run in self.runs]
-        members = _by_settings(self.runs, self.rows)
+        each = [measured(run) for run in self.runs]
+        self.rows = [row for rows in each for row in rows]
+        members = _by_settings(self.runs, each)
         names = labels if labels and len(labels) == len(runs) else names_of([run.folder for run in runs])
-        for row, name in zip(self.rows, names, strict=True):
-            row["name"] = name
-        titles = _group_labels([[names[i] for i in of] for of in members], given=names is labels)
+        for rows, name in zip(each, names, strict=True):
+            for row in rows:
+                row["name"] = name
+        titles = group_labels([[names[i] for i in of] for of in members], given=names is labels)
         if labels is not None and names is not labels:
             titles = list(labels)
-            _check_number(labels, len(runs), len(members))
+            check_number(labels, len(runs), len(members))
         if again := [title for title in titles if titles.count(title) > 1]:
             raise ConfigError(f"--labels calls different runs {again[0]}")
-        self.groups = [Group(title, [self.rows[i] for i in of]) for title, of in zip(titles, members, strict=True)]
+        self._titles = {str(runs[i].folder): title for title, of in zip(titles, members, strict=True) for i in of}
+        self.groups = [
+            group
+            for title, of in zip(titles, members, strict=True)
+            for group in _by_instance_settings(title, [row for i in of for row in each[i]])
+        ]
         for group in self.groups:
             for row in group.rows:
                 row["group"] = group.label
 
     @property
     def columns(self) -> list[str]:
-        """Names of the columns that some run has a value in."""
+        """Names of the columns that some row has a value in; an instance's own settings are `instance_<name>`."""
         *first, last = ALWAYS
-        return [*first, *(name for name in MEASURED if any(row[name] is not None for row in self.rows)), last]
+        of_instances = ["instance"] if any(row["instance"] is not None for row in self.rows) else []
+        of_instances += map(column_of, setting_names(self.rows))
+        known = (name for name in MEASURED if any(row[name] is not None for row in self.rows))
+        return [*first, *of_instances, *known, last]
 
     def curves(self) -> tuple[dict[str, dict[str, tuple[np.ndarray, np.ndarray]]], dict[str, str]]:
-        """Curves by panel and run, none where nothing was logged, and each run's group, for `comparison_curves`."""
+        """Curves by panel and run, none where nothing was logged, and each run's group, for `comparison_curves`.
+
+        Curves of a population are means over its instances, and it is in one group with runs that differ by a seed.
+        """
         curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
         tables = [run.metrics for run in self.runs]
-        keys = [str(row["run"]) for row in self.rows]
+        keys = list(map(str, (run.folder for run in self.runs)))
         for title, metric in PANELS.items():
             found = {key: _series(table, metric) for key, table in zip(keys, tables, strict=True) if metric in table}
             if found := {key: curve for key, curve in found.items() if len(curve[0])}:
                 curves[title] = found
-        return curves, {key: row["group"] for key, row in zip(keys, self.rows, strict=True)}
+        return curves, self._titles
+
+    def frontier(self) -> dict[str, list[FrontierPoint]]:
+        """What sparsity costs, a line for each architecture; empty where there are fewer than two points."""
+        return frontier_lines(group.rows for group in self.groups)
 
     def remarks(self) -> list[str]:
         """Sentences on what the numbers do not say: unfinished runs, different data, different probes."""
         found = [_unfinished(row) for row in self.rows if not row["finished"]]
         if any(row["test_is_validation"] for row in self.rows):
             found.append(f"* {TEST_IS_VALIDATION}.")
+        if any(_of_one_fit(group.rows) for group in self.groups):
+            found.append(SHARED_ORDER)
         if len({row["data_hash"] for row in self.rows} - {None}) > 1:
             found.append("The runs were measured on different data: their errors may not be in the same units.")
         if len({row["probe_kind"] for row in self.rows} - {None}) > 1:
@@ -119,50 +143,53 @@ class Comparison:
         return found
 
     def write(self, path: Path) -> None:
-        """Write a line for each run in one piece, empty cells where a run has no such number."""
+        """Write a line for each row in one piece, empty cells where it has no such number."""
         columns = self.columns
-        write_table(path, columns, ([row[name] for name in columns] for row in self.rows))
+        write_table(path, columns, ([row.get(name) for name in columns] for row in self.rows))
 
 
-def measured(run: Run) -> Row:
+def measured(run: Run) -> list[Row]:
     """The numbers of a run: the final ones, and the last logged ones where it has not finished.
+
+    Returns:
+        A row for each instance of a population, else one.
 
     Raises:
         RunFolderError: `config.yaml` or `metrics.json` is damaged.
     """
     results, config = run.results, run.config
-    probes = results.get("probes") or run.last_values("probe")
-    known = as_row({**results, "weights": results.get("weights") or run.last_values("weights")})
     steps, losses = _series(run.metrics, "val/loss")
-    found = {
-        **known,
-        "class": known["class"] or str(config.get("model", {}).get("class_path", "")).rpartition(".")[2],
+    of_run = {
         "seed": results.get("seed", config.get("seed_everything")),
         "finished": bool(results),
-        "test_mse_per_pixel_se": _standard_error(known["test_mse_per_pixel_std"], known["data"] or ""),
-        "val_loss": float(losses[-1]) if len(losses) else None,
-        "val_loss_step": int(steps[-1]) if len(steps) else None,
-        **_probe(probes),
         "run": str(run.folder),
     }
-    return {name: found[name] for name in (*ALWAYS[2:], *MEASURED)}
+    logged = {
+        "val_loss": float(losses[-1]) if len(losses) else None,
+        "val_loss_step": int(steps[-1]) if len(steps) else None,
+    }
+    kind = str(config.get("model", {}).get("class_path", "")).rpartition(".")[2]
+    known = rows_of({**results, "weights": results.get("weights") or run.last_values("weights")})
+    probes = _probe(results.get("probes") or run.last_values("probe"))
+    if len(known) > 1:  # what was logged and probed is a mean over instances
+        logged, probes = dict.fromkeys(logged), dict.fromkeys(probes)
+    return [
+        {
+            **{name: row.get(name) for name in (*ALWAYS[2:], *MEASURED, *_OF_INSTANCES)},
+            **of_run,
+            **logged,
+            **probes,
+            "class": row["class"] or kind,
+            "test_mse_per_pixel_se": _standard_error(row["test_mse_per_pixel_std"], row["data"] or ""),
+            **{column_of(name): value for name, value in row["settings"].items()},
+        }
+        for row in known
+    ]
 
 
-def names_of(folders: Sequence[Path]) -> list[str]:
-    """The shortest parts of paths that tell folders apart: one part, or several that follow each other.
-
-    Names such as `version_0` are only taken where those of the folders above them do not do.
-    """
-    parts = [folder.resolve().parts for folder in folders]
-    numbered = all(re.fullmatch(r"version_\d+", part[-1]) for part in parts)
-    deepest = max(map(len, parts), default=0)
-    for width in range(1, deepest + 1):
-        places = range(deepest - width + 1)
-        for above in sorted(places, key=lambda above: (above != 1, above)) if numbered else places:
-            names = ["/".join(part[max(len(part) - above - width, 0) : len(part) - above]) for part in parts]
-            if len(set(names)) == len(names) and all(names):
-                return names
-    return [str(folder) for folder in folders]
+def column_of(setting: str) -> str:
+    """Name of the column of a setting by which instances differ, which none of the others has."""
+    return f"instance_{setting}"
 
 
 def _standard_error(spread: float | None, description: str) -> float | None:
@@ -190,48 +217,49 @@ def _series(table: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.nda
     return table["step"][there], table[name][there]
 
 
-def _by_settings(runs: Sequence[Run], rows: Sequence[Row]) -> list[list[int]]:
+def _by_settings(runs: Sequence[Run], rows: Sequence[Sequence[Row]]) -> list[list[int]]:
     """Numbers of the runs of each group."""
     groups: dict[tuple[str, int], list[int]] = {}
     seen: dict[tuple[str, str], int] = {}
-    for i, (run, row) in enumerate(zip(runs, rows, strict=True)):
+    for i, (run, (row, *_)) in enumerate(zip(runs, rows, strict=True)):
         settings = _settings(run.config)
-        again = seen.get((settings, str(row["seed"])), 0)
-        seen[settings, str(row["seed"])] = again + 1
+        seeds = as_json([row["seed"], _arguments(run.config).get("seed")], default=str)
+        again = seen.get((settings, seeds), 0)
+        seen[settings, seeds] = again + 1
         groups.setdefault((settings, again), []).append(i)
     return list(groups.values())
 
 
 def _settings(config: dict[str, Any]) -> str:
-    """What was trained and how, as text: all settings but the seed, and where the run lies."""
+    """What was trained and how, as text: all settings but the seeds, and where the run lies."""
     trainer = {name: value for name, value in (config.get("trainer") or {}).items() if name != "default_root_dir"}
     rest = {name: value for name, value in config.items() if name not in ("seed_everything", "experiment")}
+    arguments = {name: value for name, value in _arguments(config).items() if name != "seed"}
+    if arguments:
+        rest["model"] = {**rest["model"], "init_args": arguments}
     return as_json({**rest, "trainer": trainer}, sort_keys=True, default=str)
 
 
-def _group_labels(names: Sequence[Sequence[str]], given: bool) -> list[str]:
-    """What the names of a group have in common where that tells groups apart, else all of its names."""
-    common = [of[0] if len(of) == 1 else "" if given and len(set(of)) > 1 else _common(of) for of in names]
-
-    def is_clear(i: int) -> bool:
-        others = [name for j, of in enumerate(names) if j != i for name in (common[j], *of)]
-        return bool(common[i]) and not any(name == common[i] or name.startswith(f"{common[i]}/") for name in others)
-
-    return [common[i] if is_clear(i) else ", ".join(dict.fromkeys(of)) for i, of in enumerate(names)]
+def _arguments(config: dict[str, Any]) -> dict[str, Any]:
+    """Options of the model."""
+    model = config.get("model")
+    arguments = model.get("init_args") if isinstance(model, dict) else None
+    return arguments if isinstance(arguments, dict) else {}
 
 
-def _common(names: Sequence[str]) -> str:
-    without_seed = {_SEED.sub("", name).strip(",/") for name in names}
-    if len(without_seed) == 1:
-        return without_seed.pop()
-    alike = takewhile(lambda parts: len(set(parts)) == 1, zip(*(name.split("/") for name in names), strict=False))
-    return "/".join(parts[0] for parts in alike)
+def _by_instance_settings(title: str, rows: Sequence[Row]) -> list[Group]:
+    """Rows of runs that differ by a seed, apart where their instances differ by more."""
+    members: dict[str, list[Row]] = {}
+    for row in rows:
+        settings = ", ".join(f"{name} {value:g}" for name, value in setting_of(row).items())
+        members.setdefault(settings, []).append(row)
+    return [Group(f"{title}, {name}" if name else title, of) for name, of in members.items()]
 
 
-def _check_number(labels: Sequence[str], runs: int, groups: int) -> None:
-    if len(labels) != groups:
-        several = f" in {groups} groups that differ by more than a seed" if groups != runs else ""
-        raise ConfigError(f"--labels has {len(labels)} names, but there are {runs} runs{several}")
+def _of_one_fit(rows: Sequence[Row]) -> bool:
+    """Whether there are instances of one run among them that saw the same samples."""
+    shared = [row["run"] for row in rows if row["shares_samples"]]
+    return len(set(shared)) < len(shared)
 
 
 def _unfinished(row: Row) -> str:

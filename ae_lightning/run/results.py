@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ae_lightning.errors import ConfigError, RunFolderError
+from ae_lightning.errors import RunFolderError
 from ae_lightning.files import read_json, write_json
 from ae_lightning.run.results_form import misplaced
 
@@ -82,46 +82,6 @@ def row_with_exact_pca(row: Mapping[str, Any]) -> bool:
     ratio, latents = row.get("compression_ratio"), row.get("latent_size")
     size = None if ratio is None or latents is None else round(ratio * latents)
     return pca_is_exact(pca, mean, row.get("pca_components"), size)
-
-
-def of_instance(results: Mapping[str, Any], instance: int) -> dict[str, Any]:
-    """The final numbers of a population as those of one of its instances, a model without instances.
-
-    What `metrics.json` says of the run alone, such as its seconds, stays; accuracies of probes, which are known as
-    means over instances, are left out.
-
-    Args:
-        results: What `metrics.json` holds.
-        instance: Which, counted from 0.
-
-    Raises:
-        ConfigError: It does not list such an instance.
-    """
-    listed = results.get("instances") or []
-    if not 0 <= instance < len(listed):
-        there = f"are 0 to {len(listed) - 1}" if listed else "are none, as of a model without instances"
-        raise ConfigError(f"--instance is {instance}, but the instances of this run {there}")
-    own, model = listed[instance], results.get("model", {})
-    errors = {split: {**of, **own["errors"].get(split, {})} for split, of in results.get("errors", {}).items()}
-    copies = max(1, len(listed))
-    single = {"instances": None, "parameters": (model.get("parameters") or 0) // copies}
-    parts = {name: own[name] for name in ("latents", "recovery", "weights")}
-    rest = {name: value for name, value in results.items() if name != "instances"}
-    return {**rest, "model": {**model, **single, **own["model"]}, "errors": errors, **parts, "probes": {}}
-
-
-def rows_of(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The final numbers as `as_row` has them: a row for each instance of a population, else one.
-
-    Rows of instances also have `instance`, its number, and `settings`, those that others do not share.
-    """
-    listed = results.get("instances") or []
-    if not listed:
-        return [{**as_row(results), "instance": None, "settings": {}}]
-    return [
-        {**as_row(of_instance(results, i)), "instance": i, "settings": entry["settings"]}
-        for i, entry in enumerate(listed)
-    ]
 
 
 def as_row(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.models.jumprelu_sae import JumpReLUSAE
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
-from ae_lightning.run.results import of_instance
-from ae_lightning.run.results import rows_of as table_of
+from ae_lightning.run.instances import of_instance
+from ae_lightning.run.instances import rows_of as table_of
 
 SHAPE, LATENTS, INSTANCES = (1, 8, 8), 20, 3
 

@@ -12,7 +12,7 @@ from ae_lightning.errors import ConfigError
 from ae_lightning.evaluation import evaluate
 from ae_lightning.models.standard_sae import StandardSAE
 from ae_lightning.models.toy_model import ToyModel
-from ae_lightning.run.results import of_instance
+from ae_lightning.run.instances import of_instance
 
 INSTANCES, FEATURES, LATENTS = 3, 6, 2
 # Instances that differ much, so that one fit for all is another than a fit for each.

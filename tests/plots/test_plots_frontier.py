@@ -27,18 +27,48 @@ def test_points_are_means_over_seeds_in_the_order_of_l0_with_a_bar_in_each_direc
     assert [label.get_text() for label in ax.get_xticklabels()] == ["16", "32"]
 
 
-def test_colors_and_markers_tell_all_lines_apart():
-    figure = frontier({str(number): TOPK for number in range(7)})
+def test_the_legend_says_what_bars_are_where_there_are_any():
+    assert frontier({"TopK": TOPK, "JumpReLU": JUMP}).legends[0].get_title().get_text() == (
+        "bars: ± one standard deviation"
+    )
+    assert frontier({"TopK": TOPK}).legends[0].get_title().get_text() == ""
+
+
+def test_colors_markers_and_styles_tell_all_lines_apart():
+    figure = frontier({str(number): TOPK for number in range(15)})
     lines = [drawn.lines[0] for drawn in figure.axes[0].containers]
-    assert len({(line.get_color(), line.get_marker()) for line in lines}) == len({line.get_color() for line in lines})
-    assert len({line.get_color() for line in lines}) == 7
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 7
+    assert len({(line.get_color(), str(line._dash_pattern)) for line in lines}) == 15
+
+
+@pytest.mark.parametrize(
+    ("l0", "labels"),
+    [
+        ([0.42, 3.0, 3.1, 64.2], ["0.4", "3", "64"]),
+        ([1.5**n for n in range(20)], None),
+    ],
+)
+def test_labels_of_l0_are_apart_and_never_zero(l0, labels):
+    figure = frontier({"TopK": [FrontierPoint([at], [0.1 + 0.001 * at]) for at in l0]})
+    figure.savefig(io.BytesIO())
+    ax = figure.axes[0]
+    found = [label.get_text() for label in ax.get_xticklabels()]
+    assert labels is None or found == labels
+    assert len(found) <= 13
+    assert "0" not in found
+
+
+def test_errors_that_hardly_differ_are_labeled_too():
+    figure = frontier({"TopK": [FrontierPoint([8.0], [0.212]), FrontierPoint([16.0], [0.209])]})
+    figure.savefig(io.BytesIO())
+    low, high = figure.axes[0].get_ylim()
+    assert sum(low <= tick <= high for tick in figure.axes[0].get_yticks()) >= 2
 
 
 @pytest.mark.parametrize(
     ("lines", "complaint"),
     [
-        ({}, "0 kinds to draw"),
-        ({str(number): TOPK for number in range(8)}, "from 1 to 7"),
+        ({}, "no kinds of dictionaries"),
         ({"TopK": []}, "no points of TopK"),
         ({"TopK": [FrontierPoint([16.0], [0.0])]}, "runs of TopK must be positive"),
         ({"TopK": [FrontierPoint([16.0], [float("nan")])]}, "runs of TopK must be finite"),

@@ -14,7 +14,8 @@ import yaml
 
 from ae_lightning.cli.compare import _columns
 from ae_lightning.errors import ConfigError, RunFolderError
-from ae_lightning.report.compare import MEASURED, Comparison, measured, names_of
+from ae_lightning.report.compare import MEASURED, Comparison, measured
+from ae_lightning.report.run_labels import names_of
 from ae_lightning.run.run import Run
 
 
@@ -47,7 +48,7 @@ def change(folder: Path, *keys: str, value: Any) -> None:
 
 
 def test_numbers_of_a_run_are_those_of_its_metrics(runs: list[Path]) -> None:
-    row, results = measured(Run.load(runs[0])), results_of(runs[0])
+    row, results = measured(Run.load(runs[0]))[0], results_of(runs[0])
     test = results["errors"]["test"]
     with (runs[0] / "metrics.csv").open() as file:
         logged = [line for line in csv.DictReader(file) if line["val/loss"]]
@@ -63,7 +64,7 @@ def test_numbers_of_a_run_are_those_of_its_metrics(runs: list[Path]) -> None:
         "pca_test_mse_per_pixel": test["pca"]["mse_per_pixel"],
         "mean_image_test_mse_per_pixel": test["mean_image"]["mse_per_pixel"],
         "test_is_validation": None,
-        "explained_variance": test["autoencoder"]["explained_variance"],
+        **{name: test["autoencoder"][name] for name in ("explained_variance", "fvu")},
         "val_loss": float(logged[-1]["val/loss"]),
         "val_loss_step": int(logged[-1]["step"]),
         **dict.fromkeys(["probe_accuracy", "probe_accuracy_se", "probe_kind"]),
@@ -78,6 +79,7 @@ def test_numbers_of_a_run_are_those_of_its_metrics(runs: list[Path]) -> None:
         "data": results["data"]["description"],
         "data_hash": results["data"]["hash"],
         "run": str(runs[0]),
+        **{"instance": None, "settings": {}, "shares_samples": False, "is_penalized": False},
     }
     assert row == expected
     assert set(MEASURED) <= set(row)
@@ -87,24 +89,25 @@ def test_the_probe_of_all_images_comes_first(copy: Callable[..., Path]) -> None:
     folder = copy(0, "a/version_0")
     quick = {"probe/latent": 0.5, "probe/latent_se": 0.1}
     change(folder, "probes", value=quick)
-    row = measured(Run.load(folder))
+    row = measured(Run.load(folder))[0]
     assert (row["probe_accuracy"], row["probe_accuracy_se"], row["probe_kind"]) == (0.5, 0.1, "quick")
     change(folder, "probes", value=quick | {"probe_full/latent": 0.7, "probe_full/latent_se": 0.2})
-    row = measured(Run.load(folder))
+    row = measured(Run.load(folder))[0]
     assert (row["probe_accuracy"], row["probe_accuracy_se"], row["probe_kind"]) == (0.7, 0.2, "all images")
 
 
 def test_recovery_and_the_number_of_generated_samples(toy_sae: Path) -> None:
-    row, results = measured(Run.load(toy_sae)), results_of(toy_sae)
-    assert row["fraction_recovered"] == results["recovery"]["fraction_recovered"]
-    assert row["mcc"] == results["recovery"]["mcc"]
-    assert row["test_mse_per_pixel_se"] == results["errors"]["test"]["autoencoder"]["mse_per_pixel_std"] / 600**0.5
+    rows, listed = measured(Run.load(toy_sae)), results_of(toy_sae)["instances"]
+    for row, own in zip(rows, listed, strict=True):
+        assert row["fraction_recovered"] == own["recovery"]["fraction_recovered"]
+        assert row["mcc"] == own["recovery"]["mcc"]
+        assert row["test_mse_per_pixel_se"] == own["errors"]["test"]["autoencoder"]["mse_per_pixel_std"] / 600**0.5
 
 
 def test_without_the_number_of_samples_there_is_no_standard_error(copy: Callable[..., Path]) -> None:
     folder = copy(0, "a/version_0")
     change(folder, "data", "description", value="something else")
-    assert measured(Run.load(folder))["test_mse_per_pixel_se"] is None
+    assert measured(Run.load(folder))[0]["test_mse_per_pixel_se"] is None
 
 
 def test_seeds_are_grouped_and_widths_are_not(runs: list[Path]) -> None:
@@ -209,7 +212,7 @@ def test_an_unfinished_run_has_its_last_loss_and_says_so(runs: list[Path], copy:
     assert remark.startswith("a has no metrics.json, since it still trains or was interrupted: its last val/loss is ")
     assert remark.endswith(f" {losses[-1]:.5f} at step {steps[-1]}.")
     (folder / "metrics.csv").unlink()
-    row = measured(Run.load(folder))
+    row = measured(Run.load(folder))[0]
     assert row["val_loss"] is row["val_loss_step"] is None
     assert Comparison([Run.load(runs[0]), Run.load(folder)]).remarks()[0].endswith("and no val/loss yet.")
 
@@ -256,7 +259,7 @@ def test_damaged_files_are_named(file: str, text: str, copy: Callable[..., Path]
     folder = copy(0, "a/version_0")
     (folder / file).write_text(text)
     with pytest.raises(RunFolderError, match=rf"{file} is damaged|are damaged: \S+{file}"):
-        measured(Run.load(folder))
+        measured(Run.load(folder))[0]
 
 
 def test_a_test_set_that_is_the_validation_set_is_remarked_on(runs: list[Path], copy: Callable[..., Path]) -> None:
