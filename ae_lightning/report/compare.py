@@ -18,7 +18,7 @@ from ae_lightning.numerals import numeral
 from ae_lightning.plots.compare import VALIDATION_LOSS
 from ae_lightning.plots.frontier import FrontierPoint
 from ae_lightning.report.run_labels import check_number, group_labels, names_of
-from ae_lightning.run.instances import rows_of, setting_names, setting_of
+from ae_lightning.run.instances import are_of_one_fit, column_of, rows_of, setting_names, setting_of
 from ae_lightning.run.results import TEST_IS_VALIDATION
 from ae_lightning.run.run import Run
 
@@ -132,7 +132,7 @@ class Comparison:
         found = [_unfinished(row) for row in self.rows if not row["finished"]]
         if any(row["test_is_validation"] for row in self.rows):
             found.append(f"* {TEST_IS_VALIDATION}.")
-        if any(_of_one_fit(group.rows) for group in self.groups):
+        if any(are_of_one_fit(group.rows) for group in self.groups):
             found.append(SHARED_ORDER)
         if len({row["data_hash"] for row in self.rows} - {None}) > 1:
             found.append("The runs were measured on different data: their errors may not be in the same units.")
@@ -185,11 +185,6 @@ def measured(run: Run) -> list[Row]:
         }
         for row in known
     ]
-
-
-def column_of(setting: str) -> str:
-    """Name of the column of a setting by which instances differ, which none of the others has."""
-    return f"instance_{setting}"
 
 
 def _standard_error(spread: float | None, description: str) -> float | None:
@@ -254,12 +249,6 @@ def _by_instance_settings(title: str, rows: Sequence[Row]) -> list[Group]:
         settings = ", ".join(f"{name} {value:g}" for name, value in setting_of(row).items())
         members.setdefault(settings, []).append(row)
     return [Group(f"{title}, {name}" if name else title, of) for name, of in members.items()]
-
-
-def _of_one_fit(rows: Sequence[Row]) -> bool:
-    """Whether there are instances of one run among them that saw the same samples."""
-    shared = [row["run"] for row in rows if row["shares_samples"]]
-    return len(set(shared)) < len(shared)
 
 
 def _unfinished(row: Row) -> str:

@@ -1,6 +1,6 @@
 """The instances of a population in its final numbers: one taken out, a row for each, and by what they differ."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ae_lightning.errors import ConfigError
@@ -71,7 +71,7 @@ def setting_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     Args:
         rows: Rows that have `settings`, those of instances.
     """
-    names = dict.fromkeys(name for row in rows for name in row["settings"])
+    names = dict.fromkeys(name for row in rows for name in row.get("settings", {}))
     return sorted(names, key=lambda name: name == "seed")
 
 
@@ -83,6 +83,17 @@ def setting_of(row: Mapping[str, Any]) -> dict[str, Any]:
 def are_unlike(rows: Sequence[Mapping[str, Any]]) -> bool:
     """Whether instances differ by more than the seed of their start."""
     return any(map(setting_of, rows))
+
+
+def are_of_one_fit(rows: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether there are several instances of one run among them, rows with a `run`, that saw the same samples."""
+    shared = [row["run"] for row in rows if row.get("shares_samples")]
+    return len(set(shared)) < len(shared)
+
+
+def column_of(setting: str) -> str:
+    """Name of the column of a setting by which instances differ, which none of the others has."""
+    return f"instance_{setting}"
 
 
 def differ_by_chance(rows: Sequence[Mapping[str, Any]]) -> bool:

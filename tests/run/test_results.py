@@ -91,7 +91,7 @@ def test_numbers_of_a_row_are_those_of_the_sections(run):
 
 
 def test_a_sweep_and_a_comparison_say_the_same_of_a_run(run):
-    one, other = row_of_a_sweep(run), row_of_a_comparison(Run.load(run))[0]
+    one, other = row_of_a_sweep(run)[0], row_of_a_comparison(Run.load(run))[0]
     shared = set(OF_A_SWEEP) & set(OF_A_COMPARISON)
     assert len(shared) >= 12
     assert {name: one[name] for name in shared} == {name: other[name] for name in shared}
@@ -100,7 +100,7 @@ def test_a_sweep_and_a_comparison_say_the_same_of_a_run(run):
 def test_their_tables_have_the_line_ends_of_csv(run, tmp_path):
     again = Run(shutil.copytree(run, tmp_path / "again" / "version_0"))
     Comparison([Run.load(run), again]).write(tmp_path / "compare.csv")
-    row = {"latent_dim": 8, "seed": 0, "status": "finished", "run": "a", **row_of_a_sweep(run)}
+    row = {"latent_dim": 8, "seed": 0, "status": "finished", "run": "a", **row_of_a_sweep(run)[0]}
     write_rows(
         tmp_path / "sweep.csv", [row, {"latent_dim": [9], "seed": 1, "status": "failed", "run": ""}], ["latent_dim"]
     )

@@ -28,9 +28,11 @@ What fit's parser would refuse is told before the first run starts. Results are 
 lightning_logs/<config>_sweep_<keys>/ or the one named with -o:
 
   latent_dim=16,seed=0/version_0/   a run's folder as fit writes it, and beside it what it printed, fit.log
-  sweep.csv                         a row for each run, rewritten whenever one ends; its status is finished,
-                                    failed, interrupted, or trained: by fit, but its numbers could not be measured
+  sweep.csv                         a row for each run (of a population for each instance), rewritten whenever one
+                                    ends; its status is finished, failed, interrupted, or trained: by fit, but its
+                                    numbers could not be measured
   sweep.png                         test error over the first key, PCA and mean image, training time, parameters
+  frontier.png                      of sparse codes: variance unexplained over L0, a line for each architecture
   sweep.yaml                        the settings that all runs share
 
 Ctrl-C lets the runs save and stop. The same command again keeps what is finished, goes on with what was interrupted
@@ -54,13 +56,13 @@ def main(arguments: list[str]) -> int:
     options = resolve_names(CommandLine(options)).arguments
 
     # From here on torch is needed, which takes seconds to import.
-    from ae_lightning.cli.sweep.results import COLUMNS
+    from ae_lightning.cli.sweep.results import TAKEN
     from ae_lightning.cli.sweep.runs import only_sweep_in
     from ae_lightning.cli.sweep.session import Session
     from ae_lightning.cli.sweep.settings import make_record, plan, resolve, write_record
 
     resolved = resolve(options, grid, seeds)
-    names = short_names(list(grid), COLUMNS)
+    names = short_names(list(grid), TAKEN)
     folder = ours.output or _default_folder(options, list(names.values()), resolved)
     runs = plan(resolved, names, options, seeds)
     record = make_record(folder, resolved, names, runs)

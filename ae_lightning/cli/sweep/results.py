@@ -12,14 +12,15 @@ from rich.table import Table
 from ae_lightning.cli.sweep.grid import text_of
 from ae_lightning.cli.tables import unbroken
 from ae_lightning.errors import RunFolderError
+from ae_lightning.evaluation.instance_table import SHARED_ORDER
 from ae_lightning.evaluation.judgment import LITTLE, how_little_better
 from ae_lightning.files import from_cell, write_table
 from ae_lightning.numerals import numeral, with_error
 from ae_lightning.plots.sweep import SweepPoint, mean_and_spread
+from ae_lightning.run.instances import are_of_one_fit, column_of, rows_of, setting_names
 from ae_lightning.run.results import (
     RESULTS_NAME,
     TEST_IS_VALIDATION,
-    as_row,
     known,
     read_results,
     row_with_exact_pca,
@@ -30,37 +31,59 @@ TABLE = "sweep.csv"
 PROBES = ("probe_latent", "probe_raw", "probe_full_latent", "probe_full_raw")
 RECOVERY = ("fraction_recovered", "fully_recovered_instances", "mcc")
 MEASURED = (
-    *("test_mse_per_pixel", "test_mse_per_image", "val_mse_per_pixel"),
+    *("test_mse_per_pixel", "test_mse_per_image", "fvu", "val_mse_per_pixel"),
     *("pca_test_mse_per_pixel", "pca_components", "mean_image_test_mse_per_pixel", "test_is_validation"),
     *("parameters", "latent_size", "compression_ratio"),
     *("active_latents", "l0", "l1", "hoyer", "near_zero", "median_mean_activation"),
     *(*RECOVERY, *PROBES, "seconds"),
 )
-COLUMNS = ("seed", "status", *MEASURED, "run")
-"""Columns of `sweep.csv` behind those of the swept keys; recovery and probes where there are any."""
+COLUMNS = ("seed", "status", "instance", *MEASURED, "run")
+"""Columns of `sweep.csv` behind those of the swept keys; instance, recovery and probes where there are any."""
+
+_BESIDE = ("class", "settings", "shares_samples", "is_penalized", "data_hash")
+TAKEN = (*COLUMNS, *_BESIDE)
+"""What a row has other names for than swept keys."""
 
 Row = dict[str, Any]
 
 
-def measured(version: Path) -> Row:
-    """The numbers of a finished run, from its `metrics.json`.
+def measured(version: Path) -> list[Row]:
+    """The numbers of a finished run, from its `metrics.json`: a row for each instance of a population, else one.
 
     Raises:
         RunFolderError: The file is damaged, or lacks what the runs of a sweep are compared by.
     """
-    known = as_row(read_results(version))
-    if lacking := [name for name in ("parameters", "latent_size", "compression_ratio") if known[name] is None]:
+    rows = rows_of(read_results(version))
+    lacking = [name for row in rows for name in ("parameters", "latent_size", "compression_ratio") if row[name] is None]
+    if lacking:
         raise RunFolderError(
             f"{version / RESULTS_NAME} is damaged (it has no {lacking[0]}): write it anew with `ae-lightning evaluate`"
         )
-    return {name: known[name] for name in (*MEASURED, "is_penalized", "data_hash")}
+    return [
+        {
+            **{name: row[name] for name in ("instance", *MEASURED, *_BESIDE)},
+            **{column_of(name): value for name, value in row["settings"].items()},
+        }
+        for row in rows
+    ]
+
+
+def compared_by(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
+    """By what points are told apart: the swept keys, and the settings by which instances differ but for their seed."""
+    return [*keys, *(column_of(name) for name in setting_names(rows) if name != "seed")]
 
 
 def write_rows(path: Path, rows: Sequence[Row], keys: Sequence[str]) -> None:
-    """Write `sweep.csv` in one piece: the swept keys and `COLUMNS`, empty where a run has no such number."""
-    optional = {*PROBES, *RECOVERY, "test_is_validation"}
+    """Write `sweep.csv` in one piece: the swept keys and `COLUMNS`, empty where a row has no such number.
+
+    The settings of an instance follow its number as `instance_<name>`.
+    """
+    optional = {*PROBES, *RECOVERY, "test_is_validation", "instance"}
     present = {name for row in rows for name, value in row.items() if value is not None}
     columns = [*keys, *(name for name in COLUMNS if name not in optional or name in present)]
+    if "instance" in columns:
+        place = columns.index("instance") + 1
+        columns[place:place] = map(column_of, setting_names(rows))
     cells = ({**row, **{key: text_of(row[key]) for key in keys}} for row in rows)
     write_table(path, columns, ([row.get(name) for name in columns] for row in cells))
 
@@ -85,13 +108,23 @@ def read_statuses(path: Path) -> dict[tuple[str, ...], str]:
 
 
 def points_of(rows: Sequence[Row], keys: Sequence[str]) -> list[SweepPoint]:
-    """The points of the grid that have a finished run, sorted where they are numbers, else as they first come."""
+    """The points of the grid that have a finished run, sorted where they are numbers, else as they first come.
+
+    Args:
+        rows: What is known of the runs.
+        keys: By what points are told apart, see `compared_by`.
+    """
+    points = [_point(members, keys) for members in settings_of(rows, keys)]
+    return sorted(points) if all(_is_number(value) for point in points for value in point.values) else points
+
+
+def settings_of(rows: Sequence[Row], keys: Sequence[str]) -> list[list[Row]]:
+    """The rows of each point of the grid: finished runs that differ by their seed, and instances that do."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         if row["status"] == "finished":
             groups.setdefault(_values(row, keys), []).append(row)
-    points = [_point(members, keys) for members in groups.values()]
-    return sorted(points) if all(_is_number(value) for point in points for value in point.values) else points
+    return list(groups.values())
 
 
 def _point(rows: Sequence[Row], keys: Sequence[str]) -> SweepPoint:
@@ -119,8 +152,9 @@ def print_points(console: Console, rows: Sequence[Row], keys: Sequence[str]) -> 
     runs = {point.values: [row for row in rows if _values(row, keys) == point.values] for point in points}
     probe = next((name for name in ("probe_full_latent", "probe_latent") if any(row.get(name) for row in rows)), "")
     probes = {values: [row[probe] for row in of if row.get(probe) is not None] for values, of in runs.items()}
+    of = "instances" if any(row.get("instance") is not None for row in rows) else "runs"
     known = {
-        "runs": [_share(len(point.errors), len(runs[point.values])) for point in points],
+        of: [_share(len(point.errors), len(runs[point.values])) for point in points],
         "autoencoder": [_with_spread(point.errors, ".5f") for point in points],
         "PCA, same width": ["exact" if point.pca_is_exact else numeral(point.pca) for point in points],
         "mean image": [numeral(point.mean_image) for point in points],
@@ -149,6 +183,8 @@ def print_points(console: Console, rows: Sequence[Row], keys: Sequence[str]) -> 
     console.print(table)
     if marked:
         console.print(f"* {TEST_IS_VALIDATION}.")
+    if any(map(are_of_one_fit, settings_of(rows, keys))):
+        console.print(SHARED_ORDER)
     if constant:
         console.print("; ".join(f"{name} {known[name][0]}" for name in known if name in constant) + " at every point")
     if len({row["data_hash"] for row in rows if row["status"] == "finished"}) > 1:
@@ -173,7 +209,8 @@ def _share(finished: int, all_runs: int) -> str:
 
 def _values(row: Row, keys: Sequence[str]) -> tuple[Any, ...]:
     """Values of the keys as a point has them: numbers, and text for all else."""
-    return tuple(row[key] if _is_number(row[key]) else text_of(row[key]) for key in keys)
+    found = (row.get(key, "") for key in keys)  # a setting of instances is not one of all models
+    return tuple(value if _is_number(value) else text_of(value) for value in found)
 
 
 def _with_spread(values: Sequence[float], form: str) -> str:

@@ -12,10 +12,12 @@ from ae_lightning.cli.sweep.grid import run_name, text_of
 from ae_lightning.cli.sweep.results import (
     TABLE,
     Row,
+    compared_by,
     measured,
     points_of,
     print_points,
     read_statuses,
+    settings_of,
     verdict,
     write_rows,
 )
@@ -34,12 +36,15 @@ from ae_lightning.cli.sweep.runs import (
 )
 from ae_lightning.cli.sweep.settings import PlannedRun
 from ae_lightning.cli.tables import PlainConsole, table_console
+from ae_lightning.evaluation.frontier import frontier_lines
 from ae_lightning.files import replacing
 from ae_lightning.numerals import numeral
+from ae_lightning.plots.figure import Figure
+from ae_lightning.plots.frontier import frontier
 from ae_lightning.plots.sweep import sweep_figure
 from ae_lightning.run.results import known
 
-FIGURE = "sweep.png"
+FIGURE, FRONTIER = "sweep.png", "frontier.png"
 
 _CODE_FAILED = 1
 
@@ -94,22 +99,22 @@ class Session:
 
     def write_table(self) -> list[Row]:
         """Write `sweep.csv` and return its rows: all runs of the folder that have ended, finished or not."""
-        rows = [self._row(name, run) for name, run in self.known.items() if name not in self._working]
+        rows = [row for name, run in self.known.items() if name not in self._working for row in self._rows(name, run)]
         ended = [row for row in rows if row["status"]]
         write_rows(self.folder / TABLE, ended, self.keys)
         return ended
 
-    def _row(self, name: str, run: dict[str, Any]) -> Row:
-        """What is known of a run; its status is empty if it has not begun."""
+    def _rows(self, name: str, run: dict[str, Any]) -> list[Row]:
+        """What is known of a run, or of each of its instances; the status is empty if it has not begun."""
         version = newest_version(self.folder / name)
         row = {**run["values"], "seed": run["seed"]}
         row["run"] = version.relative_to(self.folder).as_posix() if version else ""
         if finished := finished_version(self.folder / name):
-            return {**row, **measured(finished), "status": FINISHED}
+            return [{**row, **numbers, "status": FINISHED} for numbers in measured(finished)]
         if version and is_trained(version):
-            return {**row, "status": TRAINED}
+            return [{**row, "status": TRAINED}]
         status = self._status.get(name, INTERRUPTED if version else "")
-        return {**row, "status": FAILED if status == FINISHED else status}  # its numbers were removed since
+        return [{**row, "status": FAILED if status == FINISHED else status}]  # its numbers were removed since
 
     def _note(self, event: Event, count: str) -> None:
         """Record and tell how a run ended."""
@@ -119,18 +124,21 @@ class Session:
         self.write_table()
         line = f"{count}: {name} {event.status} after {event.seconds:.0f} s"
         if event.status == FINISHED:
-            row = self._row(name, self.known[name])
-            line += f", test error {numeral(known(row, 'test_mse_per_pixel'))} per pixel"
+            errors = [known(row, "test_mse_per_pixel") for row in self._rows(name, self.known[name])]
+            line += f", test error {' to '.join(map(numeral, sorted({min(errors), max(errors)})))} per pixel"
         elif event.status in (FAILED, TRAINED):
             line += f": {event.error} (see {self.folder / name / LOG})"
         self._say(line)
 
     def _conclude(self, rows: list[Row]) -> None:
-        if points := points_of(rows, self.keys):
-            print_points(table_console(PlainConsole()), rows, self.keys)
-            self._say(verdict(points, self.keys))
-            with replacing(self.folder / FIGURE) as temporary:
-                sweep_figure(points, self.keys).savefig(temporary, format="png", dpi=150)
+        keys = compared_by(rows, self.keys)
+        lines = frontier_lines(settings_of(rows, keys))
+        if points := points_of(rows, keys):
+            print_points(table_console(PlainConsole()), rows, keys)
+            self._say(verdict(points, keys))
+            self._draw(FIGURE, sweep_figure(points, keys))
+        if lines:
+            self._draw(FRONTIER, frontier(lines))
         if failed := [row for row in rows if row["status"] == FAILED]:
             names = "; ".join(run_name({key: row[key] for key in self.keys}, row["seed"]) for row in failed)
             self._say(f"{_runs(len(failed))} failed: {names}")
@@ -139,6 +147,12 @@ class Session:
         self._say(f"table: {self.folder / TABLE}")
         if points:
             self._say(f"figure: {self.folder / FIGURE}")
+        if lines:
+            self._say(f"frontier: {self.folder / FRONTIER}")
+
+    def _draw(self, name: str, figure: Figure) -> None:
+        with replacing(self.folder / name) as temporary:
+            figure.savefig(temporary, format="png", dpi=150)
 
     def _texts(self, run: dict[str, Any]) -> tuple[str, ...]:
         return (*(text_of(run["values"][key]) for key in self.keys), str(run["seed"]))

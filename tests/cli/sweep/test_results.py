@@ -10,8 +10,19 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ae_lightning.cli.sweep.results import measured, points_of, print_points, read_statuses, verdict, write_rows
-from ae_lightning.plots.sweep import mean_and_spread
+from ae_lightning.cli.sweep.results import (
+    compared_by,
+    measured,
+    points_of,
+    print_points,
+    read_statuses,
+    settings_of,
+    verdict,
+    write_rows,
+)
+from ae_lightning.evaluation.frontier import frontier_lines
+from ae_lightning.evaluation.instance_table import SHARED_ORDER
+from ae_lightning.plots.sweep import mean_and_spread, sweep_figure
 
 
 def row(error: float, *, seed: int = 0, status: str = "finished", **values: Any) -> dict[str, Any]:
@@ -76,10 +87,12 @@ def test_numbers_of_a_run_come_from_its_metrics(tmp_path: Path) -> None:
         "probe_full_raw": None,
         "seconds": None,  # an older run
         "data_hash": "abc",
+        **dict.fromkeys(["fvu", "class", "instance"]),
+        **{"settings": {}, "shares_samples": False},
     }
-    assert measured(tmp_path) == expected
+    assert measured(tmp_path) == [expected]
     (tmp_path / "metrics.json").write_text(json.dumps({**results, "seconds": 2.5}))
-    assert measured(tmp_path)["seconds"] == 2.5
+    assert measured(tmp_path)[0]["seconds"] == 2.5
     sparse = {
         **results,
         "model": {**results["model"], "penalties": {"kl": 1.0}},
@@ -87,7 +100,7 @@ def test_numbers_of_a_run_come_from_its_metrics(tmp_path: Path) -> None:
         "recovery": {"mcc": 0.9, "fraction_recovered": 0.8, "fully_recovered_instances": 3.0},
     }
     (tmp_path / "metrics.json").write_text(json.dumps(sparse))
-    found = measured(tmp_path)
+    (found,) = measured(tmp_path)
     assert (found["is_penalized"], found["hoyer"], found["median_mean_activation"]) == (True, 0.25, 0.05)
     assert (found["fraction_recovered"], found["fully_recovered_instances"], found["mcc"]) == (0.8, 3.0, 0.9)
 
@@ -106,6 +119,65 @@ def test_the_table_says_how_sparse_codes_are_where_a_penalty_asked_for_it(tmp_pa
     assert "fraction_recovered" not in path.read_text()
     write_rows(path, recovered, ["latent_dim"])
     assert "fraction_recovered" in path.read_text()
+
+
+def instances(*of: tuple[dict[str, float], float, float], **values: Any) -> list[dict[str, Any]]:
+    """Rows of a population of which each instance has its settings, its L0 and its FVU."""
+    known = {"shares_samples": True, "class": "TopKSAE", "latent_size": 64, "is_penalized": True, **values}
+    return [
+        row(fvu / 10, instance=i, settings=own, l0=l0, fvu=fvu, **{f"instance_{n}": v for n, v in own.items()}, **known)
+        for i, (own, l0, fvu) in enumerate(of)
+    ]
+
+
+POPULATION = instances(
+    ({"k": 8, "seed": 0}, 8.0, 0.3), ({"k": 8, "seed": 1}, 7.0, 0.5), ({"k": 16, "seed": 0}, 16.0, 0.2)
+)
+
+
+def test_each_instance_is_a_line_of_the_csv_and_the_status_of_its_run_is_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.csv"
+    write_rows(path, [*POPULATION, row(0.4, latent_dim=4, instance=None)], ["latent_dim"])
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert list(lines[0])[:6] == ["latent_dim", "seed", "status", "instance", "instance_k", "instance_seed"]
+    assert [(line["instance"], line["instance_k"], line["instance_seed"]) for line in lines] == [
+        ("0", "8", "0"),
+        ("1", "8", "1"),
+        ("2", "16", "0"),
+        ("", "", ""),
+    ]
+    assert read_statuses(path) == {("2", "0"): "finished", ("4", "0"): "finished"}
+
+
+def test_instances_are_points_by_their_settings_and_a_seed_of_theirs_is_none(tmp_path: Path) -> None:
+    keys = compared_by(POPULATION, ["latent_dim"])
+    assert keys == ["latent_dim", "instance_k"]
+    points = {point.values: list(point.errors) for point in points_of(POPULATION, keys)}
+    assert points == {(2, 8): [0.03, 0.05], (2, 16): [0.02]}
+    text = printed(POPULATION, keys)
+    assert "0.04000 ± 0.01414" in text
+    assert " ".join(SHARED_ORDER.split()[:6]) in text
+    assert SHARED_ORDER[:20] not in printed(POPULATION[1:], keys)
+    assert SHARED_ORDER[:20] not in printed([row(0.1), row(0.2, seed=1)], ["latent_dim"])
+
+
+def test_a_run_without_such_settings_has_a_place_beside_instances(tmp_path: Path) -> None:
+    keys = compared_by(POPULATION, ["latent_dim"])
+    points = points_of([*POPULATION, row(0.4, latent_dim=4)], keys)
+    assert [point.values for point in points] == [(2, 8), (2, 16), (4, "")]
+    sweep_figure(points, keys).savefig(io.BytesIO())
+
+
+def test_the_frontier_of_a_sweep_has_a_point_for_each_setting() -> None:
+    lines = frontier_lines(settings_of(POPULATION, compared_by(POPULATION, ["latent_dim"])))
+    assert {kind: [tuple(point) for point in points] for kind, points in lines.items()} == {
+        "TopKSAE": [([8.0, 7.0], [0.3, 0.5]), ([16.0], [0.2])]
+    }
+    wider = instances(({"k": 8}, 8.0, 0.25), ({"k": 16}, 16.0, 0.15), latent_size=1024)
+    rows = [*POPULATION, *({**each, "latent_dim": 1024} for each in wider)]
+    lines = frontier_lines(settings_of(rows, compared_by(rows, ["latent_dim"])))
+    assert list(lines) == ["TopKSAE, 64 latents", "TopKSAE, 1,024 latents"]
 
 
 def test_the_csv_has_a_line_for_each_run_and_empty_cells_for_what_is_not_known(tmp_path: Path) -> None:
