@@ -147,11 +147,6 @@ class Autoencoder(Sizes, Steps, ABC):
         """Coefficients of the terms, (instances,) for a term of that shape; a term that is not named has weight 1."""
         return {}
 
-    @property
-    def instance_settings(self) -> list[dict[str, Any]]:
-        """Of each instance the options that were given as lists, and its value; [] of a model without instances."""
-        return [{} for _ in range(self.instances or 0)]
-
     def measures(self) -> dict[str, Tensor]:
         """Scalars that tell of the model's state and are no loss, by name: a threshold, a number of dead latents.
 
