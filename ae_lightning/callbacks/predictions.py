@@ -10,6 +10,7 @@ from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder, AutoencoderOutput
 from ae_lightning.safetensors_writer import SafetensorsWriter
 from ae_lightning.training.batch import Batch
+from ae_lightning.training.population import require_instance
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -23,16 +24,20 @@ class PredictionWriter(BasePredictionWriter):
     Args:
         path: The file, which replaces that of an earlier prediction.
         checkpoint: Where the weights come from, for the file's metadata.
+        instance: Which instance of a population to write alone, without an instance axis; None writes all.
     """
 
-    def __init__(self, path: Path, checkpoint: str) -> None:
+    def __init__(self, path: Path, checkpoint: str, instance: int | None = None) -> None:
         super().__init__(write_interval="batch")
         self.path = path
         self.checkpoint = checkpoint
+        self.instance = instance
         self._writer: SafetensorsWriter | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse several processes, each of which would write its own share over the others'."""
+        """Refuse several processes, each of which would write its own share over the others', and no such instance."""
+        if self.instance is not None:
+            require_instance(pl_module, self.instance)
         if trainer.world_size > 1:
             raise ConfigError("predict writes from one process: set --trainer.devices 1 and --trainer.num_nodes 1")
 
@@ -55,9 +60,11 @@ class PredictionWriter(BasePredictionWriter):
         _, target = pl_module.pair(batch)
         y = batch[1]
         axis = 0 if pl_module.instances is None else 1
-        x_hat = prediction.x_hat.float()
+        x_hat, z = prediction.x_hat.float(), prediction.z.float()
         errors = (x_hat - target.float()).square().flatten(axis + 1).mean(-1)
-        parts = {"codes": prediction.z.float(), "reconstructions": x_hat, "errors": errors}
+        parts = {"codes": z, "reconstructions": x_hat, "errors": errors}
+        if axis == 1 and self.instance is not None:
+            parts, axis = {name: part[self.instance] for name, part in parts.items()}, 0
         axes = dict.fromkeys(parts, axis)
         if y.numel():  # data without labels give an empty tensor
             parts["labels"] = y.float() if y.is_floating_point() else y

@@ -60,7 +60,8 @@ def _evaluate(path: Path, device: str | None, instance: int | None) -> dict[str,
     if instance is None:
         return evaluate_run(run, checkpoint=checkpoint, device=where)
     load_autoencoder(checkpoint, instance=instance)  # a mistake comes before what takes its time
-    return of_instance(evaluate_run(run, checkpoint=checkpoint, device=where), instance)
+    results = evaluate_run(run, checkpoint=checkpoint, device=where)
+    return of_instance(results, instance) if "instances" in results else results
 
 
 def print_results(results: dict[str, Any]) -> None:
@@ -72,7 +73,7 @@ def print_results(results: dict[str, Any]) -> None:
 
 def print_numbers(results: dict[str, Any]) -> None:
     """Print the numbers alone, and what is to be said of them."""
-    from ae_lightning.evaluation.instance_table import instance_columns, on_instances
+    from ae_lightning.evaluation.instance_table import failed_instances, instance_columns, shared_order
     from ae_lightning.evaluation.judgment import missed_l0, shortcoming
 
     console = PlainConsole()
@@ -89,7 +90,7 @@ def print_numbers(results: dict[str, Any]) -> None:
     if columns := instance_columns(results):
         console.print(_instance_table(columns, results["model"]["instances"]))
     said = filter(None, (shortcoming(results) or _standing(results), missed_l0(results)))
-    for sentence in (*said, *on_instances(results)):
+    for sentence in (*said, *failed_instances(results), *shared_order(results)):
         console.print(sentence, markup=False)
 
 

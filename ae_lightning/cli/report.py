@@ -35,7 +35,9 @@ def main(arguments: list[str]) -> int:
     run, checkpoint = open_readable_run(options.run)
     steps = None if options.snapshots is None else _steps(options.snapshots, list(run.snapshots), run.folder)
     folder = options.output or run.folder / "report"
-    subject = Subject(run, checkpoint, steps, options.units, options.rank_on, folder)
+    if options.output is None and options.instance is not None:
+        folder /= f"instance_{options.instance}"
+    subject = Subject(run, checkpoint, steps, options.units, options.rank_on, folder, options.instance)
     if steps and subject.weights.steps != steps:
         print(f"nearest snapshots: {', '.join(map(str, subject.weights.steps))}", file=sys.stderr)
     report = Report(subject)
@@ -44,7 +46,7 @@ def main(arguments: list[str]) -> int:
         keep = _keeping(folder / "figures")
         opening = report.opening(keep, tell)
         sections = list(report.sections(keep, tell))
-        write_text(folder / "report.html", html_page(run.title, sections, opening))
+        write_text(folder / "report.html", html_page(subject.run.title, sections, opening))
         for problem in (problem for section in sections for problem in section.problems):
             print(f"not drawn: {printable(problem)}", file=sys.stderr)
         animated = _animate(subject, tell) if moving else []
@@ -70,6 +72,12 @@ def _parser() -> RunParser:
         help="optimizer steps to show side by side, such as 0,50,last; the nearest snapshots are taken (default: some)",
     )
     parser.add_number("--units", least=1, default=64, metavar="N", help="units shown as images (default: 64)")
+    parser.add_number(
+        "--instance",
+        least=0,
+        metavar="K",
+        help="a page on one instance of a population alone, counted from 0, in RUN/report/instance_K (default: all)",
+    )
     parser.add_argument(
         "--rank-on",
         choices=["test", "train"],

@@ -40,12 +40,17 @@ def instance_columns(results: Mapping[str, Any]) -> list[_Column]:
     return [(heading, cells) for heading, cells in columns if any(cells)]
 
 
-def on_instances(results: Mapping[str, Any]) -> list[str]:
-    """Sentences on a population that its means do not say: instances that failed, and what a seed changes."""
+def shared_order(results: Mapping[str, Any]) -> list[str]:
+    """`SHARED_ORDER` where it is to be said of a population."""
+    listed = results.get("instances") or []
+    return [SHARED_ORDER] if differ_by_chance(listed) and share_samples(listed) else []
+
+
+def failed_instances(results: Mapping[str, Any]) -> list[str]:
+    """Sentences on instances that failed where others did not; the means over them do not say so."""
     listed = results.get("instances") or []
     # Where all share their settings, what is said of the means is said of each.
-    failed = _failed(results, len(listed)) if are_unlike(listed) else ()
-    return [*failed, *([SHARED_ORDER] if differ_by_chance(listed) and share_samples(listed) else [])]
+    return list(_failed(results, len(listed))) if are_unlike(listed) else []
 
 
 def _failed(results: Mapping[str, Any], count: int) -> Iterator[str]:

@@ -170,7 +170,7 @@ def _all_beside(results: Mapping[str, Any], pca_of_active: Mapping[str, Any] | N
         yield Beside(
             "active latents of a sample",
             f"{latents['l0']:.3g}",
-            f"of {size:,}" if asked is None else f"asked: {asked:g}",
+            f"of {size:,}" if asked is None else f"asked: {asked:.4g}",
         )
         copies = model.get("instances")
         which = f"mean of {copies} instances" if copies else "they fire on no test sample"

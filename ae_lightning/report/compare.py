@@ -18,7 +18,7 @@ from ae_lightning.numerals import numeral
 from ae_lightning.plots.compare import VALIDATION_LOSS
 from ae_lightning.plots.frontier import FrontierPoint
 from ae_lightning.report.run_labels import check_number, group_labels, names_of
-from ae_lightning.run.instances import are_of_one_fit, column_of, rows_of, setting_names, setting_of
+from ae_lightning.run.instances import are_of_one_fit, by_setting, column_of, name_of_settings, rows_of, setting_names
 from ae_lightning.run.results import TEST_IS_VALIDATION
 from ae_lightning.run.run import Run
 
@@ -244,11 +244,9 @@ def _arguments(config: dict[str, Any]) -> dict[str, Any]:
 
 def _by_instance_settings(title: str, rows: Sequence[Row]) -> list[Group]:
     """Rows of runs that differ by a seed, apart where their instances differ by more."""
-    members: dict[str, list[Row]] = {}
-    for row in rows:
-        settings = ", ".join(f"{name} {value:g}" for name, value in setting_of(row).items())
-        members.setdefault(settings, []).append(row)
-    return [Group(f"{title}, {name}" if name else title, of) for name, of in members.items()]
+    groups = by_setting(rows)
+    names = [name_of_settings(of[0]) for of in groups]
+    return [Group(f"{title}, {name}" if name else title, of) for name, of in zip(names, groups, strict=True)]
 
 
 def _unfinished(row: Row) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ae_lightning.evaluation.instance_table import on_instances
+from ae_lightning.evaluation.instance_table import failed_instances
 from ae_lightning.evaluation.judgment import missed_l0, shortcoming_of
 from ae_lightning.evaluation.verdict import accuracies
 from ae_lightning.numerals import numeral
@@ -28,7 +28,7 @@ def findings(results: Mapping[str, Any], loss: tuple[np.ndarray, np.ndarray], is
         is_finished: Whether the run has come to its end.
     """
     sentences = [] if is_finished else ["The run has not come to its end: these are the numbers of a checkpoint."]
-    of_numbers = (*_of_errors(results), *_of_latents(results), *on_instances(results), *_of_probes(results))
+    of_numbers = (*_of_errors(results), *_of_latents(results), *failed_instances(results), *_of_probes(results))
     return [*sentences, *of_numbers, *_of_loss(*loss)]
 
 

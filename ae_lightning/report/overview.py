@@ -137,6 +137,10 @@ def _latent_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _copies(model: Mapping[str, Any]) -> str:
+    """How many instances there are, or which one of a population it is."""
+    if "instance" in model:
+        settings = ", ".join(f"{name} {value:g}" for name, value in model["settings"].items())
+        return f", instance {model['instance']} of a population" + (f" ({settings})" if settings else "")
     return f" in {model['instances']} instances" if model["instances"] else ""
 
 

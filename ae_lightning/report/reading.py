@@ -9,6 +9,11 @@ TITLES_AND_READINGS = {
         "Terms of the loss",
         "Each term before its weight, in training and on the validation set.",
     ),
+    "frontier": (
+        "What sparsity costs",
+        "Fraction of variance unexplained on the test set over the mean number of active latents: less of both is "
+        "better. A point is a setting; bars are ± one standard deviation where several instances share it.",
+    ),
     "reconstructions": (
         "Reconstructions",
         "Test samples and what the model makes of them: below pictures the error, red too bright and blue too dark; of "

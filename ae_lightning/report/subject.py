@@ -18,6 +18,7 @@ from ae_lightning.report.baselines import pca_errors, random_encoder
 from ae_lightning.report.ranking import RankedOn
 from ae_lightning.report.sparsity import SparsityFigures
 from ae_lightning.report.weights import UNITS, WeightFigures
+from ae_lightning.run.instance_run import InstanceRun
 from ae_lightning.run.readable import ReadableRun
 from ae_lightning.run.results_form import is_whole
 
@@ -32,6 +33,10 @@ class Subject:
         units: How many units are shown as images.
         ranked_on: Of which samples the importance of units is, see `WeightFigures`.
         folder: Where the page will lie; `report` in the run's folder by default.
+        instance: Which instance of a population alone; None is the whole run.
+
+    Raises:
+        ConfigError: There is no such instance, or it has samples of its own.
     """
 
     def __init__(
@@ -42,11 +47,16 @@ class Subject:
         units: int = UNITS,
         ranked_on: RankedOn = "test",
         folder: Path | None = None,
+        instance: int | None = None,
     ) -> None:
-        self.run = run
         self.checkpoint = checkpoint or run.checkpoint
         self.folder = folder or run.folder / "report"
-        self.model = load_autoencoder(self.checkpoint)
+        self.model = load_autoencoder(self.checkpoint, instance=instance)
+        is_part = instance is not None and load_autoencoder(self.checkpoint).instances is not None
+        #: Which instance of a population it is about; None of a whole run.
+        self.instance = instance if is_part else None
+        self.run = run if self.instance is None else InstanceRun(run.folder, self.model, self.instance)
+        run = self.run
         self.weights = WeightFigures(run, self.model, steps, units, ranked_on)
 
     @property

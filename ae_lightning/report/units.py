@@ -107,12 +107,12 @@ class Units:
     @cached_property
     def read(self) -> Tensor:
         """Encoder rows as they act on samples in the data's units."""
-        return self.model.reading(self.encoder)
+        return self.first(self.model.reading(self.model.encoder_vectors.detach()))
 
     @cached_property
     def written(self) -> Tensor:
         """Decoder rows that make reconstructions in the units of `samples`."""
-        return self.model.writing(self.decoder)
+        return self.first(self.model.writing(self.model.decoder_vectors.detach()))
 
     @cached_property
     def written_bias(self) -> Tensor:
@@ -121,7 +121,7 @@ class Units:
 
     def written_at(self, step: int) -> Tensor:
         """Decoder rows of a snapshot, in the data's units."""
-        return self.model.writing(self.first(self.run.snapshots[step]["decoder_vectors"]))
+        return self.first(self.model.writing(self.run.snapshots[step]["decoder_vectors"]))
 
     @cached_property
     def samples(self) -> tuple[Tensor, Tensor]:

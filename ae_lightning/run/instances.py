@@ -80,6 +80,19 @@ def setting_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row["settings"].items() if name != "seed"}
 
 
+def by_setting(rows: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Rows apart by their settings but the seed, in the order in which these first come."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(name_of_settings(row), []).append(row)
+    return list(groups.values())
+
+
+def name_of_settings(row: Mapping[str, Any]) -> str:
+    """Settings of an instance but the seed, such as `k 8, penalty_weight 0.1`; empty where it has none of its own."""
+    return ", ".join(f"{name} {value:g}" for name, value in setting_of(row).items())
+
+
 def are_unlike(rows: Sequence[Mapping[str, Any]]) -> bool:
     """Whether instances differ by more than the seed of their start."""
     return any(map(setting_of, rows))

@@ -173,9 +173,13 @@ def run_of(checkpoint: Path) -> Path | None:
     return folder if is_run(folder) else None
 
 
-def predictions_of(checkpoint: Path) -> Path:
-    """The file for what a checkpoint predicts: in its run's folder, or beside one that stands alone."""
-    return (run_of(checkpoint) or checkpoint.parent) / "predictions" / f"{checkpoint.stem}.safetensors"
+def predictions_of(checkpoint: Path, instance: int | None = None) -> Path:
+    """The file for what a checkpoint, or one instance in it, predicts.
+
+    It lies in the run's folder, or beside a checkpoint that stands alone.
+    """
+    which = "" if instance is None else f".instance_{instance}"
+    return (run_of(checkpoint) or checkpoint.parent) / "predictions" / f"{checkpoint.stem}{which}.safetensors"
 
 
 def continues_in_place(checkpoint: Path) -> bool:

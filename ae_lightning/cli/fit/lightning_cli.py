@@ -131,7 +131,8 @@ class AutoencoderCLI(ParsedCLI):
         if self.subcommand == "fit" and self._checkpoint is not None:
             own.append(GoesOn(self._checkpoint["global_step"], named))
         if self.subcommand == "predict":
-            own.append(PredictionWriter(self._predictions_file(), str(self._setting(self.config, "ckpt_path"))))
+            checkpoint, instance = (self._setting(self.config, name) for name in ("ckpt_path", "instance"))
+            own.append(PredictionWriter(self._predictions_file(), str(checkpoint), instance))
         elif not no_terminal and config.enable_progress_bar is not False and not _has_bar(named):
             own.append(LossProgressBar())
         return [*own, *named]
@@ -244,7 +245,7 @@ class AutoencoderCLI(ParsedCLI):
         path = self._setting(self.config, "ckpt_path")
         if not path:
             raise ConfigError(NO_CHECKPOINT)
-        return place.predictions_of(Path(path))
+        return place.predictions_of(Path(path), self._setting(self.config, "instance"))
 
     def _choose_place(self, root: Path) -> place.Place:
         path = self._setting(self.config, "ckpt_path")

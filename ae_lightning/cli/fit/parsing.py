@@ -155,6 +155,13 @@ class ParsedCLI(LightningCLI):
             help="Threads of each process on the CPU; by default one for a model whose step is small, else its share "
             "of all cores. OMP_NUM_THREADS sets it too. A run goes on with the number that it began with.",
         )
+        if self._line.command == "predict":
+            parser.add_argument(
+                "--instance",
+                type=int | None,
+                default=None,
+                help="Which instance of a population to write alone, counted from 0; by default all.",
+            )
         for key, callback in CALLBACKS.items():
             parser.add_lightning_class_args(callback, key)
         parser.set_defaults(

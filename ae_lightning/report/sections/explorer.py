@@ -24,16 +24,19 @@ class ExplorerSection(SectionMaker):
     def links(self) -> list[Link]:
         """The link, relative to the page."""
         page = self.subject.run.folder / EXPLORER
-        if not (page.is_file() and self._can_be):
+        if not (page.is_file() and self._can_be) or self.subject.instance is not None:
             return []
         address = Path(os.path.relpath(page.absolute(), self.subject.folder.absolute())).as_posix()
         return [Link("Explore the network: change the input, switch units off, go through the training", address)]
 
     def sentences(self) -> list[str]:
         """The command, where there is no page yet."""
-        run = self.subject.run
-        if (run.folder / EXPLORER).is_file() or not self._can_be:
+        run, instance = self.subject.run, self.subject.instance
+        if not self._can_be or (instance is None and (run.folder / EXPLORER).is_file()):
             return []
+        if instance is not None:
+            page = f"-o {self.subject.folder / EXPLORER}"
+            return [f"`ae-lightning explore {run.folder} --instance {instance} {page}` writes its explorer."]
         return [
             f"`ae-lightning explore {run.folder}` writes a page in which this network can be explored: change the "
             "input, switch units off, go through the training. A later report links to it."
