@@ -115,6 +115,16 @@ def fit_once(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Call
     return fit
 
 
+@pytest.fixture(scope="session")
+def population(fit_once: Callable[..., Path]) -> Path:
+    """The run of three TopK autoencoders on digits, of two sparsities, one of them from two seeds; for reading only."""
+    return fit_once(
+        *("--model", "TopKSAE", "--model.latent_dim", "24", "--model.k", "[3,6,6]", "--model.seed", "[0,0,1]"),
+        *("--data", "digits", "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3"),
+        *("--snapshots.schedule.count", "2", "--images.schedule.count", "1"),
+    )
+
+
 @pytest.fixture
 def mnist_root() -> Path:
     root = os.environ.get("AE_LIGHTNING_DATA")

@@ -20,6 +20,7 @@ from ae_lightning.nn.dictionary import Dictionary
 from ae_lightning.nn.linear import TiedLinear, UnitNormLinear
 from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.training.batch import instances_first
+from ae_lightning.training.population import require_instance
 
 CHECKED = 32
 """How many samples a chain is compared with its model on."""
@@ -82,15 +83,6 @@ def can_be_explored(model: Autoencoder) -> bool:
     except ConfigError:
         return False
     return True
-
-
-def require_instance(model: Autoencoder, instance: int) -> None:
-    """Raise ConfigError unless the model has this instance; one without instances has only number 0."""
-    count = model.instances or 1
-    if 0 <= instance < count:
-        return
-    there = f"has {count} instances, 0 to {count - 1}" if model.instances else "has no instances, so that it must be 0"
-    raise ConfigError(f"--instance is {instance}, but the {type(model).__name__} {there}")
 
 
 def check_network(network: Network, model: Autoencoder, x: Tensor, instance: int = 0) -> None:

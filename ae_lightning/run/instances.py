@@ -22,8 +22,8 @@ def of_instance(results: Mapping[str, Any], instance: int) -> dict[str, Any]:
     """
     listed = results.get("instances") or []
     if not 0 <= instance < len(listed):
-        there = f"are 0 to {len(listed) - 1}" if listed else "are none, as of a model without instances"
-        raise ConfigError(f"--instance is {instance}, but the instances of this run {there}")
+        there = f"0 to {len(listed) - 1}" if listed else "none"
+        raise ConfigError(f"the instance asked for is {instance}, but the run lists {there}")
     own, model = listed[instance], results.get("model", {})
     single = {
         "instances": None,

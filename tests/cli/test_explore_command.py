@@ -128,7 +128,10 @@ def test_a_convolutional_run_gets_a_sentence(name: str, ae: Callable[..., Any], 
         ("--samples=0", "--samples is 0; it must be at least 1"),
         ("--samples=65536", "--samples is 65,536; it must be at most 65,535"),
         ("--instance=-1", "--instance is -1; it must be at least 0"),
-        ("--instance=1", "--instance is 1, but the OvercompleteAutoencoder has no instances, so that it must be 0"),
+        (
+            "--instance=1",
+            "the instance asked for is 1, but the OvercompleteAutoencoder has no instances, so that it must be 0",
+        ),
         ("--samples=x", "--samples should be a whole number, but it is 'x' (`ae-lightning explore --help` tells more)"),
     ],
 )

@@ -76,6 +76,7 @@ def assert_alike(found: Any, expected: Any, where: str) -> None:
 def test_an_instance_has_the_numbers_of_the_model_of_its_weights(kind, population, data, results, instance):
     expected = evaluate(alone(kind, population, instance), data)
     found = of_instance(results, instance)
+    assert (found["model"].pop("instance"), found["model"].pop("settings")) == (instance, {})
     for part in ("model", "data", "errors", "pca_components", "latents", "recovery", "weights", "test_is_validation"):
         assert_alike(found[part], expected[part], part)
 
@@ -108,10 +109,10 @@ def test_a_model_without_instances_lists_none(data):
     results = evaluate(FullyConnectedAutoencoder(SHAPE, 4, hidden_dims=(8,)).eval(), data)
     assert "instances" not in results
     assert [row["instance"] for row in table_of(results)] == [None]
-    with pytest.raises(ConfigError, match=r"--instance is 0, but the instances of this run are none"):
+    with pytest.raises(ConfigError, match="the instance asked for is 0, but the run lists none"):
         of_instance(results, 0)
 
 
 def test_an_instance_that_is_not_there_is_a_sentence(results):
-    with pytest.raises(ConfigError, match=r"--instance is 3, but the instances of this run are 0 to 2"):
+    with pytest.raises(ConfigError, match="the instance asked for is 3, but the run lists 0 to 2"):
         of_instance(results, 3)

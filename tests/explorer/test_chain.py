@@ -157,9 +157,9 @@ def test_names_count_the_layers_from_each_side():
 
 @pytest.mark.parametrize("instance", [-1, 3])
 def test_an_instance_that_there_is_not(instance):
-    with pytest.raises(ConfigError, match=rf"--instance is {instance}, .*StandardSAE has 3 instances, 0 to 2"):
+    with pytest.raises(ConfigError, match=rf"asked for is {instance}, .*StandardSAE has 3 instances, 0 to 2"):
         dense_layers(OPTIONS["saes"](SHAPE), instance)
-    with pytest.raises(ConfigError, match=f"--instance is {instance}, .*has no instances, so that it must be 0"):
+    with pytest.raises(ConfigError, match=f"asked for is {instance}, .*has no instances, so that it must be 0"):
         dense_layers(OPTIONS["sae"](SHAPE), instance)
 
 

@@ -155,7 +155,7 @@ def test_one_instance_of_a_population(fit, tmp_path):
     run, content = content_of(folder, instance=2)
     assert (content.manifest["instance"], content.manifest["instances"]) == (2, 3)
     torch.testing.assert_close(content.network.rows(0), run.model.encoder_vectors[2].detach())
-    with pytest.raises(ConfigError, match="--instance is 3, but the StandardSAE has 3 instances, 0 to 2"):
+    with pytest.raises(ConfigError, match="the instance asked for is 3, but the StandardSAE has 3 instances, 0 to 2"):
         content_of(folder, instance=3)
 
 
