@@ -50,11 +50,16 @@ def rows_of(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             **as_row(of_instance(results, i)),
             "instance": i,
-            "settings": entry["settings"],
+            "settings": {name: _plain(value) for name, value in entry["settings"].items()},
             "shares_samples": share_samples(listed),
         }
         for i, entry in enumerate(listed)
     ]
+
+
+def _plain(value: Any) -> Any:
+    """A whole number as one, however a variant keeps it, so that 8 and 8.0 are the same setting."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def share_samples(listed: Sequence[Mapping[str, Any]]) -> bool:

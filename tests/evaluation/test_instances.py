@@ -105,6 +105,11 @@ def test_a_row_of_a_table_for_each(results):
     assert {row["pca_test_mse_per_pixel"] for row in rows} == {results["errors"]["test"]["pca"]["mse_per_pixel"]}
 
 
+def test_a_setting_that_is_whole_is_so_in_a_table(results):
+    listed = [{**row, "settings": {"k": 8.0 + row["instance"] / 2}} for row in results["instances"]]
+    assert [str(row["settings"]["k"]) for row in table_of({**results, "instances": listed})] == ["8", "8.5", "9"]
+
+
 def test_a_model_without_instances_lists_none(data):
     results = evaluate(FullyConnectedAutoencoder(SHAPE, 4, hidden_dims=(8,)).eval(), data)
     assert "instances" not in results
