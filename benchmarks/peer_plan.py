@@ -52,6 +52,7 @@ class Plan(NamedTuple):
             warmup=1,
             timed=2,
             memory_size=small,
+            memory_kinds=("topk",),
             error_size=small,
             error_steps=20,
             error_samples=1024,
@@ -61,7 +62,8 @@ class Plan(NamedTuple):
             error_runs=2,
             rates=(1e-2,),
             instances=2,
-            population_sizes=(small, Size(8, 32, 64)),
+            population_sizes=(small,),
+            population_kinds=("topk",),
             command_steps=3,
         )
 

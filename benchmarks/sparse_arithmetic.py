@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import torch
 
+from ae_lightning.models.arithmetic import Arithmetic
 from ae_lightning.models.matryoshka_sae import MatryoshkaSAE
-from ae_lightning.models.sparse_dictionary import Arithmetic
 from ae_lightning.models.topk_sae import BatchTopKSAE, SelectingSAE, TopKSAE
 
 BATCH = 1024

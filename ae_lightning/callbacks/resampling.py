@@ -22,6 +22,7 @@ from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.loader import seeded_generator
 from ae_lightning.errors import CheckpointError, ConfigError, Notice
 from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.nn.sparse_code import SparseCode
 from ae_lightning.run.tables import append_resampled, drop_resampled_later_than
 from ae_lightning.training.run_length import RunLength
 
@@ -232,13 +233,15 @@ class ResampleDeadLatents(Callback):
             self._window_start, self._counts = step, None
             self._seen = None if module.silence is None else int(module.silence.seen)
 
-    def _count(self, z: Tensor, step: int) -> None:
+    def _count(self, z: Tensor | SparseCode, step: int) -> None:
         """Add how often each latent fires in z (…, batch, latent) to the counts, if the step lies in a window."""
         start = self._first_of_window(step)
         if start is None or self._window_start != start:  # the run was taken up here without the steps before
             return
-        # Ones and zeros in z's own type are summed several times as fast as booleans.
-        fired = torch.gt(z, 0, out=torch.empty_like(z)).sum(-2, dtype=torch.float32)
+        if isinstance(z, SparseCode):
+            fired = z.places.over_batch((z.values > 0).float())
+        else:  # ones and zeros in z's own type are summed several times as fast as booleans
+            fired = torch.gt(z, 0, out=torch.empty_like(z)).sum(-2, dtype=torch.float32)
         self._counts = fired if self._counts is None else self._counts.add_(fired)
 
     def _dead(self, module: ShallowAutoencoder) -> Tensor | None:

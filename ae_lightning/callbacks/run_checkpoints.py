@@ -36,6 +36,7 @@ class RunCheckpoints(ModelCheckpoint):
         super().__init__(*args, **kwargs)
         self._moved = False  # whether the objective was moving at the last validation
         self._of_each = BestOfEach()
+        self._by_mean = False  # as a run began in which no loss of an instance was kept
         self._best_before: str | None = None  # the best checkpoint so far, while the next is written
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -66,11 +67,13 @@ class RunCheckpoints(ModelCheckpoint):
         self._moved = state_dict.get("moved", False)
         if state_dict.get("dirpath") == self.dirpath:  # elsewhere the best checkpoint begins anew
             self._of_each.losses = list(state_dict.get("losses", []))
+            self._by_mean = bool(state_dict.get("best_model_path")) and not self._of_each.losses
 
     def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
         """Whether the present state is among the best; of a population, whether that of any instance is."""
         module = trainer.lightning_module
-        chooses = isinstance(module, Autoencoder) and (module.instances or 1) > 1 and self.save_top_k == 1
+        several = isinstance(module, Autoencoder) and (module.instances or 1) > 1
+        chooses = several and self.save_top_k == 1 and not self._by_mean
         of_each = module.validation_loss_of_each() if chooses else None  # type: ignore[operator]
         if of_each is None or current is None:
             return super().check_monitor_top_k(trainer, current)

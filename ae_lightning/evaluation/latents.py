@@ -10,10 +10,11 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from ae_lightning.data.in_memory import InMemoryDataset
-from ae_lightning.metrics.sparsity import L1, FiringDensity, HoyerSparsity, MeanActivation, NearZeroFraction
+from ae_lightning.metrics.sparsity import L1, Codes, FiringDensity, HoyerSparsity, MeanActivation, NearZeroFraction
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.sparse import SparseAutoencoder
+from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.nn.precision import adding_device, like_weights
 from ae_lightning.run.tables import write_latents
 
@@ -54,9 +55,8 @@ class LatentMeter:
     @torch.no_grad()
     def measure(self, dataset: InMemoryDataset, batch_size: int) -> None:
         """Encode a set, batch by batch."""
-        latent_axis = 1 if self._model.instances is None else 2
         for x, _ in dataset.batches(batch_size):
-            z = self._model.encode(like_weights(self._model, x)).flatten(latent_axis).to(self._device)
+            z = self._codes(like_weights(self._model, x))
             for meter in self._meters:
                 meter.update(z)
 
@@ -118,6 +118,12 @@ class LatentMeter:
         if len(self._model.latent_shape) > 1 and self._model.latent_size > _MOST_VALUES:
             return
         write_latents(path, self._mean.compute().cpu(), self._density())
+
+    def _codes(self, x: Tensor) -> Codes:
+        model = self._model
+        if isinstance(model, SparseDictionary) and model.is_sparse:
+            return model.code(x)
+        return model.encode(x).flatten(1 if model.instances is None else 2).to(self._device)
 
     def _density(self) -> Tensor:
         rectified = isinstance(self._model, ShallowAutoencoder) and self._model.fires_above_zero

@@ -20,13 +20,15 @@ from ae_lightning.metrics.absorption import Absorption
 from ae_lightning.metrics.correlation import CorrelationMCC
 from ae_lightning.metrics.detection import Detection
 from ae_lightning.metrics.dictionaries import decoder_cosine
-from ae_lightning.metrics.entries import Code, Entries, joined
+from ae_lightning.metrics.entries import Entries, joined
 from ae_lightning.metrics.hedging import Hedging
 from ae_lightning.metrics.matching import Matching
 from ae_lightning.metrics.recovery import recovery_scores, together
 from ae_lightning.metrics.shrinkage import NormRatio, ShrinkageSlope
+from ae_lightning.metrics.sparsity import Codes
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.nn.precision import adding_device, like_weights
 
@@ -79,7 +81,7 @@ class TruthMeter:
             self._absorption = Absorption(self.match, parents, two_sided=two_sided, **alone).to(self._device)
         self._errors = ErrorMeter(own, self._device)
 
-    def update(self, z: Code, y: Code, x: Tensor, x_hat: Tensor) -> None:
+    def update(self, z: Codes, y: Codes, x: Tensor, x_hat: Tensor) -> None:
         """Add a batch.
 
         Args:
@@ -236,12 +238,21 @@ def truth_meter(
     )
     for x, y in _batches(data, samples, coder.device):
         x = like_weights(coder, x)
-        output = coder(x)
-        meter.update(output.z, y, coder.flatten(x), output.x_hat.flatten(output.x_hat.ndim - len(coder.output_shape)))
+        z, x_hat = _pass(coder, x)
+        meter.update(z, y, coder.flatten(x), x_hat.flatten(x_hat.ndim - len(coder.output_shape)))
     return meter
 
 
-def _batches(data: AutoencoderDataModule, samples: int | None, device: torch.device) -> Iterator[tuple[Tensor, Code]]:
+def _pass(model: ShallowAutoencoder, x: Tensor) -> tuple[Codes, Tensor]:
+    """Codes, as indices and values where they are computed so, and reconstructions."""
+    if isinstance(model, SparseDictionary) and model.is_sparse and model.decodes_to_data:
+        code = model.code(x)
+        return code, model.decode(code)
+    output = model(x)
+    return output.z, output.x_hat
+
+
+def _batches(data: AutoencoderDataModule, samples: int | None, device: torch.device) -> Iterator[tuple[Tensor, Codes]]:
     """Samples (batch, …), and true features (batch, feature) or (instances, batch, feature), on a device."""
     if samples is None:
         drawn: Iterator[Any] = iter(data.test_set.batches(data.eval_batch_size))

@@ -4,24 +4,55 @@ Each gives one value for each instance, (…) from (…, batch, latent), which i
 a mean over the batch and a sum over latents, in float32 or wider.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ae_lightning.nn.jumprelu import step
+from ae_lightning.nn.elementwise import in_blocks
 from ae_lightning.nn.precision import at_least_float32
 
 
 def l0_step(pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool = False) -> Tensor:
     """L0, the mean number of active latents, whose gradient reaches θ alone (Rajamanoharan et al. 2024, 2407.14435).
 
+    The step 1[pre > θ] has no slope. A straight-through estimator takes its place, −(1 / ε) for θ where a
+    pre-activation lies within half a bandwidth ε of it.
+
     Args:
         pre: Pre-activations (…, batch, latent).
         threshold: θ (…, latent).
         bandwidth: ε, in the units of pre-activations.
-        to_pre: Whether pre-activations get the gradient too, see `nn.jumprelu.step`.
+        to_pre: Whether pre-activations there get 1 / ε too; in the paper they get nothing.
     """
-    fires = step(pre, threshold, bandwidth, to_pre)
-    return fires.sum(dim=-1, dtype=_sum_dtype(pre)).mean(dim=-1)
+    l0: Tensor = _Step.apply(pre, threshold, bandwidth, to_pre)
+    return l0
+
+
+class _Step(torch.autograd.Function):
+    """Counts in the forward pass what the gradient of θ needs, so that no array of the code's size is kept for it."""
+
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool) -> Tensor:
+        active, near, windows = [], torch.zeros_like(threshold), []
+        wide = torch.promote_types(pre.dtype, threshold.dtype)
+        for some, above, fires in in_blocks(pre, spare=[wide, wide]):
+            torch.sub(some, threshold.unsqueeze(-2), out=above)
+            active.append(torch.gt(above, 0, out=fires).sum(-1))
+            within = above.abs_().lt_(bandwidth / 2)
+            near.add_(within.sum(-2))
+            if to_pre:
+                windows.append(within.bool())
+        ctx.save_for_backward(near, *([torch.cat(windows, -2)] if to_pre else []))
+        ctx.dtype, ctx.divisor = pre.dtype, bandwidth * pre.shape[-2]
+        return torch.cat(active, -1).mean(-1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
+        near, *window = ctx.saved_tensors
+        each = gradient / ctx.divisor
+        of_pre = (window[0] * each[..., None, None]).to(ctx.dtype) if window else None
+        return of_pre, (-each.unsqueeze(-1) * near).to(near.dtype), None, None
 
 
 def l0_tanh(z: Tensor, norms: Tensor | None = None, scale: float = 4.0) -> Tensor:
@@ -67,7 +98,3 @@ def pre_activation_loss(pre: Tensor, threshold: Tensor, dead: Tensor, norms: Ten
     missing = (threshold.unsqueeze(-2) - at_least_float32(pre)).relu().mean(dim=-2)
     weighted = missing if norms is None else missing * norms
     return torch.where(dead, weighted, 0).sum(dim=-1)
-
-
-def _sum_dtype(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)

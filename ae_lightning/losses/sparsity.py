@@ -70,7 +70,8 @@ def weighted_l1(z: Tensor, norms: Tensor | None = None, *, rectified: bool = Fal
         ValueError: `z` has another number of dimensions.
     """
     values = _checked(z)
-    means = (values if rectified else values.abs()).mean(dim=-2)
+    # A sum that is divided, and no mean, whose gradient would be an array of its own.
+    means = (values if rectified else values.abs()).sum(dim=-2) / values.shape[-2]
     return (means if norms is None else means * norms).sum(dim=-1)
 
 
@@ -122,11 +123,23 @@ def hoyer_sparsity(z: Tensor) -> Tensor:
         Measure per code, shape (...), in [0, 1].
     """
     z = at_least_float32(z)
-    n = z.shape[-1]
-    length = torch.linalg.vector_norm(z, dim=-1)
+    return hoyer_of_norms(z.abs().sum(dim=-1), torch.linalg.vector_norm(z, dim=-1), z.shape[-1])
+
+
+def hoyer_of_norms(total: Tensor, length: Tensor, n: int) -> Tensor:
+    """The same of codes of n latents whose norms are known.
+
+    Args:
+        total: ‖z‖₁ of each code, (...).
+        length: ‖z‖₂ of each code, (...).
+        n: Latents.
+
+    Returns:
+        Measure per code, shape (...), in [0, 1].
+    """
     # Asked this way round, a NaN stays one and is seen.
     undefined = length <= _SHORTEST
-    ratio = z.abs().sum(dim=-1) / torch.where(undefined, 1, length)
+    ratio = total / torch.where(undefined, 1, length)
     # With one latent the ratio is 1 whatever its value, so any divisor gives 0.
     measure = (math.sqrt(n) - ratio) / (math.sqrt(n) - 1 if n > 1 else 1)
     return torch.where(undefined, 0, measure).clamp(0, 1)

@@ -4,22 +4,29 @@ A latent *fires* on a sample when its value is greater than zero: the field's de
 codes (ReLU, TopK, JumpReLU). With ``two_sided`` it fires when its value is not zero, which is the question to
 ask of a code that may be negative; a dense linear code then fires always. A NaN never fires.
 
-Codes have shape (..., batch, latent): the batch is dimension -2 and leading dimensions are instances. Counts
-are kept as int64 and sums as float64 on the device of the codes, and are read only by ``compute``, so that an
-update costs no synchronization and the numbers do not depend on how the set is cut into batches. Every process
-of a distributed run must have seen at least one batch before ``compute``.
+Codes have shape (..., batch, latent): the batch is dimension -2 and leading dimensions are instances. A `SparseCode`
+of that shape is measured by its entries, without becoming dense. Counts are kept as int64 and sums as float64 on the
+device of the codes, and are read only by ``compute``, so that an update costs no synchronization and the numbers do
+not depend on how the set is cut into batches. Every process of a distributed run must have seen at least one batch
+before ``compute``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ae_lightning.losses.sparsity import Reduction, hoyer_sparsity
+from ae_lightning.losses.sparsity import Reduction, hoyer_of_norms, hoyer_sparsity
 from ae_lightning.nn.precision import at_least_float32
+from ae_lightning.nn.sparse_code import SparseCode
+
+Codes = Tensor | SparseCode
+"""Codes (..., batch, latent) with all their zeros, or as indices and values."""
 
 
 def fired(z: Tensor, *, two_sided: bool = False) -> Tensor:
@@ -48,7 +55,7 @@ def has_silent_latents(z: Tensor) -> bool:
     return bool((silent & ~silent.all(dim=-1, keepdim=True)).any())
 
 
-def firing_counts(z: Tensor, *, two_sided: bool = False) -> Tensor:
+def firing_counts(z: Codes, *, two_sided: bool = False) -> Tensor:
     """Number of samples on which each latent fires.
 
     Args:
@@ -61,7 +68,7 @@ def firing_counts(z: Tensor, *, two_sided: bool = False) -> Tensor:
     Raises:
         ValueError: If ``z`` has fewer than two dimensions.
     """
-    return fired(_checked(z), two_sided=two_sided).sum(dim=-2)
+    return _over_batch(_checked(z), partial(fired, two_sided=two_sided), torch.int64)
 
 
 class _FiringMetric(Metric):
@@ -79,7 +86,7 @@ class _FiringMetric(Metric):
         self.add_state("firings", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("samples", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, z: Tensor) -> None:
+    def update(self, z: Codes) -> None:
         """Count the firings of a batch of codes of shape (..., batch, latent)."""
         self.firings = self.firings + firing_counts(z, two_sided=self.two_sided)
         self.samples = self.samples + z.shape[-2]
@@ -175,9 +182,9 @@ class L1(_MeanOverSamples):
             raise ValueError(f"unknown reduction {reduction!r}; known are sum, mean")
         self.reduction = reduction
 
-    def update(self, z: Tensor) -> None:
+    def update(self, z: Codes) -> None:
         """Add a batch of codes of shape (..., batch, latent)."""
-        per_latent = _checked(z).detach().abs().sum(dim=-2, dtype=torch.float64)
+        per_latent = _over_batch(_checked(z).detach(), Tensor.abs, torch.float64)
         norms = per_latent.sum(dim=-1) if self.reduction == "sum" else per_latent.mean(dim=-1)
         self.total = self.total + norms
         self.samples = self.samples + z.shape[-2]
@@ -204,12 +211,13 @@ class HoyerSparsity(_MeanOverSamples):
         super().__init__(**kwargs)
         self.nonzero_only = nonzero_only
 
-    def update(self, z: Tensor) -> None:
+    def update(self, z: Codes) -> None:
         """Add a batch of codes of shape (..., batch, latent)."""
-        measures = hoyer_sparsity(_checked(z).detach())
+        measures = _hoyer(_checked(z).detach())
         if self.nonzero_only:
             self.total = self.total + measures.sum(dim=-1, dtype=torch.float64)
-            self.samples = self.samples + (z != 0).any(dim=-1).sum(dim=-1)
+            nonzero = z.active() > 0 if isinstance(z, SparseCode) else (z != 0).any(dim=-1)
+            self.samples = self.samples + nonzero.sum(dim=-1)
         else:
             self.total = self.total + measures.sum(dim=-1, dtype=torch.float64)
             self.samples = self.samples + z.shape[-2]
@@ -238,11 +246,10 @@ class MeanActivation(_MeanOverSamples):
         super().__init__(**kwargs)
         self.rectified = rectified
 
-    def update(self, z: Tensor) -> None:
+    def update(self, z: Codes) -> None:
         """Add a batch of codes of shape (..., batch, latent)."""
-        z = _checked(z).detach()
-        values = z.relu() if self.rectified else z
-        self.total = self.total + values.sum(dim=-2, dtype=torch.float64)
+        of = torch.relu if self.rectified else torch.positive
+        self.total = self.total + _over_batch(_checked(z).detach(), of, torch.float64)
         self.samples = self.samples + z.shape[-2]
 
 
@@ -273,12 +280,20 @@ class NearZeroFraction(Metric):
         self.add_state("near", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("values", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, z: Tensor) -> None:
+    def update(self, z: Codes) -> None:
         """Count in a batch of codes of shape (..., batch, latent)."""
+        codes = _checked(z)
+        if isinstance(codes, SparseCode):
+            far = codes.places.over_latents(self._are_far(codes.values).long()).sum(dim=-1)
+        else:
+            far = self._are_far(codes).sum(dim=(-2, -1))
+        every = z.shape[-2:].numel()
+        self.near = self.near + (every - far)
+        self.values = self.values + every
+
+    def _are_far(self, values: Tensor) -> Tensor:
         # Beside a tensor of half precision the threshold would be rounded to it.
-        magnitudes = at_least_float32(_checked(z).detach().abs())
-        self.near = self.near + (magnitudes <= self.threshold).sum(dim=(-2, -1))
-        self.values = self.values + z.shape[-2:].numel()
+        return ~(at_least_float32(values.detach().abs()) <= self.threshold)
 
     def each(self) -> Tensor:
         """The fraction of each instance, shape (...), NaN before the first sample."""
@@ -289,7 +304,23 @@ class NearZeroFraction(Metric):
         return self.near.sum() / (self.values * self.near.numel())
 
 
-def _checked(z: Tensor) -> Tensor:
+def _over_batch(z: Codes, of: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Tensor:
+    """Sums over the batch, (..., latent), of a function of each value that is 0 at 0."""
+    if isinstance(z, SparseCode):
+        return z.places.over_batch(of(z.values).to(dtype))
+    return of(z).sum(dim=-2, dtype=dtype)
+
+
+def _hoyer(z: Codes) -> Tensor:
+    """Hoyer's measure (..., batch) of each code."""
+    if not isinstance(z, SparseCode):
+        return hoyer_sparsity(z)
+    values = z.values.double()
+    length = z.places.over_latents(values.square()).sqrt()
+    return hoyer_of_norms(z.places.over_latents(values.abs()), length, z.shape[-1])
+
+
+def _checked(z: Codes) -> Codes:
     if z.ndim < 2:
         raise ValueError(f"codes must have shape (..., batch, latent), but theirs is {tuple(z.shape)}")
     return z

@@ -226,8 +226,9 @@ class Autoencoder(Sizes, Steps, ABC):
 
         The dictionaries are empty where instances differ by nothing but their random numbers. A single model has none.
         """
-        lists = listed(self.hparams)
-        return [{name: each[number] for name, each in lists.items()} for number in range(self.instances or 0)]
+        count = self.instances or 0
+        lists = {name: each for name, each in listed(self.hparams).items() if len(each) == count}
+        return [{name: each[number] for name, each in lists.items()} for number in range(count)]
 
     def settings_of(self, instance: int) -> dict[str, Any]:
         """Constructor arguments, as far as they are known, of a single model in an instance's place."""

@@ -55,7 +55,7 @@ class GatedSAE(SparseDictionary):
         """`l1` of ReLU(π), and `auxiliary`, the error of its reconstruction."""
         assert isinstance(self.dictionary.activation, Gated)
         assert done.pre is not None
-        gate = self.dictionary.activation.scores(done.pre).relu()
+        gate = self.dictionary.activation.scores(done.pre).relu_()
         rows, bias = self.dictionary.decoder_vectors.detach(), self.dictionary.b_dec.detach()
         return {
             # Through norms the penalty would shrink rows, which no term of the gate makes up for.

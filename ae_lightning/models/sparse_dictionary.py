@@ -3,8 +3,8 @@
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
+from ae_lightning.models.arithmetic import Arithmetic, can_be_sparse, checked, is_faster_sparsely
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.scaled_dictionary import ScaledDictionary
-from ae_lightning.nn.active_latents import ActiveLatents
 from ae_lightning.nn.code_activation import CodeActivation
+from ae_lightning.nn.elementwise import mean_l0
 from ae_lightning.nn.l0_controller import L0Controller
 from ae_lightning.nn.scaling import InputScalingName
 from ae_lightning.nn.sparse_code import SparseCode
@@ -27,25 +28,33 @@ from ae_lightning.training.rows import is_due_after
 from ae_lightning.training.run_length import RunLength
 from ae_lightning.training.trainer import trainer_of
 
-# Sparse products are faster from so many latents on, and with more than so many for each active one:
-# benchmarks/sparse_arithmetic.py.
-_FEWEST_LATENTS = 512
-_LATENTS_PER_ACTIVE = 16
-
-Arithmetic = Literal["auto", "dense", "sparse"]
-"""How codes of which k latents are active are computed with: as tensors with all their zeros, or as indices and values.
-
-`auto` takes what was measured to be faster: on a CPU sparse from 512 latents on, where k is below a sixteenth of them.
-"""
+# Methods that get codes, of those that a variant may override.
+_READERS = ("sparsity_terms", "decode")
 
 
-class Pass(NamedTuple):
-    """One pass through a dictionary, in the units that it reads; all are (…, batch, width)."""
+class Pass:
+    """One pass through a dictionary, in the units that it reads; all are (…, batch, width).
 
-    target: Tensor
-    pre: Tensor | None  #: None where no term needs pre-activations, and the activation may overwrite them.
-    z: Any  #: A tensor, or where the arithmetic is sparse a `SparseCode`.
-    outputs: list[Tensor]  #: What is compared with the target: x̂, last, and what a variant asks of parts of the code.
+    Args:
+        target: What the reconstruction is compared with.
+        pre: Pre-activations; None where no term needs them, and the activation may overwrite them.
+        z: The code: a tensor, or where the arithmetic is sparse a `SparseCode`.
+        decode: What gives `outputs` of the code, once they are asked for.
+    """
+
+    def __init__(self, target: Tensor, pre: Tensor | None, z: Any, decode: Callable[[Any], list[Tensor]]) -> None:
+        self.target = target
+        self.pre = pre
+        self.z = z
+        self._decode = decode
+        self._outputs: list[Tensor] | None = None
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """What is compared with the target: x̂, last, and what a variant asks of parts of the code."""
+        if self._outputs is None:
+            self._outputs = self._decode(self.z)
+        return self._outputs
 
     @property
     def x_hat(self) -> Tensor:
@@ -130,7 +139,7 @@ class SparseDictionary(ScaledDictionary):
             self.build_optimizer = optimizer_with_rate(self.build_optimizer, self, latent_dim)
             if self.build_lr_scheduler is None:
                 self.build_lr_scheduler, self.lr_scheduler_interval = warmup_and_decay(self), "step"
-        self.arithmetic: Arithmetic = _checked(arithmetic, activation)
+        self.arithmetic: Arithmetic = checked(arithmetic, activation)
         self.coefficients: list[Coefficient] = []
         self.controller = None if target_l0 is None else L0Controller(target_l0, latent_dim, copies)
         self.total_steps = math.inf
@@ -146,23 +155,33 @@ class SparseDictionary(ScaledDictionary):
 
     def encode(self, x: Tensor) -> Tensor:
         """Code: x (batch, *input_shape) to (…, batch, latent)."""
-        return self.coded(self.inputs(x))[1].to_dense()
+        return self._dense(self.code(x))
+
+    def code(self, x: Tensor) -> Tensor | SparseCode:
+        """The same code as it is computed: where the arithmetic is sparse, as indices and values."""
+        return self.coded(self.inputs(x))[1]
 
     def forward(self, x: Tensor) -> AutoencoderOutput:
         """Encode and decode x (batch, *input_shape)."""
         flat = self.flatten(x)
         _, z = self.coded(self.scaling(flat))
         if self.decodes_to_data:
-            return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z))), z.to_dense())
-        return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z), flat)), z.to_dense())
+            return AutoencoderOutput(self.decode(z), self._dense(z))
+        return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z), flat)), self._dense(z))
+
+    def _dense(self, z: Tensor | SparseCode) -> Tensor:
+        """A code as a tensor; where its values are wider than weights of half precision, in their format."""
+        return z.to_dense().to(self.dictionary.W_enc.dtype) if isinstance(z, SparseCode) else z
 
     def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], StepOutput]:
         """Forward pass of x, and the terms of the loss in the units that the dictionary reads."""
         flat = self.flatten(x)
         vectors = self.scaling(flat)
         pre, z = self.coded(vectors)
-        done = Pass(self.scaling(target.flatten(-len(self.output_shape))), pre, z, self.outputs(z))
-        losses = self.reconstruction_terms(done) | self.sparsity_terms(done)
+        done = Pass(self.scaling(target.flatten(-len(self.output_shape))), pre, z, self.outputs)
+        # Before the code is decoded: the decoder's gradient of it is then the first, and others are added in place.
+        sparsity = self.sparsity_terms(done)
+        losses = self.reconstruction_terms(done) | sparsity
         losses |= self.auxk_term(vectors, pre, done.target, done.x_hat)
         x_hat = self.unflatten(self.scaling.undo(done.x_hat, flat))
         return losses, SparseOutput(x_hat, z) if isinstance(z, SparseCode) else AutoencoderOutput(x_hat, z)
@@ -218,12 +237,21 @@ class SparseDictionary(ScaledDictionary):
     def is_sparse(self) -> bool:
         """Whether codes are computed as indices and values, as things stand."""
         activation = self.dictionary.activation
-        if self.arithmetic == "dense" or not isinstance(activation, ActiveLatents) or self._compiled_terms is not None:
+        if self.arithmetic == "dense" or not can_be_sparse(activation) or self._compiled_terms is not None:
+            return False
+        if self.dictionary.W_enc.device.type != "cpu":
             return False
         if self.arithmetic == "sparse":
             return True
-        few = self.latent_dim >= _FEWEST_LATENTS and activation.k * _LATENTS_PER_ACTIVE < self.latent_dim
-        return few and self.dictionary.W_enc.device.type == "cpu"
+        # A variant's own may know codes as tensors alone.
+        own = any(getattr(type(self), name) is not getattr(SparseDictionary, name) for name in _READERS)
+        return not own and is_faster_sparsely(activation)
+
+    @property
+    def untraceable(self) -> str:
+        """Why the loss cannot be compiled."""
+        sparse = "--model.arithmetic sparse calls products that cannot be traced"
+        return sparse if self.arithmetic == "sparse" else super().untraceable
 
     def coded(self, vectors: Tensor) -> tuple[Tensor | None, Tensor | SparseCode]:
         """Pre-activations, as far as they are kept, and the code, both (…, batch, latent)."""
@@ -233,15 +261,22 @@ class SparseDictionary(ScaledDictionary):
         if not isinstance(activation, CodeActivation):
             return super().coded(vectors)
         pre = self.dictionary.pre_activations(vectors)
-        return pre, activation(pre, self.selection_norms)
+        return pre, activation(pre, self.selection_norms if activation.weighted else None)
 
     # --- starting, and moving on ---------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
         """Refuse coefficients that would not arrive before the run ends; build the optimizer and its schedule.
 
-        It is called for the run that was asked for, and not for the shorter ones of a search.
+        It is called for the run that was asked for, and not for the shorter ones of a search. Sparse arithmetic that
+        was asked for is refused on another device than a CPU, where training would be dense.
         """
+        device = self.dictionary.W_enc.device.type
+        if self.arithmetic == "sparse" and device != "cpu":
+            raise ConfigError(
+                f"--model.arithmetic sparse trains on a CPU alone, but this run is on {device}: take auto, or "
+                "--trainer.accelerator cpu"
+            )
         if trainer := trainer_of(self):
             for coefficient in self.coefficients:
                 coefficient.require_within(trainer)
@@ -273,10 +308,10 @@ class SparseDictionary(ScaledDictionary):
         activation = self.dictionary.activation
         # Norms of many rows are not computed for an activation that gathers nothing.
         if isinstance(activation, CodeActivation) and type(activation).observe is not CodeActivation.observe:
-            activation.observe(output.z, self.selection_norms)
+            activation.observe(output.z, self.selection_norms if activation.weighted else None)
         if self.controller is not None:
-            active = output.z.active() if isinstance(output.z, SparseCode) else (output.z != 0).sum(-1)
-            self.controller.observe(active.float().mean(-1))
+            z = output.z
+            self.controller.observe(z.active().float().mean(-1) if isinstance(z, SparseCode) else mean_l0(z))
 
     @torch.no_grad()
     def advance(self) -> None:
@@ -303,14 +338,3 @@ class SparseDictionary(ScaledDictionary):
         activation = self.dictionary.activation
         found = activation.measures() if isinstance(activation, CodeActivation) else {}
         return found | super().measures() | ({} if self.controller is None else self.controller.measures())
-
-
-def _checked(arithmetic: Arithmetic, activation: nn.Module) -> Arithmetic:
-    if arithmetic not in ("auto", "dense", "sparse"):
-        raise ConfigError(f"--model.arithmetic is {arithmetic!r}; it can be auto, dense or sparse")
-    if arithmetic == "sparse" and not isinstance(activation, ActiveLatents):
-        raise ConfigError(
-            f"--model.arithmetic sparse needs codes that keep k latents, as those of TopKSAE, BatchTopKSAE and "
-            f"MatryoshkaSAE; a code by {type(activation).__name__} is dense: take auto or dense"
-        )
-    return arithmetic

@@ -57,6 +57,11 @@ class ActiveLatents(KeepsPrecision, CodeActivation):
         return type(self._k)(self.present_k) if self.moving and not self.training else self._k
 
     @property
+    def expected_k(self) -> float:
+        """Active latents of a sample to reckon with, where nothing may be known yet of a threshold."""
+        return self.k
+
+    @property
     def each_k(self) -> list[float]:
         """The same for each instance; of a single dictionary one number."""
         return self.given if self.given is not None else [self.k] * (self.instances or 1)

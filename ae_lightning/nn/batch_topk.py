@@ -73,6 +73,11 @@ class BatchTopK(ActiveLatents):
         """The score (…) above which a latent is active outside training: the calibrated, or else the running one."""
         return torch.where(self.calibrated < 0, self.threshold, self.calibrated)
 
+    @property
+    def expected_k(self) -> float:
+        """As `ActiveLatents` has it; outside training all latents, while the threshold of an instance is 0."""
+        return self.k if self.training or bool((self.inference_threshold > 0).all()) else self.latent_dim
+
     def forward(self, pre: Tensor, norms: Tensor | None = None) -> Tensor:
         """Codes (…, batch, latent)."""
         scores = self.scored(pre, norms)

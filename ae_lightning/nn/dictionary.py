@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ae_lightning.nn.active_latents import ActiveLatents
-from ae_lightning.nn.affine import affine, product
+from ae_lightning.nn.affine import affine
 from ae_lightning.nn.code_activation import CodeActivation, is_rectified
 from ae_lightning.nn.precision import at_least_float32
 from ae_lightning.nn.sparse_code import SparseCode
@@ -140,13 +140,13 @@ class Dictionary(nn.Module):
 
     def pre_activations(self, x: Tensor) -> Tensor:
         """What the activation is applied to: x (…, batch, input) to (…, batch, latent)."""
-        return affine(x, self.W_enc, self._encoder_bias())
+        return affine(x, self.W_enc, self.b_enc, center=self._center)
 
     def encode(self, x: Tensor) -> Tensor:
         """Code of x: (…, batch, input) to (…, batch, latent)."""
         if isinstance(self.activation, CodeActivation):  # one that looks at more than a number at a time
             return self.activation(self.pre_activations(x))
-        return affine(x, self.W_enc, self._encoder_bias(), self.activation)
+        return affine(x, self.W_enc, self.b_enc, self.activation, self._center)
 
     def encode_sparsely(self, x: Tensor, norms: Tensor | None = None) -> SparseCode:
         """The same code as indices and values, where the activation keeps a fixed number of latents.
@@ -158,8 +158,7 @@ class Dictionary(nn.Module):
             norms: Norms (…, latent) of the decoder's rows, where latents are compared by what they write.
         """
         assert isinstance(self.activation, ActiveLatents)
-        center = self.b_dec if self.centered else None
-        code = encode_selected(self.activation, x, self.W_enc, self.b_enc, center, norms)
+        code = encode_selected(self.activation, x, self.W_enc, self.b_enc, self._center, norms)
         return SparseCode(code.values.relu(), code.places)
 
     def decode(self, z: Tensor | SparseCode, activation: Callable[[Tensor], Tensor] | None = None) -> Tensor:
@@ -177,15 +176,12 @@ class Dictionary(nn.Module):
         Args:
             which: Which latents, (…, latent).
         """
+        rows = self.decoder_vectors
         for instance, mine in enumerate(which.view(-1, self.latent_dim)):
+            own = () if self.instances is None else (instance,)
             chosen = mine.nonzero().squeeze(-1)
-            parts = (
-                None
-                if part is None
-                else (part if self.instances is None else part[instance]).index_select(axis, chosen)
-                for part, axis in ((self.W_enc, -1), (self.b_enc, -1), (self.decoder_vectors, -2))
-            )
-            yield tuple(parts)  # type: ignore[misc]
+            bias = None if self.b_enc is None else self.b_enc[own].index_select(-1, chosen)
+            yield self.W_enc[own].index_select(-1, chosen), bias, rows[own].index_select(-2, chosen)
 
     @property
     def is_rectified(self) -> bool:
@@ -197,12 +193,9 @@ class Dictionary(nn.Module):
         """Euclidean norms (…, latent) of the rows that decoding uses, in float32 or wider."""
         return torch.linalg.vector_norm(at_least_float32(self.decoder_vectors), dim=-1)
 
-    def _encoder_bias(self) -> Tensor | None:
-        if not self.centered:
-            return self.b_enc
-        # (x − b_dec) W_enc without a copy of x, and without a gradient for each sample's b_dec
-        center = product(self.b_dec.unsqueeze(-2), self.W_enc).squeeze(-2)
-        return -center if self.b_enc is None else self.b_enc - center
+    @property
+    def _center(self) -> Tensor | None:
+        return self.b_dec if self.centered else None
 
     @property
     def encoder_vectors(self) -> Tensor:

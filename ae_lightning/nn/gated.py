@@ -1,10 +1,39 @@
 """Gated codes: one pre-activation decides whether a latent fires and how strongly (Rajamanoharan et al. 2024)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ae_lightning.nn.code_activation import CodeActivation
+from ae_lightning.nn.elementwise import in_blocks, where_positive
 from ae_lightning.nn.precision import KeepsPrecision, wide_dtype
+
+
+class _Magnitudes(torch.autograd.Function):
+    """1[pre + b_gate > 0] · ReLU(pre · e^r_mag + b_mag), of which nothing but pre and the code itself is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, b_gate: Tensor, b_mag: Tensor, r_mag: Tensor) -> Tensor:
+        z, ratio = torch.empty_like(pre), r_mag.exp()
+        wide = torch.promote_types(pre.dtype, ratio.dtype)
+        for some, some_z, magnitude, gate in in_blocks(pre, z, spare=[wide, wide]):
+            torch.addcmul(b_mag.unsqueeze(-2), some, ratio.unsqueeze(-2), out=magnitude)
+            torch.add(some, b_gate.unsqueeze(-2), out=gate)
+            where_positive(magnitude.relu_(), gate, out=some_z)
+        ctx.save_for_backward(pre, z, ratio)
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor, Tensor]:
+        pre, z, ratio = ctx.saved_tensors
+        of_pre, of_bias, of_ratio = torch.empty_like(pre), torch.zeros_like(ratio), torch.zeros_like(ratio)
+        for some, some_pre, some_z, some_of_pre, passed in in_blocks(gradient, pre, z, of_pre, spare=[gradient.dtype]):
+            where_positive(some, some_z, out=passed)
+            torch.mul(passed, ratio.unsqueeze(-2), out=some_of_pre)
+            of_bias.add_(passed.sum(-2, dtype=ratio.dtype))
+            of_ratio.add_(passed.mul_(some_pre).sum(-2, dtype=ratio.dtype))
+        return of_pre, None, of_bias, of_ratio * ratio
 
 
 class Gated(KeepsPrecision, CodeActivation):
@@ -33,10 +62,8 @@ class Gated(KeepsPrecision, CodeActivation):
 
     def forward(self, pre: Tensor, norms: Tensor | None = None) -> Tensor:
         """Codes (…, batch, latent), in the format of `pre`; norms are not looked at."""
-        magnitude = pre * self.r_mag.exp().unsqueeze(-2) + self.b_mag.unsqueeze(-2)
-        # Asked this way round, a NaN stays one and is seen.
-        closed = pre.detach() <= -self.b_gate.detach().unsqueeze(-2)
-        return magnitude.masked_fill(closed, 0).relu().to(pre.dtype)
+        z: Tensor = _Magnitudes.apply(pre, self.b_gate.detach(), self.b_mag, self.r_mag)
+        return z
 
     def scores(self, pre: Tensor) -> Tensor:
         """π = pre + b_gate, (…, batch, latent), in the format of `pre`: a latent may fire where it is above zero."""

@@ -1,9 +1,9 @@
 """JumpReLU: pre-activations pass where they exceed a threshold that is learned (Rajamanoharan et al. 2024, 2407.14435).
 
-Neither the code nor the number of active latents has a slope with respect to the threshold θ. Straight-through
-estimators take its place, with a rectangle K that is 1 within half a bandwidth ε of θ and 0 elsewhere:
+The code has no slope with respect to the threshold θ. A straight-through estimator takes its place, with a rectangle K
+that is 1 within half a bandwidth ε of θ and 0 elsewhere:
 
-    ∂ jump / ∂θ = −(θ / ε) K((pre − θ) / ε)        ∂ step / ∂θ = −(1 / ε) K((pre − θ) / ε)
+    ∂ jump / ∂θ = −(θ / ε) K((pre − θ) / ε)
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.nn.code_activation import CodeActivation, Reduce
+from ae_lightning.nn.elementwise import in_blocks, where_positive
 from ae_lightning.nn.precision import KeepsPrecision, wide_dtype
 
 
@@ -36,25 +37,16 @@ def jump(pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool = False)
     return z
 
 
-def step(pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool = False) -> Tensor:
-    """Whether a latent fires, 1[pre > θ] as 0 or 1 in the format of `pre`; summed over latents it is L0.
-
-    Args:
-        pre: Pre-activations (…, batch, latent).
-        threshold: θ (…, latent).
-        bandwidth: ε > 0, in the units of pre-activations.
-        to_pre: Whether pre-activations get (1 / ε) K too; in the paper they get nothing.
-    """
-    fires: Tensor = _Step.apply(pre, threshold, bandwidth, to_pre)
-    return fires
-
-
 class _Jump(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool) -> Tensor:
-        # Asked this way round, a NaN stays one and is seen.
-        z = torch.where(pre <= threshold.unsqueeze(-2), 0, pre)
-        ctx.save_for_backward(z, _window(pre, threshold, bandwidth), threshold)
+        z, window = torch.empty_like(pre), torch.empty_like(pre, dtype=torch.bool)
+        wide = torch.promote_types(pre.dtype, threshold.dtype)
+        for some, some_z, some_window, above in in_blocks(pre, z, window, spare=[wide]):
+            torch.sub(some, threshold.unsqueeze(-2), out=above)
+            where_positive(some, above, out=some_z)
+            torch.lt(above.abs_(), bandwidth / 2, out=some_window)
+        ctx.save_for_backward(z, window, threshold)
         ctx.bandwidth, ctx.to_pre = bandwidth, to_pre
         return z
 
@@ -62,30 +54,16 @@ class _Jump(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         z, window, threshold = ctx.saved_tensors
         slope = threshold / ctx.bandwidth
-        within = torch.where(window, gradient, 0)
-        of_pre = torch.where(z == 0, 0, gradient)  # what passed is above θ, and so above zero
-        if ctx.to_pre:
-            of_pre = (of_pre + within * slope.unsqueeze(-2)).to(gradient.dtype)
-        return of_pre, -slope * within.sum(dim=-2, dtype=threshold.dtype), None, None
-
-
-class _Step(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool) -> Tensor:
-        ctx.save_for_backward(_window(pre, threshold, bandwidth))
-        ctx.dtype, ctx.bandwidth, ctx.to_pre = threshold.dtype, bandwidth, to_pre
-        return (pre > threshold.unsqueeze(-2)).to(pre.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
-        (window,) = ctx.saved_tensors
-        within = torch.where(window, gradient, 0)
-        of_pre = within / ctx.bandwidth if ctx.to_pre else None
-        return of_pre, within.sum(dim=-2, dtype=ctx.dtype) / -ctx.bandwidth, None, None
-
-
-def _window(pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
-    return (pre - threshold.unsqueeze(-2)).abs() < bandwidth / 2
+        of_pre, of_threshold = torch.empty_like(z), torch.zeros_like(threshold)
+        for some, some_z, some_window, some_of_pre, within in in_blocks(
+            gradient, z, window, of_pre, spare=[gradient.dtype]
+        ):
+            torch.mul(some, some_window, out=within)
+            of_threshold.sub_(within.sum(dim=-2, dtype=threshold.dtype))
+            where_positive(some, some_z, out=some_of_pre)  # what passed is above θ, and so above zero
+            if ctx.to_pre:
+                some_of_pre.add_(within * slope.unsqueeze(-2))
+        return of_pre, slope * of_threshold, None, None
 
 
 class JumpReLU(KeepsPrecision, CodeActivation):

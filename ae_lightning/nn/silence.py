@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ae_lightning.nn.code_activation import Reduce
+from ae_lightning.nn.elementwise import any_fires
 from ae_lightning.nn.sparse_code import SparseCode
 
 
@@ -39,7 +40,7 @@ class SilentSamples(nn.Module):
     @torch.no_grad()
     def observe(self, z: Tensor | SparseCode) -> None:
         """Gather which latents fire, that is, are not zero, in codes z (…, batch, latent)."""
-        self.fired.logical_or_(z.fired() if isinstance(z, SparseCode) else (z != 0).any(dim=-2))
+        self.fired.logical_or_(z.fired() if isinstance(z, SparseCode) else any_fires(z))
         self.samples.add_(z.shape[-2])
 
     @torch.no_grad()

@@ -61,6 +61,16 @@ class Places:
         """The place (kept,) of each entry, counted through all entries of the codes."""
         return self.samples * self.shape[-1] + self.latents % self.shape[-1]
 
+    def over_batch(self, values: Tensor) -> Tensor:
+        """Sums (…, latent) over the batch of one value (kept,) for each entry."""
+        sums = values.new_zeros(self.rows).index_add_(0, self.latents, values)
+        return sums.view(*self.shape[:-2], self.shape[-1])
+
+    def over_latents(self, values: Tensor) -> Tensor:
+        """Sums (…, batch) over the latents of one value (kept,) for each entry."""
+        samples = self.shape[:-1]
+        return values.new_zeros(samples.numel()).index_add_(0, self.samples, values).view(samples)
+
     def split(self, widths: Sequence[int]) -> "Places":
         """The same entries in as many bags a sample as there are widths, which rise up to all latents.
 
@@ -76,7 +86,8 @@ class Places:
 class SparseCode:
     """Codes z (…, batch, latent) that are zero but at some places.
 
-    A value may be zero too. `to_dense` gives the tensor, as a tensor's own `to_dense` does: what reads either calls it.
+    A value may be zero too. Each place stands once: what is counted or measured is that of its entries. `to_dense`
+    gives the tensor, as a tensor's own `to_dense` does: what reads either calls it.
 
     Args:
         values: One (kept,) for each place.

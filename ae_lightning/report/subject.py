@@ -51,10 +51,10 @@ class Subject:
     ) -> None:
         self.checkpoint = checkpoint or run.checkpoint
         self.folder = folder or run.folder / "report"
-        self.model = load_autoencoder(self.checkpoint, instance=instance)
-        is_part = instance is not None and load_autoencoder(self.checkpoint).instances is not None
+        whole = load_autoencoder(self.checkpoint)
+        self.model = whole if instance is None else whole.instance(instance)
         #: Which instance of a population it is about; None of a whole run.
-        self.instance = instance if is_part else None
+        self.instance = None if whole.instances is None else instance
         self.run = run if self.instance is None else InstanceRun(run.folder, self.model, self.instance)
         run = self.run
         self.weights = WeightFigures(run, self.model, steps, units, ranked_on)

@@ -106,11 +106,13 @@ def _misplaced_in(entries: Any, form: Mapping[str, Any], where: str) -> str:
 
 
 def _out_of_order(instances: list[dict[str, Any]]) -> str:
-    """The first part of an instance that is missing, or that has another number than its place; empty if none is."""
+    """The first part of an instance that is missing, a number other than its place, or a setting that is null."""
     for place, entry in enumerate(instances):
-        lacking = [name for name in _INSTANCE if name not in entry]
-        if lacking or entry["instance"] != place:
-            return f"instances.{place}.{lacking[0] if lacking else 'instance'}"
+        wrong = [name for name in _INSTANCE if name not in entry]
+        wrong += ["instance"] if entry.get("instance") != place else []
+        wrong += [f"settings.{name}" for name, value in entry.get("settings", {}).items() if value is None]
+        if wrong:
+            return f"instances.{place}.{wrong[0]}"
     return ""
 
 

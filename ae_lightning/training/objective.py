@@ -63,7 +63,8 @@ class Objective(nn.Module, ABC):
         terms, output = (self._compiled_terms or self.terms)(x, target)
         weights = self.loss_weights
         weighted = [_times(weights.get(name, 1.0), term) for name, term in terms.items()]
-        self.loss_of_each = _of_each(weighted) if self.tells_apart else None
+        if self.tells_apart:
+            self.loss_of_each = _of_each(weighted)
         first, *others = map(_summed, weighted)
         return {"loss": sum(others, first)} | {name: _summed(term) for name, term in terms.items()}, output
 
@@ -106,7 +107,11 @@ class Objective(nn.Module, ABC):
 
 
 def _times(weight: float | Tensor, term: Tensor) -> Tensor:
-    return term if not isinstance(weight, Tensor) and weight == 1 else weight * term
+    if not isinstance(weight, Tensor):
+        return term if weight == 1 else weight * term
+    if weight.ndim > term.ndim:
+        raise ValueError("a term that is a sum over instances cannot have a weight for each: give one term for each")
+    return weight * term
 
 
 def _of_each(weighted: list[Tensor]) -> Tensor | None:

@@ -71,13 +71,14 @@ def options(setup: Setup) -> dict[str, Any]:
     if setup.kind in ("standard", "gated"):
         return {"l1_coefficient": setup.coefficient, "l1_warm_up_steps": setup.penalty_rise}
     if setup.kind == "jumprelu":
-        # Where thresholds start and the width of their window are ours: its own belong to longer runs, in which a
-        # threshold that begins at 0.01 has the time to rise.
+        # Where weights and thresholds start and the width of their window are ours: less error at the same L0 than with
+        # its own, which belong to longer runs, in which a threshold of 0.01 has time to rise.
         return {
             "l0_coefficient": setup.coefficient,
             "l0_warm_up_steps": setup.penalty_rise,
             "jumprelu_init_threshold": 1.0,
             "jumprelu_bandwidth": 1.0,
+            "decoder_init_norm": 1.0,
         }
     if setup.kind == "matryoshka":
         return {"k": setup.k, "matryoshka_widths": [setup.latents // part for part in (16, 8, 4, 2, 1)]}

@@ -1,5 +1,6 @@
-"""`--instance`: one of a population, and one that is not there."""
+"""Populations on the command line: one instance, one that is not there, and all beside each other."""
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -8,7 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
+
+from ae_lightning.cli.sweep.session import Session
 
 Run = Callable[..., Any]
 
@@ -67,3 +71,45 @@ def test_an_instance_that_is_not_there_is_one_sentence(ae: Run, run: Path, comma
         "ae-lightning: error: the instance asked for is 3, but the TopKSAE has 3 instances, 0 to 2"
     ]
     assert sorted(run.rglob("*")) == before
+
+
+def test_compare_draws_the_frontier_with_a_line_for_each_setting(
+    ae: Run, population: Path, trained: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "comparison"
+    code, out, _ = ae("compare", population, trained, "--labels", "many,one", "-o", folder)
+    assert code == 0
+    text = out.replace("\N{NO-BREAK SPACE}", " ")
+    lines = [[cell.strip() for cell in line.split("│")] for line in text.splitlines() if "│" in line]
+    assert [line[1] for line in lines] == ["many, k 3", "many, k 6", "one"]
+    assert [line[2] for line in lines] == ["1", "2", "1"]  # starts of each
+    assert "the same samples in the same order" in out
+    assert out.endswith(f"{folder / 'frontier.png'}\n")
+    with Image.open(folder / "frontier.png") as picture:
+        assert picture.width > picture.height > 300
+
+
+def test_a_sweep_has_a_line_for_each_instance_and_a_frontier(population: Path, tmp_path: Path, capsys: Any) -> None:
+    folder = tmp_path / "sweep"
+    shutil.copytree(population, folder / "latent_dim=24,seed=7" / "version_0")
+    known = {name: {"values": {"latent_dim": 24}, "seed": seed} for name, seed in NAMES.items()}
+    Session(folder, ["latent_dim"], known).run([], jobs=1, lock=0)
+    listed = json.loads((population / "metrics.json").read_text())["instances"]
+    with (folder / "sweep.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["instance"], row["instance_k"], row["seed"]) for row in rows] == [
+        ("0", "3", "7"),
+        ("1", "6", "7"),
+        ("2", "6", "7"),
+    ]
+    for row, own in zip(rows, listed, strict=True):
+        assert float(row["fvu"]) == pytest.approx(own["errors"]["test"]["autoencoder"]["fvu"])
+        assert float(row["l0"]) == pytest.approx(own["latents"]["l0"])
+    out = capsys.readouterr().out
+    assert f"frontier: {folder / 'frontier.png'}" in out.replace("\n", "")
+    assert (folder / "frontier.png").is_file()
+    assert "instance_k" in out
+
+
+NAMES = {"latent_dim=24,seed=7": 7, "latent_dim=24,seed=8": 8}
+"""Runs of a sweep by the names of their folders; the second has not begun."""

@@ -34,6 +34,7 @@ FITS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "overcomplete": ("overcomplete", {}, False),
     "fvu": ("standard", {**WITHOUT_AUXK, "reconstruction_loss": "fvu"}, False),
     "batch_topk": ("batch_topk", WITHOUT_AUXK, False),
+    "sparse": ("topk", {**WITHOUT_AUXK, "arithmetic": "sparse"}, True),
     "matryoshka": ("matryoshka_random", {"random_prefixes": None, "auxk_weight": 0.1}, False),
 }
 

@@ -1,7 +1,13 @@
+import functools
+
 import pytest
 import torch
+from torch import nn
+from torch.autograd import gradcheck
 
-from ae_lightning.losses.auxk import auxk
+from ae_lightning.losses import auxk as losses_auxk
+from ae_lightning.losses.auxk import auxk, auxk_of_dead
+from ae_lightning.nn.dictionary import Dictionary
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
@@ -114,3 +120,88 @@ def test_it_is_traced_whole():
 
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(scores), loss(scores))
+
+
+# --- from the dead alone ---------------------------------------------------------------------------------------------
+
+
+def dictionary_of(weights, centered=True, instances=None, **options):
+    """A dictionary of four inputs and seven latents with these weights."""
+    found = Dictionary(4, 7, nn.ReLU(), instances, centered=centered, **options).double()
+    with torch.no_grad():
+        for name, value in weights.items():
+            getattr(found, name).copy_(value)
+    return found
+
+
+@pytest.mark.parametrize("fewest", [1, 100], ids=["sparse", "dense"])
+@pytest.mark.parametrize("rectify", [False, True])
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("dead", [(1, 2, 4, 6), (3,), (0, 1, 2, 3, 4, 5, 6)], ids=["some", "fewer than k", "all"])
+def test_from_the_dead_alone_it_is_the_papers(dead, centered, rectify, fewest, monkeypatch):
+    monkeypatch.setattr(losses_auxk, "_WORTH_SPARSE", fewest)
+    _, residual, rows = parts(torch.float64)
+    x, weight, bias, center = torch.randn(8, 4), torch.randn(4, 7), torch.randn(7), torch.randn(4)
+    x, weight, bias, center = (part.double() for part in (x, weight, bias, center))
+    model = dictionary_of({"W_enc": weight, "b_enc": bias, "b_dec": center, "W_dec": rows}, centered)
+    read = x - center if centered else x
+    found = auxk_of_dead(x, model, which(*dead), residual, 2, rectify)
+    grads = torch.autograd.grad(found, [*model.parameters(), residual], allow_unused=True)
+    named = dict(zip([*(name for name, _ in model.named_parameters()), "residual"], grads, strict=True))
+    assert named["residual"] is None, "the residual learns nothing from it"
+    value, of_scores, of_rows = paper(read @ weight + bias, which(*dead), residual, rows, 2, rectify)
+    assert float(value) > 0.1
+    close = functools.partial(torch.testing.assert_close, rtol=1e-10, atol=1e-10)
+    close(found, value)
+    close(named["W_dec"], of_rows)
+    close(named["W_enc"], read.mT @ of_scores)
+    close(named["b_enc"], of_scores.sum(0))
+    assert named["b_dec"] is None or centered
+    if centered:
+        close(named["b_dec"], -weight @ of_scores.sum(0))
+
+
+@pytest.mark.parametrize("fewest", [1, 100], ids=["sparse", "dense"])
+@pytest.mark.parametrize("own", [False, True], ids=["shared samples", "own samples"])
+@pytest.mark.parametrize("options", [{}, {"tied": True}, {"unit_norm": True}], ids=str)
+def test_instances_have_their_own_dead(options, own, fewest, monkeypatch):
+    """Four, none and one: as from the pre-activations of all."""
+    monkeypatch.setattr(losses_auxk, "_WORTH_SPARSE", fewest)
+    torch.manual_seed(0)
+    model = dictionary_of({}, instances=3, **options)
+    x = torch.randn(*((3,) if own else ()), 8, 4, dtype=torch.float64)
+    residual = torch.randn(3, 8, 4, dtype=torch.float64)
+    dead = torch.stack([which(0, 2, 3, 5), which(), which(6)])
+    found = auxk_of_dead(x, model, dead, residual, 2)
+    wanted = auxk(model.pre_activations(x), dead, residual, model.decoder_vectors, 2)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
+    assert found[1] == 0
+    assert bool((found[[0, 2]] > 0).all())
+    ours, theirs = (torch.autograd.grad(value.sum(), list(model.parameters())) for value in (found, wanted))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+        assert not one[1].any()
+
+
+def test_gradients_from_the_dead_alone_are_those_of_finite_differences(monkeypatch):
+    monkeypatch.setattr(losses_auxk, "_WORTH_SPARSE", 1)
+    torch.manual_seed(0)
+    model = dictionary_of({}, instances=2)
+    x, residual = torch.randn(5, 4, dtype=torch.float64), torch.randn(2, 5, 4, dtype=torch.float64)
+    dead = torch.stack([which(0, 2, 3, 5), which(1, 6)])
+    names = [name for name, _ in model.named_parameters()]
+
+    class Value(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dictionary = model
+
+        def forward(self):
+            return auxk_of_dead(x, self.dictionary, dead, residual, 2)
+
+    def value(*weights):
+        return torch.func.functional_call(
+            Value(), {f"dictionary.{name}": weight for name, weight in zip(names, weights, strict=True)}, ()
+        )
+
+    assert gradcheck(value, tuple(model.parameters()))

@@ -15,6 +15,7 @@ from ae_lightning.metrics.sparsity import (
     firing_counts,
     has_silent_latents,
 )
+from ae_lightning.nn.sparse_code import Places, SparseCode
 
 # Latent 0 fires three times, latent 1 once, latent 2 never, latent 3 is negative twice.
 Z = torch.tensor([[1.0, 0.0, 0.0, -1.0], [2.0, 0.5, 0.0, 0.0], [3.0, 0.0, 0.0, -2.0], [0.0, 0.0, 0.0, 0.0]])
@@ -225,3 +226,50 @@ def test_a_code_is_sparse_where_latents_are_exactly_zero_and_others_are_not():
     assert has_silent_latents(x.relu().expand(3, 50, 6))
     for dense in (x, x.tanh(), x.sigmoid(), 0 * x):
         assert not has_silent_latents(dense)
+
+
+def entries(z):
+    """The same codes by their entries that are not zero, and some that are."""
+    kept = (z != 0).flatten() | (torch.arange(z.numel()) % 5 == 0)
+    return SparseCode(z.flatten()[kept], Places.of_flat(kept.nonzero().squeeze(-1), z.shape))
+
+
+@pytest.mark.parametrize("shape", [(40, 7), (3, 40, 7)], ids=["single", "instances"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        *METRICS,
+        lambda: FiringDensity(two_sided=True),
+        lambda: L1("mean"),
+        lambda: HoyerSparsity(nonzero_only=True),
+        lambda: MeanActivation(rectified=True),
+        lambda: NearZeroFraction(0.5),
+        lambda: NearZeroFraction(0),
+    ],
+)
+def test_a_sparse_code_is_measured_by_its_entries(make, shape, monkeypatch):
+    monkeypatch.delattr(SparseCode, "to_dense")
+    z = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    z[z.abs() < 0.7] = 0
+    z[..., 3] = 0  # a latent that no sample chose
+    z[..., :4, :] = 0  # samples without any
+    dense, sparse = make(), make()
+    for start, stop in ((0, 3), (3, 40)):
+        dense.update(z[..., start:stop, :])
+        sparse.update(entries(z[..., start:stop, :]))
+    # Hoyer's norms are taken in float32 of a dense code.
+    tolerance = 1e-6 if isinstance(dense, HoyerSparsity) else 1e-14
+    found, expected = sparse.compute(), dense.compute()
+    assert expected.count_nonzero() > 0
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=0)
+
+
+def test_a_nan_among_entries_never_fires_and_is_seen():
+    z = torch.tensor([[0.0, math.nan, 2.0], [0.0, 1.0, 0.0]])
+    assert firing_counts(entries(z)).tolist() == firing_counts(z).tolist() == [0, 1, 1]
+    for metric in (L1(), HoyerSparsity(), MeanActivation()):
+        metric.update(entries(z))
+        assert metric.compute().isnan().any()
+    near = NearZeroFraction()
+    near.update(entries(z))
+    assert near.compute().item() == 0.5

@@ -13,6 +13,7 @@ from ae_lightning.callbacks.calibrate_threshold import CalibrateThreshold
 from ae_lightning.callbacks.decoder_norm import DecoderNorm
 from ae_lightning.callbacks.resampling import ResampleDeadLatents
 from ae_lightning.data.gaussian import GaussianDataModule
+from ae_lightning.data.sparse_features import SparseFeaturesDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.models import (
     BatchTopKSAE,
@@ -36,6 +37,7 @@ LISTS: dict[str, dict[str, list[Any]]] = {
     "gated": {"penalty_weight": [0.1, 0.4, 1.0]},
     "p_anneal": {"penalty_weight": [0.1, 0.4, 1.0]},
     "topk": {"k": [2, 4, 8]},
+    "topk_sparse": {"k": [2, 4, 8]},
     "batch_topk": {"k": [2.0, 3.5, 8.0]},
     "matryoshka": {"k": [2.0, 3.5, 8.0]},
 }
@@ -46,6 +48,7 @@ OTHERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "gated": (GatedSAE, {}),
     "p_anneal": (PAnnealSAE, {"p_steps": 3}),
     "topk": (TopKSAE, {"dead_after": 40, "auxk_weight": 0.1}),
+    "topk_sparse": (TopKSAE, {"arithmetic": "sparse"}),
     "batch_topk": (BatchTopKSAE, {}),
     "matryoshka": (MatryoshkaSAE, {"random_prefixes": 3}),
     "overcomplete": (OvercompleteAutoencoder, {}),
@@ -246,3 +249,43 @@ def test_what_acts_on_all_instances_together_is_refused(options, callbacks, name
 def test_a_start_of_all_instances_as_one_tensor_has_no_seeds():
     with pytest.raises(ConfigError, match=r"draws each by itself: set --model.init kaiming, or leave the seed out"):
         StandardSAE((INPUT,), LATENTS, init="kaiming_joint", seed=[0, 1])
+
+
+class SummedPenalty(StandardSAE):
+    """A variant of somebody's whose penalty is a sum over instances."""
+
+    def sparsity_terms(self, done: Any) -> dict[str, Tensor]:
+        return {name: term.sum() for name, term in super().sparsity_terms(done).items()}
+
+
+def test_a_sum_over_instances_has_no_weight_for_each():
+    x = torch.rand(4, INPUT)
+    SummedPenalty((INPUT,), LATENTS, penalty_weight=0.1, instances=2).loss(x)
+    with pytest.raises(ValueError, match="a sum over instances cannot have a weight for each: give one term for each"):
+        SummedPenalty((INPUT,), LATENTS, penalty_weight=[0.1, 0.2]).loss(x)
+
+
+@pytest.mark.slow
+def test_eight_sparsities_in_one_fit_lie_on_the_frontier_of_eight_fits(make_trainer):
+    """On sparse sums of known features: L0 and fraction of variance unexplained on the test set, written out."""
+    sparsities = [1, 2, 3, 4, 6, 8, 12, 16]
+
+    def point(k: Any) -> Tensor:
+        model = TopKSAE((48,), 96, k=k, seed=1)
+        world = SparseFeaturesDataModule(
+            features=48, probability=0.1, batch_size=256, steps_per_epoch=60, num_val=64, num_test=2048
+        )
+        torch.manual_seed(0)
+        make_trainer(max_epochs=2, limit_val_batches=0).fit(model, world)
+        world.setup("test")
+        x = world.test_set.take(2048)[0]
+        with torch.no_grad():
+            output = model.eval()(x)
+        l0 = (output.z > 0).sum(-1).double().mean(-1)
+        unexplained = (output.x_hat - x).square().sum((-2, -1)) / (x - x.mean(0)).square().sum()
+        return torch.stack((l0, unexplained.double()), dim=-1)
+
+    together = point(sparsities)
+    alone = torch.stack([point(k) for k in sparsities])
+    torch.testing.assert_close(together, alone, rtol=2e-3, atol=0)
+    assert bool((alone[1:, 1] < alone[:-1, 1]).all())

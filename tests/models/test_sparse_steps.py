@@ -255,7 +255,7 @@ class Told(Callback):
             self.kept.append(kept_of(pl_module))
 
     def on_train_batch_end(self, trainer, pl_module, outputs, *args):
-        self.codes.append(outputs["z"])
+        self.codes.append(outputs["z"].to_dense())
         self.kept.append(kept_of(pl_module))
         self.steps.append(trainer.global_step)
 

@@ -2,7 +2,7 @@
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ import yaml
 
 import ae_lightning
 from ae_lightning.models import variants
+from ae_lightning.models.matryoshka_sae import MatryoshkaSAE
 from ae_lightning.testing import VariantTests
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "model"
@@ -54,6 +55,13 @@ class TestHeldL0(VariantTests):
     def test_one_batch_can_be_overfitted(self, build, data):
         torch.manual_seed(0)
         super().test_one_batch_can_be_overfitted(build(self.input_shapes[0], penalty_weight=1e-3), data)
+
+
+class TestSparseArithmetic(VariantTests):
+    """Codes as indices and values, which so few latents do not get unasked."""
+
+    variant = MatryoshkaSAE
+    settings: ClassVar[dict[str, Any]] = {"latent_dim": 128, "k": 8, "instances": 2, "arithmetic": "sparse"}
 
 
 class TestImagesOnly(VariantTests):

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from ae_lightning.errors import ConfigError
-from ae_lightning.nn.jumprelu import JumpReLU, jump, step
+from ae_lightning.losses.jumprelu import l0_step
+from ae_lightning.nn.jumprelu import JumpReLU, jump
 
 # One latent, θ 1 and bandwidth 0.5, so a window from 0.75 to 1.25: below it, in it twice, and far above.
 PRE = [0.5, 0.9, 1.1, 2.0]
@@ -28,18 +29,7 @@ def test_a_jump_and_its_gradients_by_hand(to_pre):
     assert pre.grad.flatten().tolist() == ([0, 4, 3 + 6, 4] if to_pre else [0, 0, 3, 4])
 
 
-@pytest.mark.parametrize("to_pre", [False, True])
-def test_a_step_and_its_gradients_by_hand(to_pre):
-    pre, threshold = column(*PRE), theta()
-    fires = step(pre, threshold, 0.5, to_pre)
-    assert fires.flatten().tolist() == [0, 0, 1, 1]
-    fires.backward(torch.tensor([[1.0], [2.0], [3.0], [4.0]]))
-    assert threshold.grad.tolist() == [-10.0]
-    assert pre.grad is None or pre.grad.flatten().tolist() == ([0, 4, 6, 0] if to_pre else [0, 0, 0, 0])
-    assert not to_pre or pre.grad is not None
-
-
-@pytest.mark.parametrize("function", [jump, step])
+@pytest.mark.parametrize("function", [jump, l0_step])
 @pytest.mark.parametrize(("pre", "inside"), [(0.74, False), (0.76, True), (1.24, True), (1.26, False)])
 def test_a_threshold_gets_a_gradient_from_within_half_a_bandwidth_alone(function, pre, inside):
     threshold = theta()
@@ -65,15 +55,17 @@ def paper(pre, threshold, bandwidth, g_jump, g_step):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_both_are_the_papers_formulas(dtype):
     torch.manual_seed(0)
-    pre, g_jump, g_step = torch.randn(3, 17, 5, dtype=dtype)
+    pre, g_jump = torch.randn(2, 17, 5, dtype=dtype)
     threshold = torch.rand(5, dtype=dtype)
-    truth = paper(pre, threshold, 0.8, g_jump, g_step)
+    # The mean over 17 samples of their sums: 3/17 reach each entry of what is summed.
+    z, fires, *gradients = paper(pre, threshold, 0.8, g_jump, torch.full_like(pre, 3 / 17))
     pre, threshold = pre.requires_grad_(), threshold.requires_grad_()
-    z, fires = jump(pre, threshold, 0.8), step(pre, threshold, 0.8)
-    of_pre, of_jump = torch.autograd.grad(z, (pre, threshold), g_jump)
-    (of_step,) = torch.autograd.grad(fires, threshold, g_step)
-    assert truth[3].abs().max() > 0.1
-    for found, wanted in zip((z, fires, of_pre, of_jump, of_step), truth, strict=True):
+    found_z, found_l0 = jump(pre, threshold, 0.8), l0_step(pre, threshold, 0.8)
+    of_pre, of_jump = torch.autograd.grad(found_z, (pre, threshold), g_jump)
+    (of_step,) = torch.autograd.grad(3 * found_l0, threshold)
+    assert gradients[1].abs().max() > 0.1
+    truth = (z, fires.sum(1).mean(), *gradients)
+    for found, wanted in zip((found_z, found_l0, of_pre, of_jump, of_step), truth, strict=True):
         torch.testing.assert_close(found, wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
@@ -98,11 +90,11 @@ def test_what_is_not_a_number_is_seen():
 def test_pre_activations_may_be_overwritten_afterwards():
     pre, threshold = column(*PRE), theta()
     computed = pre * 1
-    z, fires = jump(computed, threshold, 0.5), step(computed, threshold, 0.5)
+    z, l0 = jump(computed, threshold, 0.5), l0_step(computed, threshold, 0.5, to_pre=True)
     computed.data.zero_()
-    (z + fires).sum().backward()
+    (z.sum() + 4 * l0).backward()
     assert threshold.grad.tolist() == [-8.0]
-    assert pre.grad.flatten().tolist() == [0, 0, 1, 1]
+    assert pre.grad.flatten().tolist() == [0, 2, 3, 1]
 
 
 def test_a_byte_a_pre_activation_is_kept_beside_the_code():
@@ -177,9 +169,18 @@ def test_it_is_traced_whole():
     pre = torch.randn(8, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
 
     def loss(pre):
-        return (code(pre).square() + step(pre, code.threshold, 0.7)).sum()
+        return (code(pre).square() + l0_step(pre, code.threshold, 0.7, to_pre=True)).sum()
 
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     wanted = torch.autograd.grad(loss(pre), (pre, code.threshold))
     for found, truth in zip(torch.autograd.grad(compiled(pre), (pre, code.threshold)), wanted, strict=True):
         torch.testing.assert_close(found, truth)
+
+
+def test_thresholds_of_each_instance_start_where_its_own_do_and_come_back_there():
+    jump = JumpReLU(3, 2, threshold=[0.25, 0.75])
+    assert jump.threshold.tolist() == [[0.25] * 3, [0.75] * 3]
+    with torch.no_grad():
+        jump.threshold.fill_(2.0)
+    jump.reset_latents(torch.tensor([[True, False, False], [False, True, False]]))
+    assert jump.threshold.tolist() == [[0.25, 2.0, 2.0], [2.0, 0.75, 2.0]]

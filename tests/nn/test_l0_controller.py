@@ -143,6 +143,22 @@ def test_a_coefficient_at_its_bound_is_told_of_once():
     assert float(controller.multiplier) == pytest.approx(1000, rel=1e-3)
 
 
+def test_each_instance_is_held_at_a_target_of_its_own():
+    together = L0Controller([4.0, 8.0], 64, 2)
+    single = [L0Controller(4.0, 64), L0Controller(8.0, 64)]
+    for l0 in (9.0, 7.0, 5.0):
+        together.observe(torch.tensor([l0, l0]))
+        together.advance(alone)
+        for controller in single:
+            controller.observe(torch.tensor(l0))
+            controller.advance(alone)
+    assert together.multiplier.tolist() == [float(controller.multiplier) for controller in single]
+    assert together.multiplier[0] != together.multiplier[1]
+    together.steps_at_bound.copy_(torch.tensor([0, 500]))
+    assert (told := together.saturation()) is not None
+    assert told.startswith("--model.target_l0 is 8, but L0 of instance 1 stays at")
+
+
 @pytest.mark.parametrize("target", [0, -1, 65, math.nan])
 def test_a_target_that_no_code_can_have_is_refused(target):
     with pytest.raises(ConfigError, match=f"--model.target_l0 is {target}; it must be above 0 and at most .* 64"):

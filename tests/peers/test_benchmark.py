@@ -29,4 +29,4 @@ def test_every_part_runs_at_a_tiny_size(peers_python: Path, tmp_path: Path) -> N
     assert {run["name"] for run in runs if run["kind"] == "standard"} == {"fit"} | LIBRARIES
     # What selects keeps k latents of a sample, in every library.
     assert {round(run["l0"]) for run in runs if run["kind"] in ("topk", "batch_topk", "matryoshka")} == {4}
-    assert len(figures["populations"]) == 6
+    assert len(figures["populations"]) == 2

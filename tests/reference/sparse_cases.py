@@ -42,6 +42,8 @@ CASES: dict[str, Make] = {
     "batch_topk_k_lowered": _case(BatchTopKSAE, k=LOWERED, momentum=0.8, instances=2, **AUXK),
     "matryoshka": _case(MatryoshkaSAE, k=3, prefixes=(4, 8), select="sample", **AUXK),
     "matryoshka_random": _case(MatryoshkaSAE, k=3, prefixes=(4, 8), random_prefixes=3, **AUXK),
+    "matryoshka_sparse": _case(MatryoshkaSAE, k=3, prefixes=(4, 8), arithmetic="sparse", **AUXK),
+    "topk_sparse_k_lowered": _case(TopKSAE, k=LOWERED, instances=2, arithmetic="sparse", **AUXK),
     "jumprelu": _case(JumpReLUSAE, penalty_weight=0.3, threshold=0.4, target_l0=3, preactivation_weight=0.1, **AUXK),
     "jumprelu_tanh": _case(
         JumpReLUSAE,

@@ -34,7 +34,8 @@ def test_what_the_explorer_refuses_is_not_promised(variant, shown, digits_sae, t
     run.data.setup()
     model = variant((1, 8, 8), latent_dim=20)
     model.load_state_dict(run.model.state_dict())
-    section = ExplorerSection(SimpleNamespace(run=run, data=run.data, model=model.to(torch.float64), folder=tmp_path))
+    model.to(torch.float64)
+    section = ExplorerSection(SimpleNamespace(run=run, data=run.data, model=model, folder=tmp_path, instance=None))
     assert bool(section.sentences()) == shown
     assert section.links() == []
     assert next(model.parameters()).dtype == torch.float64

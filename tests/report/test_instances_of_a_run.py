@@ -121,6 +121,11 @@ def test_an_earlier_record_without_instances_is_to_be_written_anew(population, t
 def test_instances_with_samples_of_their_own_have_no_report_each(toy_model):
     with pytest.raises(ConfigError, match=r"--instance is 1, but each instance of .* has samples of its own"):
         Subject(ReadableRun.load(toy_model), instance=1)
+    section = InstancesSection(Subject(ReadableRun.load(toy_model)))
+    assert len(section.tables()[0].rows) == 3
+    assert section.sentences() == [
+        "Numbers elsewhere on this page are means over instances, and figures of single units show the first."
+    ]
 
 
 def test_units_of_a_population_are_scaled_as_the_first_instance_is():

@@ -54,6 +54,7 @@ INSTANCE = {
         ({"0": INSTANCE}, "instances"),
         ([INSTANCE, 3], r"instances\.1"),
         ([{**INSTANCE, "settings": {"k": [8]}}], r"instances\.0\.settings\.k"),
+        ([{**INSTANCE, "settings": {"k": None}}], r"instances\.0\.settings\.k"),
         ([{**INSTANCE, "latents": {"l0": "x"}}], r"instances\.0\.latents\.l0"),
         ([{name: value for name, value in INSTANCE.items() if name != "errors"}], r"instances\.0\.errors"),
         ([INSTANCE, INSTANCE], r"instances\.1\.instance"),

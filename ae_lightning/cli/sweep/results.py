@@ -38,7 +38,10 @@ MEASURED = (
     *(*RECOVERY, *PROBES, "seconds"),
 )
 COLUMNS = ("seed", "status", "instance", *MEASURED, "run")
-"""Columns of `sweep.csv` behind those of the swept keys; instance, recovery and probes where there are any."""
+"""Columns of `sweep.csv` behind those of the swept keys; instance, recovery and probes where there are any.
+
+`fvu` is there where codes are made sparse: with `l0` it is a point of the frontier.
+"""
 
 _BESIDE = ("class", "settings", "shares_samples", "is_penalized", "data_hash")
 TAKEN = (*COLUMNS, *_BESIDE)
@@ -80,6 +83,9 @@ def write_rows(path: Path, rows: Sequence[Row], keys: Sequence[str]) -> None:
     """
     optional = {*PROBES, *RECOVERY, "test_is_validation", "instance"}
     present = {name for row in rows for name, value in row.items() if value is not None}
+    if not any(row.get("is_penalized") for row in rows):
+        optional.add("fvu")
+        present.discard("fvu")
     columns = [*keys, *(name for name in COLUMNS if name not in optional or name in present)]
     if "instance" in columns:
         place = columns.index("instance") + 1

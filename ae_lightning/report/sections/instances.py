@@ -12,7 +12,7 @@ from ae_lightning.evaluation.instance_table import instance_columns, shared_orde
 from ae_lightning.plots.frontier import FrontierPoint, frontier
 from ae_lightning.report.contributed import Makers, SectionMaker
 from ae_lightning.report.page import Numbers
-from ae_lightning.run.instances import by_setting, rows_of
+from ae_lightning.run.instances import by_setting, rows_of, share_samples
 
 
 class InstancesSection(SectionMaker):
@@ -29,12 +29,12 @@ class InstancesSection(SectionMaker):
                 f"This page is of instance {self.subject.instance} alone. Curves of what was logged in training are "
                 "means over all instances of the run."
             ]
-        if not self._results.get("instances"):
+        listed = self._results.get("instances") or []
+        if not listed:
             return []
-        about = (
-            "Numbers elsewhere on this page are means over instances, and figures of single units show the first. "
-            f"`ae-lightning report {self.subject.run.folder} --instance 1` makes a page on another."
-        )
+        about = "Numbers elsewhere on this page are means over instances, and figures of single units show the first."
+        if share_samples(listed):  # else there is no such page
+            about += f" `ae-lightning report {self.subject.run.folder} --instance 1` makes a page on another."
         return [about, *shared_order(self._results)]
 
     def tables(self) -> list[Numbers]:

@@ -64,6 +64,12 @@ def options(variant: str, **settings: Any) -> list[str]:
             id="a target L0 above the latents",
         ),
         pytest.param(
+            options("StandardSAE", arithmetic="sparse"),
+            "--model.arithmetic sparse needs codes that keep k latents, as those of TopKSAE, BatchTopKSAE and "
+            "MatryoshkaSAE; a code by ReLU is dense: take auto or dense",
+            id="sparse arithmetic for a dense code",
+        ),
+        pytest.param(
             options("users_own.Sigmoidal", auxk_weight=0.03),
             "--model.auxk_weight is 0.03, but AuxK needs pre-activations of latents that do not fire, and a code by "
             "Sigmoid has none: leave the option out, or choose a code that is exactly zero there",

@@ -290,8 +290,8 @@ def test_a_class_that_lacks_an_argument_is_not_taken_for_a_model_that_was_not_na
         (["--model.penalty_weight.shape", "cosin"], "--model.penalty_weight.shape should be one of linear, cosine, but "
                                                     "it is 'cosin'"),
         (["--model.penalty_weight.end", "x"], "--model.penalty_weight.end should be a number, but it is 'x'"),
-        (["--model.penalty_weight", "x"], "--model.penalty_weight should be a number or a schedule with start and end, "
-                                          "but it is 'x'"),
+        (["--model.penalty_weight", "x"], "--model.penalty_weight should be a number or a list such as [1, 2] or a "
+                                          "schedule with start and end, but it is 'x'"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_schedule_names_the_setting_with_its_whole_path(

@@ -117,6 +117,9 @@ def test_the_table_says_how_sparse_codes_are_where_a_penalty_asked_for_it(tmp_pa
     path = tmp_path / "sweep.csv"
     write_rows(path, plain, ["latent_dim"])
     assert "fraction_recovered" not in path.read_text()
+    assert "fvu" not in path.read_text()
+    write_rows(path, penalized, ["latent_dim"])
+    assert "fvu" in path.read_text()
     write_rows(path, recovered, ["latent_dim"])
     assert "fraction_recovered" in path.read_text()
 
