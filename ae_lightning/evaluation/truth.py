@@ -30,6 +30,7 @@ from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.models.toy_model import ToyModel
+from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import adding_device, like_weights
 
 # The stream of random numbers after those of training and of the three sets.
@@ -226,8 +227,8 @@ def truth_meter(
         for x, y in _batches(data, samples, coder.decoder_rows.device):
             if l0 is None:
                 raise ValueError("the codes of a baseline need l0, the number of their entries")
-            z = coder.encode(x, l0)
-            meter.update(z, y, x, coder.decode(z))
+            code = coder.encode(x, l0)
+            meter.update(code, y, x, coder.decode(code))
         return meter
     meter = TruthMeter(
         coder.writing(coder.decoder_vectors),
@@ -236,18 +237,19 @@ def truth_meter(
         two_sided=not coder.fires_above_zero,
         own=data.instances,
     )
-    for x, y in _batches(data, samples, coder.device):
-        x = like_weights(coder, x)
-        z, x_hat = _pass(coder, x)
-        meter.update(z, y, coder.flatten(x), x_hat.flatten(x_hat.ndim - len(coder.output_shape)))
+    with evaluation_mode(coder):
+        for x, y in _batches(data, samples, coder.device):
+            x = like_weights(coder, x)
+            z, x_hat = _pass(coder, x)
+            meter.update(z, y, coder.flatten(x), x_hat.flatten(x_hat.ndim - len(coder.output_shape)))
     return meter
 
 
 def _pass(model: ShallowAutoencoder, x: Tensor) -> tuple[Codes, Tensor]:
     """Codes, as indices and values where they are computed so, and reconstructions."""
     if isinstance(model, SparseDictionary) and model.is_sparse and model.decodes_to_data:
-        code = model.code(x)
-        return code, model.decode(code)
+        z = model.code(x)
+        return z, model.decode(z)
     output = model(x)
     return output.z, output.x_hat
 

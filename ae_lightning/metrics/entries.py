@@ -52,7 +52,7 @@ class Entries:
             places = code.places.samples[kept], code.places.latents[kept] % width
             return cls(at_least_float32(code.values.detach()[kept]), *places, code.shape)
         flat = code.detach().reshape(-1)
-        kept = (flat != 0).nonzero().squeeze(-1)
+        kept = flat.nonzero().squeeze(-1)
         return cls(at_least_float32(flat[kept]), kept // width, kept % width, code.shape)
 
     @property
