@@ -78,7 +78,7 @@ class TruthMeter:
         self._hedging = Hedging(self.match, **alone).to(self._device)
         self._norms = NormRatio(**alone).to(self._device)
         self._absorption = None
-        if parents is not None and bool((parents >= 0).any()):
+        if parents is not None:
             self._absorption = Absorption(self.match, parents, two_sided=two_sided, **alone).to(self._device)
         self._errors = ErrorMeter(own, self._device)
 
