@@ -182,9 +182,10 @@ class WorldDataModule(GeneratedDataModule):
         return self.world.directions
 
     @property
-    def feature_parents(self) -> Tensor:
-        """The parent (features,) of each feature, -1 for those without one."""
-        return self.world.parents
+    def feature_parents(self) -> Tensor | None:
+        """The parent (features,) of each feature, int64, -1 for roots; None of a world without trees."""
+        parents = self.world.parents
+        return parents if bool((parents >= 0).any()) else None
 
     @property
     def steps_at_once(self) -> int:

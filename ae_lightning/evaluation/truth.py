@@ -20,14 +20,17 @@ from ae_lightning.metrics.absorption import Absorption
 from ae_lightning.metrics.correlation import CorrelationMCC
 from ae_lightning.metrics.detection import Detection
 from ae_lightning.metrics.dictionaries import decoder_cosine
-from ae_lightning.metrics.entries import Code, Entries, joined
+from ae_lightning.metrics.entries import Entries, joined
 from ae_lightning.metrics.hedging import Hedging
 from ae_lightning.metrics.matching import Matching
 from ae_lightning.metrics.recovery import recovery_scores, together
 from ae_lightning.metrics.shrinkage import NormRatio, ShrinkageSlope
+from ae_lightning.metrics.sparsity import Codes
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.models.toy_model import ToyModel
+from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import adding_device, like_weights
 
 # The stream of random numbers after those of training and of the three sets.
@@ -75,11 +78,11 @@ class TruthMeter:
         self._hedging = Hedging(self.match, **alone).to(self._device)
         self._norms = NormRatio(**alone).to(self._device)
         self._absorption = None
-        if parents is not None and bool((parents >= 0).any()):
+        if parents is not None:
             self._absorption = Absorption(self.match, parents, two_sided=two_sided, **alone).to(self._device)
         self._errors = ErrorMeter(own, self._device)
 
-    def update(self, z: Code, y: Code, x: Tensor, x_hat: Tensor) -> None:
+    def update(self, z: Codes, y: Codes, x: Tensor, x_hat: Tensor) -> None:
         """Add a batch.
 
         Args:
@@ -224,8 +227,8 @@ def truth_meter(
         for x, y in _batches(data, samples, coder.decoder_rows.device):
             if l0 is None:
                 raise ValueError("the codes of a baseline need l0, the number of their entries")
-            z = coder.encode(x, l0)
-            meter.update(z, y, x, coder.decode(z))
+            code = coder.encode(x, l0)
+            meter.update(code, y, x, coder.decode(code))
         return meter
     meter = TruthMeter(
         coder.writing(coder.decoder_vectors),
@@ -234,14 +237,24 @@ def truth_meter(
         two_sided=not coder.fires_above_zero,
         own=data.instances,
     )
-    for x, y in _batches(data, samples, coder.device):
-        x = like_weights(coder, x)
-        output = coder(x)
-        meter.update(output.z, y, coder.flatten(x), output.x_hat.flatten(output.x_hat.ndim - len(coder.output_shape)))
+    with evaluation_mode(coder):
+        for x, y in _batches(data, samples, coder.device):
+            x = like_weights(coder, x)
+            z, x_hat = _pass(coder, x)
+            meter.update(z, y, coder.flatten(x), x_hat.flatten(x_hat.ndim - len(coder.output_shape)))
     return meter
 
 
-def _batches(data: AutoencoderDataModule, samples: int | None, device: torch.device) -> Iterator[tuple[Tensor, Code]]:
+def _pass(model: ShallowAutoencoder, x: Tensor) -> tuple[Codes, Tensor]:
+    """Codes, as indices and values where they are computed so, and reconstructions."""
+    if isinstance(model, SparseDictionary) and model.is_sparse and model.decodes_to_data:
+        z = model.code(x)
+        return z, model.decode(z)
+    output = model(x)
+    return output.z, output.x_hat
+
+
+def _batches(data: AutoencoderDataModule, samples: int | None, device: torch.device) -> Iterator[tuple[Tensor, Codes]]:
     """Samples (batch, …), and true features (batch, feature) or (instances, batch, feature), on a device."""
     if samples is None:
         drawn: Iterator[Any] = iter(data.test_set.batches(data.eval_batch_size))

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ae_lightning.metrics.entries import Code, Entries, joined
+from ae_lightning.metrics.entries import Entries, joined
 from ae_lightning.metrics.matching import Matching
-from ae_lightning.metrics.sparsity import fired
+from ae_lightning.metrics.sparsity import Codes, fired
 
 # A latent fires for its truth where it does so on more than half of the samples that have the truth alone.
 _DETECTS = 0.5
@@ -82,7 +82,7 @@ class Absorption(Metric):
         self.register_buffer("length", match.directions.double().norm(dim=-1), persistent=False)
         self.register_buffer("toward_parent", _toward_parent(match, parents), persistent=False)
 
-    def update(self, z: Code | Entries, y: Code | Entries) -> None:
+    def update(self, z: Codes | Entries, y: Codes | Entries) -> None:
         """Add a batch of codes (…, batch, latent) and true features (batch, feature) or (…, batch, feature).
 
         Raises:

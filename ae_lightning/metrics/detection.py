@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ae_lightning.metrics.entries import Code, Entries, joined
+from ae_lightning.metrics.entries import Entries, joined
 from ae_lightning.metrics.matching import Matching
-from ae_lightning.metrics.sparsity import fired
+from ae_lightning.metrics.sparsity import Codes, fired
 
 # Latents that are weighed against all truths together.
 _CHUNK = 256
@@ -49,7 +49,7 @@ class JointSums(Metric):
         for name in ("products", "sums", "squares", "truth_sums", "truth_squares"):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, z: Code | Entries, y: Code | Entries) -> None:
+    def update(self, z: Codes | Entries, y: Codes | Entries) -> None:
         """Add a batch.
 
         Args:

@@ -9,11 +9,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ae_lightning.metrics.sparsity import Codes
 from ae_lightning.nn.precision import at_least_float32
 from ae_lightning.nn.sparse_code import SparseCode
-
-Code = Tensor | SparseCode
-"""Codes or true features (…, batch, width): a tensor with its zeros, or indices and values."""
 
 # Pairs of entries that are looked at together: 32 MB for each number of a pair.
 _PAIRS = 1 << 22
@@ -38,7 +36,7 @@ class Entries:
         self.shape = shape
 
     @classmethod
-    def of(cls, code: Code | Entries) -> Entries:
+    def of(cls, code: Codes | Entries) -> Entries:
         """The entries of codes of either kind, without a gradient; in float32 or wider.
 
         Raises:
@@ -54,7 +52,7 @@ class Entries:
             places = code.places.samples[kept], code.places.latents[kept] % width
             return cls(at_least_float32(code.values.detach()[kept]), *places, code.shape)
         flat = code.detach().reshape(-1)
-        kept = (flat != 0).nonzero().squeeze(-1)
+        kept = flat.nonzero().squeeze(-1)
         return cls(at_least_float32(flat[kept]), kept // width, kept % width, code.shape)
 
     @property
@@ -138,7 +136,7 @@ def _adding(values: Tensor) -> torch.dtype:
     return torch.float64 if values.is_floating_point() else torch.int64
 
 
-def joined(z: Code | Entries, y: Code | Entries) -> tuple[Entries, Entries]:
+def joined(z: Codes | Entries, y: Codes | Entries) -> tuple[Entries, Entries]:
     """Codes and true features of the same samples, each for all instances.
 
     Args:

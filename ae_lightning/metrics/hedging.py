@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
-from ae_lightning.metrics.entries import Code, Entries
+from ae_lightning.metrics.entries import Entries
 from ae_lightning.metrics.matching import Matching
+from ae_lightning.metrics.sparsity import Codes
 
 # Company shorter than this part of a typical sample is rounding.
 _ROUNDING = 1e-5
@@ -61,7 +62,7 @@ class Hedging(Metric):
         for name in ("firings", "samples"):
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, y: Code | Entries, x: Tensor) -> None:
+    def update(self, y: Codes | Entries, x: Tensor) -> None:
         """Add a batch of true features (batch, feature) and samples (batch, input), or (…, batch, …) of each instance.
 
         Raises:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ae_lightning.metrics.entries import Code, Entries, joined
+from ae_lightning.metrics.entries import Entries, joined
 from ae_lightning.metrics.matching import STANDS_FOR, Matching
+from ae_lightning.metrics.sparsity import Codes
 from ae_lightning.nn.precision import at_least_float32
 
 # Samples shorter than this have no ratio, as in SAELens.
@@ -53,7 +54,7 @@ class ShrinkageSlope(Metric):
         self.register_buffer("gain", norms * match.cosine_of.sign(), persistent=False)
         self.register_buffer("length", match.directions.double().norm(dim=-1), persistent=False)
 
-    def update(self, z: Code | Entries, y: Code | Entries) -> None:
+    def update(self, z: Codes | Entries, y: Codes | Entries) -> None:
         """Add a batch of codes (…, batch, latent) and true features (batch, feature) or (…, batch, feature).
 
         Raises:

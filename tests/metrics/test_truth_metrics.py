@@ -13,10 +13,11 @@ from torch import Tensor
 from ae_lightning.metrics.absorption import Absorption
 from ae_lightning.metrics.correlation import CorrelationMCC
 from ae_lightning.metrics.detection import Detection
-from ae_lightning.metrics.entries import Code, Entries
+from ae_lightning.metrics.entries import Entries
 from ae_lightning.metrics.hedging import Hedging
 from ae_lightning.metrics.matching import Matching
 from ae_lightning.metrics.shrinkage import NormRatio, ShrinkageSlope
+from ae_lightning.metrics.sparsity import Codes
 from ae_lightning.nn.sparse_code import Places, SparseCode
 
 LATENTS, FEATURES, INPUTS, SAMPLES = 7, 6, 5, 300
@@ -276,7 +277,7 @@ def numbers(metric: Any) -> dict[str, Tensor]:
     return found if isinstance(found, dict) else {"": found}
 
 
-def measured(name: str, match: Matching, batches: list[tuple[Code, Code, Tensor]]) -> dict[str, Tensor]:
+def measured(name: str, match: Matching, batches: list[tuple[Codes, Codes, Tensor]]) -> dict[str, Tensor]:
     metric, of_samples = METRICS[name](match)
     for z, y, x in batches:
         metric.update(*((y, x) if of_samples else (z, y)))
