@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ae_lightning.cli.lab.plan import KEY, Lab
 from ae_lightning.cli.sweep.grid import Choice, run_name
@@ -56,6 +57,6 @@ class Continued:
         return [*self._lab.options_of(model, seed, width), *start]
 
 
-def _without_width(settings: dict) -> dict:  # type: ignore[type-arg]
+def _without_width(settings: dict[str, Any]) -> dict[str, Any]:
     arguments = {name: value for name, value in settings["init_args"].items() if name != WIDTH}
     return {**settings, "init_args": arguments}
