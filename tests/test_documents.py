@@ -28,6 +28,7 @@ from ae_lightning.cli import compare, explore, latent, report, sparsity
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.command_parser import CommandParser
 from ae_lightning.cli.fit.parsing import OnlySettings, prepare
+from ae_lightning.cli.lab import command as lab
 from ae_lightning.cli.main import SAFE, TRAINER_COMMANDS, main
 from ae_lightning.cli.sweep import command as sweep
 from ae_lightning.cli.sweep.grid import parse_grid, parse_seeds
@@ -56,6 +57,7 @@ NOT_RUN = {
     "python": "it trains for minutes",
     "torchrun": "it takes several processes; tests/distributed starts two",
     "srun": "it needs SLURM",
+    "lab": "it trains for minutes; tests/cli/lab trains a small one",
     "sweep": "it trains a dozen runs; tests/cli/sweep trains small ones",
     SAFE: "a process that was made safe stays so; see tests/cli/test_safe_mode.py",
     "fit --ckpt_path": "it goes on with a run that was stopped; see tests/cli/fit/test_resume.py",
@@ -251,6 +253,14 @@ def read_sweep(arguments: list[str]) -> None:
     read_fit(["fit", *fit_options(options, point, seeds[0])])
 
 
+def read_lab(arguments: list[str]) -> None:
+    ours, options = lab._parser().parse_known_args(arguments)
+    lab.jobs_of(ours.jobs)
+    asked = lab.asked_for(ours, options)
+    for run in asked.runs:
+        read_fit(["fit", *run.options])
+
+
 def read_of_run(make: Callable[[], CommandParser]) -> Callable[[list[str]], None]:
     def read(arguments: list[str]) -> None:
         options = make().parse_args(arguments[1:])
@@ -294,6 +304,7 @@ PROGRAMS: dict[str, Callable[[list[str]], None]] = {
 READERS: dict[str, Callable[[list[str]], None]] = {
     **dict.fromkeys(TRAINER_COMMANDS, read_fit),
     "sweep": lambda arguments: read_sweep(arguments[1:]),
+    "lab": lambda arguments: read_lab(arguments[1:]),
     "report": read_of_run(report._parser),
     "explore": read_of_run(explore._parser),
     "latent": read_of_run(latent._parser),
