@@ -203,7 +203,15 @@ def test_what_cannot_be_measured_is_told() -> None:
 @pytest.mark.parametrize("instances", [None, 2])
 def test_features_as_indices_and_values_are_measured_as_they_are_with_their_zeros(instances: int | None) -> None:
     data = WorldDataModule(
-        4100, 8, highest=0.001, roots=20, depth=1, instances=instances, num_val=10, num_test=300, eval_batch_size=128
+        4100,
+        8,
+        highest=0.001,
+        roots=20,
+        compensation="approximate",
+        instances=instances,
+        num_val=10,
+        num_test=300,
+        eval_batch_size=128,
     )
     set_up(data)
     model = TopKSAE((8,), 12, k=3, instances=instances).eval()
@@ -212,7 +220,7 @@ def test_features_as_indices_and_values_are_measured_as_they_are_with_their_zero
     assert isinstance(y, SparseCode)
     meter = TruthMeter(model.decoder_vectors, data.feature_directions, data.feature_parents, own=instances)
     with torch.no_grad():
-        z, x_hat = model(x)
+        x_hat, z = model(x)
     meter.update(z, y.to_dense(), x if instances is None else x.movedim(1, 0), x_hat)
     for ours, expected in zip(found.each(), meter.each(), strict=True):
         assert ours == pytest.approx(expected, rel=1e-5, abs=1e-7, nan_ok=True)
