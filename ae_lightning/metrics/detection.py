@@ -79,9 +79,12 @@ class JointSums(Metric):
         rows = codes.rows * truths.width
         values, truth_values = codes.values.double(), truths.values.double()
         together, products = self.together.view(-1), self.products.view(-1)
+        one = self.together.new_ones(())
+        all_fire = bool(fires.all() & truth_fires.all())  # as in all but codes of either sign
         for mine, theirs in codes.beside(truths):
             place = rows[mine].add_(truths.columns[theirs])
-            together.scatter_add_(0, place, (fires[mine] & truth_fires[theirs]).int())
+            both = one.expand(len(place)) if all_fire else (fires[mine] & truth_fires[theirs]).int()
+            together.scatter_add_(0, place, both)
             products.scatter_add_(0, place, values[mine].mul_(truth_values[theirs]))
 
 

@@ -10,10 +10,13 @@ from torch import Tensor
 from ae_lightning.analysis.known_baselines import oracle, random_rows
 from ae_lightning.data.generated import GeneratedDataModule
 from ae_lightning.data.sparse_features import SparseFeaturesDataModule
+from ae_lightning.data.world import WorldDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.evaluation import evaluate
-from ae_lightning.evaluation.truth import truth_meter, truth_scores
+from ae_lightning.evaluation.truth import measure_truth, truth_scores
+from ae_lightning.evaluation.truth_meter import TruthMeter
 from ae_lightning.models.topk_sae import TopKSAE
+from ae_lightning.nn.sparse_code import SparseCode
 from ae_lightning.training.batch import LabeledBatch
 
 INPUTS, FEATURES = 6, 5
@@ -107,7 +110,7 @@ def test_each_instance_has_the_numbers_that_it_has_alone() -> None:
     data = set_up(Tree())
     rows = TRUE.clone()
     rows[2] = torch.tensor([0.5, 0.0, -1.0, 0.2, 0.0, 0.3])
-    both = truth_meter(dictionary(torch.stack([TRUE, rows]), instances=2), data)
+    both = measure_truth(dictionary(torch.stack([TRUE, rows]), instances=2), data)
     for instance, own in enumerate((TRUE, rows)):
         assert both.each()[instance] == pytest.approx(truth_scores(dictionary(own), data), rel=1e-6, abs=1e-6)
     assert both.compute()["mcc"] == pytest.approx(sum(row["mcc"] for row in both.each()) / 2)
@@ -119,7 +122,7 @@ def test_each_instance_has_the_numbers_that_it_has_alone() -> None:
 def test_instances_with_samples_of_their_own() -> None:
     data = set_up(Tree(instances=2))
     rows = torch.stack([TRUE, TRUE.roll(1, 0)])
-    found = truth_meter(dictionary(rows, instances=2), data).each()
+    found = measure_truth(dictionary(rows, instances=2), data).each()
     x, y = data.test_set.take(700)
     for instance in range(2):
         error = float((x[:, instance, :FEATURES] @ rows[instance] - x[:, instance]).square().sum())
@@ -137,7 +140,7 @@ def test_evaluation_tells_the_same_but_for_what_it_says_elsewhere() -> None:
     data = Tree()
     model = dictionary(torch.stack([TRUE, TRUE.flip(0)]), instances=2)
     results = evaluate(model, data)
-    expected = truth_meter(model, data).each()
+    expected = measure_truth(model, data).each()
     for instance, row in enumerate(results["instances"]):
         own = {name: value for name, value in expected[instance].items() if name not in ("fvu", "l0", "dead")}
         for name, value in own.items():
@@ -164,7 +167,7 @@ def test_fresh_samples_are_always_the_same_and_not_those_of_the_test_set() -> No
     found = truth_scores(dictionary(rows), data, samples=700)
     assert found == truth_scores(dictionary(rows), data, samples=700)
     assert found["fvu"] != truth_scores(dictionary(rows), data)["fvu"]
-    meter = truth_meter(dictionary(rows), data, samples=701)
+    meter = measure_truth(dictionary(rows), data, samples=701)
     assert int(meter.detection.samples) == 701
 
 
@@ -195,3 +198,31 @@ def test_what_cannot_be_measured_is_told() -> None:
         truth_scores(dictionary(TRUE), plain)
     with pytest.raises(ValueError, match="need l0"):
         truth_scores(oracle(TRUE, torch.zeros(INPUTS)), set_up(Tree()))
+
+
+@pytest.mark.parametrize("instances", [None, 2])
+def test_features_as_indices_and_values_are_measured_as_they_are_with_their_zeros(instances: int | None) -> None:
+    data = WorldDataModule(
+        4100,
+        8,
+        highest=0.001,
+        roots=20,
+        compensation="approximate",
+        instances=instances,
+        num_val=10,
+        num_test=300,
+        eval_batch_size=128,
+    )
+    set_up(data)
+    model = TopKSAE((8,), 12, k=3, instances=instances).eval()
+    found = measure_truth(model, data)
+    x, y = data.test_set.take(300)
+    assert isinstance(y, SparseCode)
+    meter = TruthMeter(model.decoder_vectors, data.feature_directions, data.feature_parents, own=instances)
+    with torch.no_grad():
+        x_hat, z = model(x)
+    meter.update(z, y.to_dense(), x if instances is None else x.movedim(1, 0), x_hat)
+    for ours, expected in zip(found.each(), meter.each(), strict=True):
+        assert ours == pytest.approx(expected, rel=1e-5, abs=1e-7, nan_ok=True)
+    assert found.each()[0]["true_l0"] > 2
+    assert "absorption" in found.each()[0]

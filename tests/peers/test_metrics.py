@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ae_lightning.evaluation.truth import TruthMeter
+from ae_lightning.evaluation.truth_meter import TruthMeter
 
 pytestmark = pytest.mark.slow
 
