@@ -8,10 +8,10 @@ on `world_16k` for 100 steps, and says how long a step and its generation take a
 """
 
 import argparse
+import functools
 import resource
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -87,19 +87,20 @@ def beside(kind: str, rounds: int, threads: int) -> str:
         data.world.save(folder)
         command = [str(ROOT / ".venv-peers" / "bin" / "python"), "-c", PEER, folder, str(threads)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
-            assert peer.stdin is not None
-            assert peer.stdout is not None
+            told, heard = peer.stdin, peer.stdout
+            assert told is not None
+            assert heard is not None
 
             def theirs(way: str) -> float:
-                print(way, file=peer.stdin, flush=True)
-                return float(peer.stdout.readline())
+                print(way, file=told, flush=True)
+                return float(heard.readline())
 
             found = []
             for number in range(rounds + 2):
                 ours = seconds(generate) / steps
                 row = ours, seconds(lambda: step(x)), theirs("dense"), theirs("sparse")
                 found += [row] if number > 1 else []
-            peer.stdin.close()
+            told.close()
     of_step = statistics.median(ours / trained for ours, trained, *_ in found)
     of_peer = statistics.median(ours / min(way) for ours, _, *way in found)
     times = " | ".join(f"{1e3 * statistics.median(column):.1f}" for column in zip(*found, strict=True))
@@ -116,7 +117,7 @@ def large() -> None:
         start = time.perf_counter()
         batches = data.draw_steps(data.steps_at_once, BATCH, generator)
         drawing += time.perf_counter() - start
-        trained += sum(seconds(lambda x=x: step(x)) for x, _ in batches)
+        trained += sum(seconds(functools.partial(step, x)) for x, _ in batches)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"100 steps of 1,024 with 4,096 latents: {trained:.1f} s, and {drawing:.1f} s to generate; {peak:.0f} MiB")
 
@@ -129,7 +130,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.large:
-        return large()
+        large()
+        return
     print("| features | generate (ms) | TopK step | SAELens dense | SAELens sparse | of the step | of the faster |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for kind in KINDS:
@@ -137,4 +139,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
