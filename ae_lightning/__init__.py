@@ -18,6 +18,8 @@ _HOMES = {
     "MNISTDataModule": "data.mnist",
     "SparseFeaturesDataModule": "data.sparse_features",
     "ToyActivationsDataModule": "data.toy_activations",
+    "World": "data.worlds",
+    "WorldDataModule": "data.world",
     "CalibrateThreshold": "callbacks.calibrate_threshold",
     "DecoderNorm": "callbacks.decoder_norm",
     "Figures": "callbacks.figures",

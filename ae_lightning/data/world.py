@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+import os
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ae_lightning.data.generated import GeneratedDataModule
+from ae_lightning.data.worlds.files import SETTINGS
 from ae_lightning.data.worlds.magnitudes import Magnitude
 from ae_lightning.data.worlds.making import Compensation, Law, Recipe
 from ae_lightning.data.worlds.sampling import Sampler
 from ae_lightning.data.worlds.world import World
-from ae_lightning.errors import ConfigError
+from ae_lightning.errors import ConfigError, DataError, Notice
 from ae_lightning.nn.sparse_code import Places, SparseCode
 from ae_lightning.training.batch import LabeledBatch
 
@@ -64,6 +68,10 @@ class WorldDataModule(GeneratedDataModule):
         offset: Length of a vector that is added to each sample.
         noise: Standard deviation of noise that is added to each number.
         world_seed: Seed of the world.
+        world_folder: Folder of a saved world, by `World.save` or by SAELens, in place of all options above; null
+            makes one.
+        root: Folder of the data, by default the environment variable AE_LIGHTNING_DATA, or else `data`; worlds that
+            take long to make are kept in its `worlds`.
         instances: Instances of a model that get samples of their own, as many as `--model.instances`; None where all
             share them.
         batch_size: Samples in a training batch, per device.
@@ -107,6 +115,8 @@ class WorldDataModule(GeneratedDataModule):
         offset: float = 0.0,
         noise: float = 0.0,
         world_seed: int = 0,
+        world_folder: str | None = None,
+        root: str | None = None,
         instances: int | None = None,
         batch_size: int = 1024,
         eval_batch_size: int = 1024,
@@ -146,6 +156,8 @@ class WorldDataModule(GeneratedDataModule):
             noise=noise,
             seed=world_seed,
         )
+        self._folder = None if world_folder is None else Path(world_folder).expanduser()
+        self._root = Path(root or os.environ.get("AE_LIGHTNING_DATA") or "data").expanduser()
         self._world: World | None = None
         self._samplers: dict[torch.device, Sampler] = {}
 
@@ -157,12 +169,17 @@ class WorldDataModule(GeneratedDataModule):
     @property
     def features(self) -> int:
         """Features of the world."""
-        return self.recipe.features
+        return self.recipe.features if self._folder is None else self.world.features
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a sample."""
+        return self.recipe.dim if self._folder is None else self.world.dim
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(dim,)."""
-        return (self.recipe.dim,)
+        return (self.dim,)
 
     @property
     def value_range(self) -> tuple[float, float]:
@@ -173,7 +190,7 @@ class WorldDataModule(GeneratedDataModule):
     def world(self) -> World:
         """The world, which is made when it is first asked for."""
         if self._world is None:
-            self._world = self.recipe.world()
+            self._world = self._found() if self._folder is None else World.load(self._folder)
         return self._world
 
     @property
@@ -190,9 +207,13 @@ class WorldDataModule(GeneratedDataModule):
     @property
     def steps_at_once(self) -> int:
         """Steps whose training batches are drawn in one call; the samples depend on it."""
-        widest = max(self.recipe.dim, self.features if self.features <= self.DENSE else 0)
+        widest = max(self.dim, self.features if self.features <= self.DENSE else 0)
         numbers = self.batch_size * (self.instances or 1) * widest
         return max(1, min(self.STEPS_AT_ONCE, self.NUMBERS_AT_ONCE // numbers))
+
+    def prepare_data(self) -> None:
+        """Make the world on the first process, or read it."""
+        _ = self.world
 
     def draw(self, n: int, generator: torch.Generator) -> LabeledBatch:
         """Draw n samples x (n, dim), or (n, instances, dim), and the features that they are made of."""
@@ -222,6 +243,28 @@ class WorldDataModule(GeneratedDataModule):
             SparseCode(values[begin:end], Places.of_flat(places[begin:end] - step * size, shape))
             for step, (begin, end) in enumerate(pairwise([0, *ends]))
         ]
+
+    def _found(self) -> World:
+        """The world of the options, from where it is kept if making it takes long."""
+        if not self.recipe.is_costly:
+            return self.recipe.world()
+        folder = self._root / "worlds" / self.recipe.key
+        if not (folder / SETTINGS).is_file():
+            world = self.recipe.world()
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", Notice)  # of what others cannot read of it
+                    world.save(folder)
+            except OSError as error:
+                reason = (error.strerror or "for an unknown reason").lower()
+                raise DataError(
+                    f"The world cannot be kept in {folder} ({reason}); name a folder that can be written with "
+                    "--data.root."
+                ) from error
+        try:
+            return World.load(folder)
+        except DataError as error:
+            raise DataError(f"{error} Or delete {folder}, and the world is made anew.") from error
 
     def _sampler(self, device: torch.device) -> Sampler:
         if device not in self._samplers:

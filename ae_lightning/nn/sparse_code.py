@@ -46,8 +46,8 @@ class Places:
     @cached_property
     def samples(self) -> Tensor:
         """The sample (kept,) of each entry, counted through all instances."""
-        parts = (len(self.offsets) - 1) // self.shape[:-1].numel()
-        return self.bags if parts == 1 else self.bags // parts
+        parts = (len(self.offsets) - 1) // max(1, self.shape[:-1].numel())  # there may be no samples
+        return self.bags if parts <= 1 else self.bags // parts
 
     @cached_property
     def by_latent(self) -> tuple[Tensor, Tensor]:

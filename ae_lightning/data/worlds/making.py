@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from ae_lightning.data.worlds.directions import apart
 from ae_lightning.data.worlds.magnitudes import Magnitude, chance_above_zero
 from ae_lightning.data.worlds.marginals import Presence, approximate_chances
 from ae_lightning.data.worlds.trees import Forest, grown, nested
 from ae_lightning.data.worlds.world import World
 from ae_lightning.errors import ConfigError
+from ae_lightning.files import as_json
 
 Law = Literal["constant", "linear", "zipf"]
 """How frequent features are, from the first to the last.
@@ -31,6 +34,10 @@ that are the same there; or `none`.
 
 # Offsets of the seed for what is drawn, as in SAELens, whose file of settings tells the seed and not what was drawn.
 _STDS, _CORRELATIONS = 1, 4
+# Part of the key of a world that is kept: to be raised when the same settings come to give another one.
+_VERSION = 1
+# Worlds of fewer features take no time worth saving.
+_KEPT = 1000
 # The least part of a latent number's variance that is a feature's own.
 _LEAST_OWN = 0.01
 
@@ -76,6 +83,8 @@ class Recipe:
             value = getattr(self, option)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"--data.{option} is {value:g}; it must be finite and not negative.")
+        if self.overlap is not None and not 0 < self.overlap <= 1:
+            raise ConfigError(f"--data.overlap is {self.overlap:g}; it must lie between 0 and 1.")
         if self.correlations and self.correlation_rank:
             raise ConfigError("--data.correlations and --data.correlation_rank exclude each other; give one of them.")
         choices = {"magnitude": get_args(Magnitude), "compensation": get_args(Compensation)}
@@ -98,7 +107,7 @@ class Recipe:
             counts = torch.bincount(parents[parents >= 0], minlength=self.features)
             exclusive = counts > 1
         factor, diag = self._copula()
-        chances = self._chances(wanted, Forest(parents), exclusive, means, stds, factor, diag)
+        chances = self._chances(wanted, Forest(parents), exclusive, means, stds, factor, diag).float()
         directions, offset = self._directions()
         return World(
             directions=directions,
@@ -113,7 +122,54 @@ class Recipe:
             parents=parents,
             exclusive=exclusive,
             scale_by_parent=self.scale_by_parent,
+            settings=self._settings(chances, approximate_chances(wanted, Forest(parents), exclusive)),
         )
+
+    @property
+    def is_costly(self) -> bool:
+        """Whether making the world takes so long that it is worth keeping."""
+        in_trees = bool(self.roots or self.parents)
+        coupled = bool(self.correlation_rank or self.correlations)
+        return self.features >= _KEPT and (self.overlap is not None or (in_trees and coupled))
+
+    @property
+    def key(self) -> str:
+        """A name for what is kept: another one for other settings."""
+        settings = {**asdict(self), "version": _VERSION}
+        return hashlib.sha256(as_json(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _settings(self, chances: Tensor, approximate: Tensor) -> dict[str, Any]:
+        """What SAELens' file of settings can say, where it draws the same from it."""
+        found: dict[str, Any] = {"seed": self.seed}
+        if self.correlation_rank:
+            found["correlation"] = {
+                "rank": self.correlation_rank,
+                "correlation_scale": self.correlation_scale,
+                "seed": None,
+            }
+        if self.magnitude_std_spread and not isinstance(self.magnitude_std, list):
+            law = {"generator_name": "folded_normal", "mean": self.magnitude_std, "std": self.magnitude_std_spread}
+            found["std_firing_magnitudes"] = {**law, "min_value": None, "max_value": None}
+        if isinstance(self.probability, list) or not torch.equal(chances, approximate.float()):
+            return found
+        ends = {"max_prob": self.highest, "min_prob": self.lowest}
+        found["firing_probability"] = {
+            "constant": {"generator_name": "constant", "probability": self.highest},
+            "linear": {"generator_name": "linear", **ends},
+            "zipf": {"generator_name": "zipfian", "exponent": self.exponent, **ends},
+        }[self.probability]
+        if self.roots:
+            found["hierarchy"] = {
+                "total_root_nodes": self.roots,
+                "branching_factor": self.branching,
+                "max_depth": self.depth,
+                "mutually_exclusive_portion": float(self.exclusive),
+                "mutually_exclusive_min_depth": 0,
+                "mutually_exclusive_max_depth": None,
+                "compensate_probabilities": True,
+                "scale_children_by_parent": self.scale_by_parent,
+            }
+        return found
 
     def _wanted(self) -> Tensor:
         """How probably each feature is to be present, (features,) float32."""
@@ -190,10 +246,10 @@ class Recipe:
         generator = torch.Generator().manual_seed(self.seed)
         directions = torch.randn(self.features, self.dim, generator=generator)
         directions /= directions.norm(dim=1, keepdim=True)
-        if self.offset == 0:
-            return directions, None
         offset = torch.randn(self.dim, generator=generator)
-        return directions, offset / offset.norm() * self.offset
+        if self.overlap is not None:
+            directions = apart(directions, self.overlap)
+        return directions, offset / offset.norm() * self.offset if self.offset else None
 
 
 def given_correlations(triples: list[list[float]], features: int) -> tuple[Tensor, Tensor]:

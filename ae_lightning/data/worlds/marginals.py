@@ -24,7 +24,7 @@ _FEW_POINTS = 2**9
 _AT_ONCE = 2**22
 # Rounds of the search for candidates' probabilities, and the relative errors at which it ends, and goes over to more
 # points.
-_ROUNDS = 2000
+_ROUNDS = 300
 _CLOSE, _NEARLY = 1e-4, 1e-3
 
 

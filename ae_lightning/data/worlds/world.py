@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, get_args
+from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from ae_lightning.data.worlds.directions import largest_overlaps
+from ae_lightning.data.worlds.files import Parts, read_parts, write_parts
 from ae_lightning.data.worlds.magnitudes import Magnitude, chance_above_zero
 from ae_lightning.data.worlds.marginals import Presence
 from ae_lightning.data.worlds.trees import Forest
-from ae_lightning.errors import ConfigError
+from ae_lightning.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
-class World:
+class World(Parts):
     """Features that samples are sums of: x = Σ value · direction + offset + noise · ε; all tensors are on the CPU.
 
     A feature is a candidate with its chance. It is present where it is one, its magnitude is above zero, and its
@@ -41,26 +43,12 @@ class World:
         parents: The parent (features,) int64 of each feature, -1 for those without one; None for no trees.
         exclusive: Features (features,) bool whose children exclude each other; None for none.
         scale_by_parent: Whether a child's magnitude is multiplied by its parent's value, divided by the parent's mean.
-        settings: What it was made with, in words of SAELens' file of settings.
+        settings: What it was made with, in words of SAELens' file of settings, as far as it has them.
 
     Raises:
         ConfigError: There are no features, a probability is out of range, a tree has a cycle, or correlations are
             impossible.
     """
-
-    directions: Tensor
-    chances: Tensor
-    magnitude_means: Tensor
-    magnitude_stds: Tensor
-    magnitude: Magnitude = "normal"
-    offset: Tensor | None = None
-    noise: float = 0.0
-    correlation_factor: Tensor | None = None
-    correlation_diag: Tensor | None = None
-    parents: Tensor = None  # type: ignore[assignment]
-    exclusive: Tensor = None  # type: ignore[assignment]
-    scale_by_parent: bool = False
-    settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.parents is None:
@@ -113,6 +101,27 @@ class World:
     def overlaps(self) -> Tensor:
         """The largest |cos| of each direction with another one, (features,)."""
         return largest_overlaps(self.directions)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the world's folder, in the layout of SAELens; a `Notice` says what SAELens cannot read of it.
+
+        Raises:
+            OSError: A file cannot be written.
+        """
+        write_parts(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> World:
+        """Read a world's folder that `save` or SAELens wrote.
+
+        Raises:
+            DataError: A file is missing, damaged, or says something that is not possible.
+        """
+        parts = read_parts(Path(folder))
+        try:
+            return cls(**vars(parts))
+        except ConfigError as error:
+            raise DataError(f"{folder} is no saved world that can be read: {error}") from error
 
     def correlated_with(self, feature: int) -> Tensor:
         """Correlations (features,) of a feature's latent normal number with those of all; 1 with itself."""
