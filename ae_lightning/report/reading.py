@@ -53,6 +53,16 @@ TITLES_AND_READINGS = {
         "Recovery in the course of training",
         "How many true features some latent points along, and the mean cosines. Several instances are averaged.",
     ),
+    "truths_over_training": (
+        "Each truth in the course of training",
+        "How nearly the latent that is matched to a true feature points along it, at each snapshot: of many truths a row "
+        "is one, the best in the end on top. Bands hold the middle half of truths and the middle 90 %.",
+    ),
+    "latents_over_training": (
+        "Births, deaths and swaps",
+        "A latent stands for the truth matched to it where |cosine| is above 0.71. Left how many do; right how many have "
+        "come to since the snapshot before, have gone to another truth, and below zero have ceased to.",
+    ),
     "interference": (
         "How features share dimensions",
         "Left the cosines of feature directions: red and blue squares off the diagonal are features that interfere. "
