@@ -91,9 +91,10 @@ class RecoveryFigures:
             ValueError: The weights of a snapshot are not finite.
         """
         events = self.events
-        counts = (of.sum(dim=1) for of in (events.born, events.died, events.swapped))
+        standing = (events.truth_of >= 0).sum(dim=1)
+        born, died, swapped = (which.sum(dim=1) for which in (events.born, events.died, events.swapped))
         most = min(self._units.model.latent_size, self._tracked.latent_of.shape[1])
-        return latent_history(self._steps, (events.truth_of >= 0).sum(dim=1), *counts, most, self._of_first)
+        return latent_history(self._steps, standing, born, died, swapped, most, self._of_first)
 
     @cached_property
     def events(self) -> Events:

@@ -148,7 +148,8 @@ def test_of_a_dense_code_nothing_is_taken_apart_and_nothing_fires(activation, sp
     model = OvercompleteAutoencoder((3,), 3, activation=activation).eval()
     figures = SparsityFigures(SimpleNamespace(model=model, data=data, snapshots={}, metrics={}))
     firing = {"mean_activation", "contributions"}
-    assert set(figures.fitting()) == {"latent_histograms"} | (firing if sparse else set())
+    drawn = {"latent_histograms", "features", "hidden_states"}
+    assert set(figures.fitting()) == drawn | (firing if sparse else set())
     titles = [ax.get_title() for ax in figures.latent_histograms().axes]
     assert any("active" in title for title in titles) == sparse
     table = cells(WeightFigures(figures.run).fitting()["exciting_samples"]())
