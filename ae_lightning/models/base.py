@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
-from ae_lightning.models.build import build_model
 from ae_lightning.models.identity import stamp_identity
 from ae_lightning.training.arguments import refusing_arrays
 from ae_lightning.training.batch import AutoencoderOutput, Batch, StepOutput, instances_first
@@ -21,10 +20,12 @@ from ae_lightning.training.checks import (
     require_finite_rate,
     require_trainable,
 )
+from ae_lightning.training.clipping import Clipping
 from ae_lightning.training.constructor import outermost_constructor
 from ae_lightning.training.epoch_means import EpochMeans
+from ae_lightning.training.instances import Instances
 from ae_lightning.training.learning_rate import SchedulerInterval, schedule_settings
-from ae_lightning.training.population import clip_each, listed, require_apart, require_instance
+from ae_lightning.training.population import require_apart
 from ae_lightning.training.restore import write_back
 from ae_lightning.training.sizes import Sizes
 from ae_lightning.training.steps import Steps
@@ -33,7 +34,7 @@ from ae_lightning.training.trainer import continue_batches, trainer_of
 Weight = TypeVar("Weight", bound=float | Tensor)
 
 
-class Autoencoder(Sizes, Steps, ABC):
+class Autoencoder(Sizes, Instances, Clipping, Steps, ABC):
     """Base of every variant: a variant writes `encode` and `decode`, the base does the rest.
 
     The training objective is Σ weight × term over `terms`; the total and each unweighted term are logged as
@@ -220,49 +221,6 @@ class Autoencoder(Sizes, Steps, ABC):
         """Put the model back into the state of a snapshot; ValueError, and nothing written, if it does not fit."""
         write_back(snapshot, self.snapshot(), type(self).__name__)
 
-    @property
-    def instance_settings(self) -> list[dict[str, Any]]:
-        """For each instance of a population the options that were given as lists, with its value, by name.
-
-        The dictionaries are empty where instances differ by nothing but their random numbers. A single model has none.
-        """
-        count = self.instances or 0
-        lists = {name: each for name, each in listed(self.hparams).items() if len(each) == count}
-        return [{name: each[number] for name, each in lists.items()} for number in range(count)]
-
-    def settings_of(self, instance: int) -> dict[str, Any]:
-        """Constructor arguments, as far as they are known, of a single model in an instance's place."""
-        settings = {name: value for name, value in self.hparams.items() if not name.startswith("_")}
-        if self.instances is None:
-            return settings
-        return {**settings, **self.instance_settings[instance], "instances": None}
-
-    def instance(self, index: int, **overrides: Any) -> "Autoencoder":
-        """A single model that computes what an instance of this population does, with a copy of its weights and state.
-
-        It is in no trainer, in the same mode, and on the same device.
-
-        Args:
-            index: Which instance, from 0 on. A model without instances has number 0 alone: itself.
-            **overrides: Constructor arguments in place of its own. Of a population that was built in Python with an
-                optimizer function it has the default one without `optimizer=`.
-
-        Raises:
-            ConfigError: There is none of this number, or the class makes populations alone.
-        """
-        require_instance(self, index)
-        single: Autoencoder = build_model(type(self), self.settings_of(index) | overrides)
-        if single.instances is not None:
-            raise ConfigError(f"{type(self).__name__} cannot be a single model: its constructor fixes its instances")
-        weights = next(self.parameters())
-        single.to(weights.device, weights.dtype)
-        own = single.state_dict()
-        single.load_state_dict(
-            {name: value if value.ndim == own[name].ndim else value[index] for name, value in self.state_dict().items()}
-        )
-        single.images_seen = self.images_seen
-        return single.train(self.training)
-
     # --- what the base owns ------------------------------------------------------------------------------------
 
     def forward(self, x: Tensor) -> AutoencoderOutput:
@@ -299,18 +257,6 @@ class Autoencoder(Sizes, Steps, ABC):
         scheduler = self.build_lr_scheduler(optimizer)
         require_apart(self.instances, optimizer, scheduler)
         return {"optimizer": optimizer, "lr_scheduler": schedule_settings(scheduler, self.lr_scheduler_interval)}
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip gradients as Lightning does, but the instances of a population each by the norm of its own."""
-        if self.instances is None or not gradient_clip_val or gradient_clip_algorithm == "value":
-            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        else:
-            clip_each((p for group in optimizer.param_groups for p in group["params"]), gradient_clip_val)
 
     def on_train_start(self) -> None:
         """Continue the batches and the random numbers of an interrupted run; forget what another run gathered."""

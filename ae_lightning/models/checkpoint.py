@@ -14,12 +14,12 @@ import torch
 from ae_lightning.errors import CheckpointError, ConfigError
 from ae_lightning.files import write_bytes
 from ae_lightning.models.base import Autoencoder
-from ae_lightning.models.build import build_model
 from ae_lightning.models.checkpoint_archive import fault_of
 from ae_lightning.models.checkpoint_form import check_form
 from ae_lightning.models.checkpoint_state import check_weights
 from ae_lightning.parser_errors import denied_in, reason_of
 from ae_lightning.safe_mode import refusal, refuse_unsafe
+from ae_lightning.training.build import build_model
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:

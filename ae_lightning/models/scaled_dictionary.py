@@ -16,6 +16,7 @@ from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.dictionary import DictionaryInit
 from ae_lightning.nn.folding import fold_dictionary
 from ae_lightning.nn.scaling import InputScaling, InputScalingName, make_scaling
+from ae_lightning.nn.sparse_code import SparseCode
 from ae_lightning.nn.starts import sample_rows, subspace_rows
 from ae_lightning.training.samples import training_samples
 from ae_lightning.training.trainer import trainer_of
@@ -107,8 +108,8 @@ class ScaledDictionary(RevivingAutoencoder):
         """Vectors (…, batch, input) as the encoder reads them: flat, and scaled."""
         return self.scaling(self.flatten(x))
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Reconstruction in the data's units: z (…, batch, latent) to (…, batch, *input_shape).
+    def decode(self, z: Tensor | SparseCode) -> Tensor:
+        """Reconstruction in the data's units: z (…, batch, latent), dense or sparse, to (…, batch, *input_shape).
 
         A code does not tell the units of a sample that is standardized by itself; it is then left standardized.
         """

@@ -28,6 +28,9 @@ from ae_lightning.training.rows import is_due_after
 from ae_lightning.training.run_length import RunLength
 from ae_lightning.training.trainer import trainer_of
 
+# Methods that get codes, of those that a variant may override.
+_READERS = ("sparsity_terms", "decode")
+
 
 class Pass:
     """One pass through a dictionary, in the units that it reads; all are (…, batch, width).
@@ -163,7 +166,7 @@ class SparseDictionary(ScaledDictionary):
         flat = self.flatten(x)
         _, z = self.coded(self.scaling(flat))
         if self.decodes_to_data:
-            return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z))), self._dense(z))
+            return AutoencoderOutput(self.decode(z), self._dense(z))
         return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z), flat)), self._dense(z))
 
     def _dense(self, z: Tensor | SparseCode) -> Tensor:
@@ -240,9 +243,9 @@ class SparseDictionary(ScaledDictionary):
             return False
         if self.arithmetic == "sparse":
             return True
-        if type(self).sparsity_terms is not SparseDictionary.sparsity_terms:  # which may know codes as tensors alone
-            return False
-        return is_faster_sparsely(activation)
+        # A variant's own may know codes as tensors alone.
+        own = any(getattr(type(self), name) is not getattr(SparseDictionary, name) for name in _READERS)
+        return not own and is_faster_sparsely(activation)
 
     @property
     def untraceable(self) -> str:

@@ -52,32 +52,19 @@ def decode_prefixes(code: SparseCode, rows: Tensor, bias: Tensor | None, widths:
     return [_with_bias(part, bias) for part in sums.unbind(-2)]
 
 
-def encode_at(places: Places, x: Tensor, weight: Tensor, bias: Tensor | None, center: Tensor | None = None) -> Tensor:
-    """Pre-activations (x − center) W_enc + b_enc at some places alone.
+def known_at(
+    values: Tensor, places: Places, x: Tensor, weight: Tensor, bias: Tensor | None, center: Tensor | None = None
+) -> Tensor:
+    """Pre-activations (x − center) W_enc + b_enc at some places, which are known, with their gradient.
 
     Args:
+        values: The pre-activations (kept,), without a gradient.
         places: Of codes (…, batch, latent).
         x: (batch, input), shared by all instances, or (…, batch, input).
         weight: W_enc (…, input, latent).
         bias: b_enc (…, latent), or None.
         center: (…, input), or None.
-
-    Returns:
-        (kept,), in float32 or wider.
     """
-    wide = at_least_float32(x if center is None else x - center.unsqueeze(-2)).detach()
-    rows = at_least_float32(weight.detach()).mT.contiguous()
-    bags = wide.expand(*weight.shape[:-2], *wide.shape[-2:])
-    values = _sampled(bags.flatten(0, -2), rows.flatten(0, -2), places)
-    if bias is not None:
-        values = values + bias.detach().flatten()[places.latents]
-    return known_at(values, places, x, weight, bias, center)
-
-
-def known_at(
-    values: Tensor, places: Places, x: Tensor, weight: Tensor, bias: Tensor | None, center: Tensor | None = None
-) -> Tensor:
-    """The same where values are known already; what remains is their gradient."""
     return _EncodeAt.apply(values, places, x, weight, bias, center)
 
 

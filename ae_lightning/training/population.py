@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping, ModelPruning, SpikeDetection
-from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -17,7 +15,6 @@ PER_INSTANCE = ("k", "penalty_weight", "target_l0", "threshold", "seed")
 
 LARGEST_SEED = 2**32 - 1
 
-_ROUNDING = 1e-6  # as torch's own clipping has it
 # Each looks at whole tensors, in which instances lie side by side: by the length of a step, a norm, or a matrix's
 # directions.
 _COUPLING_OPTIMIZERS = ("LBFGS", "Adafactor", "Muon")
@@ -113,25 +110,6 @@ def require_apart(
 
 def _couples(optimizer: Optimizer) -> bool:
     return any(kind.__name__ in _COUPLING_OPTIMIZERS for kind in type(optimizer).__mro__)
-
-
-@torch.no_grad()
-def clip_each(parameters: Iterable[nn.Parameter], largest: float) -> None:
-    """Scale the gradient of each instance so that its norm, over all parameters, is at most `largest`.
-
-    The factor is that of `torch.nn.utils.clip_grad_norm_`. Nothing waits for the device.
-
-    Args:
-        parameters: Of a population: (instances, …).
-        largest: Norm above which a gradient is scaled.
-    """
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not gradients:
-        return
-    norms = torch.stack([torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients])
-    factors = (largest / (torch.linalg.vector_norm(norms, dim=0) + _ROUNDING)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)).to(gradient.dtype))
 
 
 def _entries(count: int) -> str:

@@ -113,3 +113,19 @@ def test_reset_forgets_everything():
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"\(4, 5\).*\(4, 6\)"):
         ReconstructionError().update(torch.zeros(4, 6), torch.zeros(4, 5))
+
+
+def test_each_instance_has_its_own_number():
+    x = torch.tensor([[0.0, 2.0], [4.0, 2.0]])  # mean (2, 2), variation 4 + 4
+    x_hat = torch.stack([x + 1, torch.tensor([[0.0, 2.0], [4.0, 5.0]])])  # squared errors 4 in all, and 9
+    metric = ReconstructionError()
+    for sample in range(2):
+        metric.update(x[sample : sample + 1], x_hat[:, sample : sample + 1])
+    found = {name: value.tolist() for name, value in metric.each().items()}
+    assert found == {
+        "mse_per_pixel": [4 / 4, 9 / 4],
+        "mse_per_image": [4 / 2, 9 / 2],
+        "fvu": [4 / 8, 9 / 8],
+        "explained_variance": [4 / 8, -1 / 8],
+    }
+    assert metric.compute()["fvu"].item() == (4 / 8 + 9 / 8) / 2

@@ -273,3 +273,21 @@ def test_a_nan_among_entries_never_fires_and_is_seen():
     near = NearZeroFraction()
     near.update(entries(z))
     assert near.compute().item() == 0.5
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor.clone, lambda z: entries(z)], ids=["dense", "entries"])
+def test_each_instance_has_its_own_number(kind):
+    """Three instances of two samples: codes of one and of two latents, none at all, and two like one."""
+    z = torch.tensor(
+        [[[3.0, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0]], [[0.0] * 4] * 2, [[0.0, 0.0, 0.0, 5.0], [0.0, 0.0, 0.0005, 0.0]]]
+    )
+    of_two = (4**0.5 - 2 / 2**0.5) / (4**0.5 - 1)  # (√n − ‖z‖₁ / ‖z‖₂) / (√n − 1)
+    for metric, expected in (
+        (L1(), [(3 + 2) / 2, 0.0, 5.0005 / 2]),
+        (HoyerSparsity(nonzero_only=True), [(1 + of_two) / 2, 0.0, 1.0]),
+        (HoyerSparsity(), [(1 + of_two) / 2, 0.0, 1.0]),
+        (NearZeroFraction(), [5 / 8, 1.0, 7 / 8]),
+    ):
+        metric.update(kind(z[:, :1]))
+        metric.update(kind(z[:, 1:]))
+        assert metric.each().tolist() == pytest.approx(expected, rel=1e-6), metric

@@ -143,21 +143,35 @@ def test_a_run_that_goes_on_from_amid_an_epoch_ends_the_same(name, make_trainer,
     assert distance(whole.state_dict(), resumed.state_dict()) == 0
 
 
-@pytest.mark.parametrize("name", ["standard", "topk", "jumprelu"])
-def test_in_mixed_precision_it_is_as_near_as_rounding_lets_it(name, make_trainer):
-    """Alone in bfloat16 and alone in float32 tell how far rounding leads."""
-    mixed = {"precision": "bf16-mixed"}
-    fitted(make_trainer, population := made(name), **mixed)
+def gradients(model: Any, x: Tensor, mixed: bool) -> dict[str, Tensor]:
+    model.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        loss = model.loss(x)[0]["loss"]
+    loss.backward()
+    return {name: parameter.grad.double() for name, parameter in model.named_parameters()}
+
+
+@pytest.mark.parametrize("name", ["standard", "topk", "topk_sparse", "batch_topk", "jumprelu", "gated"])
+def test_in_mixed_precision_gradients_are_as_exact_as_alone(name):
+    """Beside those in float32: small differences grow with the steps, so that ends of fits differ by more than this."""
+    x = torch.randn(24, INPUT, generator=torch.Generator().manual_seed(0))
+    together = gradients(made(name), x, mixed=True)
+    ours = theirs = 0.0
     for number in range(3):
-        fitted(make_trainer, single := alone(name, number), **mixed)
-        fitted(make_trainer, exact := alone(name, number), **mixed | {"precision": "32-true"})
-        own = population.instance(number).state_dict()
-        weights = [name for name, _ in single.named_parameters()]
-        off, rounding = (
-            sum(float((one[name] - other[name]).square().sum()) for name in weights)
-            for one, other in ((own, single.state_dict()), (exact.state_dict(), single.state_dict()))
-        )
-        assert off <= 2 * rounding, number
+        single, exact = (gradients(alone(name, number), x, mixed) for mixed in (True, False))
+        for key, value in exact.items():
+            size = float(value.norm()) or 1.0
+            ours += float((together[key][number] - value).norm()) / size
+            theirs += float((single[key] - value).norm()) / size
+    assert 0 < ours <= 1.2 * theirs
+
+
+@pytest.mark.parametrize("name", ["standard", "topk", "jumprelu"])
+def test_in_mixed_precision_it_ends_where_a_fit_alone_does(name, make_trainer):
+    fitted(make_trainer, population := made(name), precision="bf16-mixed")
+    for number, loss in enumerate(population.validation_loss_of_each().tolist()):
+        trainer = fitted(make_trainer, alone(name, number), precision="bf16-mixed")
+        assert loss == pytest.approx(float(trainer.callback_metrics["val/loss"]), rel=0.03), number
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -267,7 +281,10 @@ def test_a_sum_over_instances_has_no_weight_for_each():
 
 @pytest.mark.slow
 def test_eight_sparsities_in_one_fit_lie_on_the_frontier_of_eight_fits(make_trainer):
-    """On sparse sums of known features: L0 and fraction of variance unexplained on the test set, written out."""
+    """On sparse sums of known features: L0 and fraction of variance unexplained on the test set, written out.
+
+    In float64: in float32 a latent that fires on one side of a rounding alone leads the two apart by a hundredth.
+    """
     sparsities = [1, 2, 3, 4, 6, 8, 12, 16]
 
     def point(k: Any) -> Tensor:
@@ -276,16 +293,16 @@ def test_eight_sparsities_in_one_fit_lie_on_the_frontier_of_eight_fits(make_trai
             features=48, probability=0.1, batch_size=256, steps_per_epoch=60, num_val=64, num_test=2048
         )
         torch.manual_seed(0)
-        make_trainer(max_epochs=2, limit_val_batches=0).fit(model, world)
+        make_trainer(max_epochs=2, limit_val_batches=0, precision="64-true").fit(model, world)
         world.setup("test")
-        x = world.test_set.take(2048)[0]
+        x = world.test_set.take(2048)[0].double()
         with torch.no_grad():
             output = model.eval()(x)
         l0 = (output.z > 0).sum(-1).double().mean(-1)
         unexplained = (output.x_hat - x).square().sum((-2, -1)) / (x - x.mean(0)).square().sum()
-        return torch.stack((l0, unexplained.double()), dim=-1)
+        return torch.stack((l0, unexplained), dim=-1)
 
     together = point(sparsities)
     alone = torch.stack([point(k) for k in sparsities])
-    torch.testing.assert_close(together, alone, rtol=2e-3, atol=0)
+    torch.testing.assert_close(together, alone, rtol=1e-7, atol=0)
     assert bool((alone[1:, 1] < alone[:-1, 1]).all())

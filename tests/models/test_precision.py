@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 import ae_lightning
@@ -180,3 +180,16 @@ def test_narrow_formats_are_widened_and_others_left_alone(given: torch.dtype, ex
     x: Tensor = torch.tensor([1.0, -0.5], dtype=given)
     assert at_least_float32(x).dtype == expected
     assert at_least_float32(x).tolist() == [1.0, -0.5]
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+def test_gradients_are_clipped_in_bfloat16_beside_a_fused_optimizer(algorithm, make_trainer, digits):
+    class Largest(Callback):
+        def on_train_batch_end(self, trainer, pl_module, *args):
+            gradients = [p.grad.flatten() for p in pl_module.parameters()]
+            self.norm, self.value = float(torch.cat(gradients).norm()), float(torch.cat(gradients).abs().max())
+
+    seen = Largest()
+    options = {"gradient_clip_val": 1e-3, "gradient_clip_algorithm": algorithm, "max_steps": 2, "max_epochs": -1}
+    make_trainer(seen, precision="bf16-mixed", **options).fit(OvercompleteAutoencoder((1, 8, 8), 32), digits)
+    assert getattr(seen, algorithm) == pytest.approx(1e-3, rel=1e-3)

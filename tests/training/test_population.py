@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from ae_lightning.errors import ConfigError
-from ae_lightning.training.population import clip_each, count_of, seeds_of
+from ae_lightning.training.clipping import clip_each
+from ae_lightning.training.population import count_of, seeds_of
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from ae_lightning.cli.fit.endings import (
     refused_at_start,
     what_next,
 )
+from ae_lightning.cli.fit.freed_memory import keep_freed_memory
 from ae_lightning.cli.fit.parsing import CALLBACKS, NO_CHECKPOINT, ParsedCLI, prepare
 from ae_lightning.cli.fit.record_config import RecordConfig
 from ae_lightning.cli.fit.resume import (
@@ -269,6 +270,8 @@ class AutoencoderCLI(ParsedCLI):
         return [Path(str(path)) for path in self._setting(self.config, "config") or [] if path]
 
     def _run_subcommand(self, subcommand: str) -> None:
+        if subcommand == "fit" and isinstance(self.trainer.accelerator, CPUAccelerator):
+            keep_freed_memory()
         # Private in Lightning: where it goes by another name, Ctrl-C ends with Lightning's own exit code.
         try:
             with computing_with(self._threads(), self.trainer.num_devices):
