@@ -11,10 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ae_lightning.metrics.recovery import cosine_matrix, matched_latents
-
-STANDS_FOR = 0.5**0.5
-"""A latent stands for a truth where |cosine| is above this: more than half of its squared length lies along it."""
+from ae_lightning.metrics.matching import STANDS_FOR, Matching
 
 
 class Tracked(NamedTuple):
@@ -49,14 +46,16 @@ def track_truths(rows: Iterable[Tensor], directions: Tensor) -> Tracked:
         ValueError: There are no moments, shapes do not fit each other, or a row is not finite.
     """
     latent_of, cosine_of = [], []
-    for at in rows:
-        cosines = cosine_matrix(directions, at).abs().cpu()
-        features, latents = matched_latents(cosines)
-        latent_of.append(torch.full((len(cosines),), -1).index_put((features,), latents))
-        cosine_of.append(cosines.new_zeros(len(cosines)).index_put((features,), cosines[features, latents]))
+    for at in rows:  # a matching holds the rows, and is forgotten
+        matching = Matching.of(at, directions)
+        latent_of.append(matching.latent_of.cpu())
+        cosine_of.append(matching.cosine_of.abs().cpu())
     if not latent_of:
         raise ValueError("truths cannot be tracked without a moment")
-    return Tracked(torch.stack(latent_of), torch.stack(cosine_of))
+    tracked = Tracked(torch.stack(latent_of), torch.stack(cosine_of))
+    if not bool(tracked.cosine_of.isfinite().all()):
+        raise ValueError("latents cannot be matched with truths: there are rows that are not finite")
+    return tracked
 
 
 def latent_events(tracked: Tracked, latents: int, threshold: float = STANDS_FOR) -> Events:
