@@ -1,4 +1,4 @@
-"""The distribution of a number over latents, in the course of training."""
+"""The distribution of a number over latents, or over true features, in the course of training."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def draw_quantile_bands(ax: Axes, steps: Array, values: Array) -> None:
     ax.plot(steps, median, color=_COLOR, linewidth=1.8, marker="o" if len(steps) == 1 else "", clip_on=False)
 
 
-def quantile_handles() -> list[Line2D | Patch]:
-    """What a legend says of the line and the bands."""
+def quantile_handles(of: str = "latent") -> list[Line2D | Patch]:
+    """What a legend says of the line and the bands, and of what they are."""
     return [
-        Line2D([], [], color=_COLOR, linewidth=1.8, label="median latent"),
+        Line2D([], [], color=_COLOR, linewidth=1.8, label=f"median {of}"),
         Patch(color=_COLOR, alpha=_INNER + _OUTER, label="middle half (25 to 75 %)"),
         Patch(color=_COLOR, alpha=_OUTER, label="middle 90 % (5 to 95 %)"),
     ]

@@ -53,6 +53,16 @@ TITLES_AND_READINGS = {
         "Recovery in the course of training",
         "How many true features some latent points along, and the mean cosines. Several instances are averaged.",
     ),
+    "truths_over_training": (
+        "Each truth in the course of training",
+        "How nearly the latent that is matched to a true feature points along it, at each snapshot. Of many truths a "
+        "row is one, the best in the end on top, and bands hold the middle half of truths and the middle 90 %.",
+    ),
+    "latents_over_training": (
+        "Births, deaths and swaps",
+        "A latent stands for the truth matched to it where |cosine| is above 0.71. Left how many do; right how many "
+        "have come to since the snapshot before, have gone to another truth, and below zero have ceased to.",
+    ),
     "interference": (
         "How features share dimensions",
         "Left the cosines of feature directions: red and blue squares off the diagonal are features that interfere. "
@@ -102,11 +112,12 @@ TITLES_AND_READINGS = {
         "The decoder's bias and what each latent adds, which together are the reconstruction.",
     ),
     "features": (
-        "Directions in the plane",
-        "Each arrow is a feature of a toy model, or a decoder row over the known true directions in gray.",
+        "Directions of features and latents",
+        "Each arrow is a feature of a toy model, or a decoder row over the known true directions in gray. Those of "
+        "three numbers are seen from where they lie furthest apart, and are pale where they point away.",
     ),
     "hidden_states": (
-        "Samples in the plane",
+        "Samples as dots",
         "Test samples that are not zero and their reconstructions, joined by lines.",
     ),
     "fraction_active": (
@@ -134,7 +145,8 @@ TITLES_AND_READINGS = {
     ),
     "animation": (
         "Directions in the course of training",
-        "A frame for each snapshot, with latents in red that were resampled since the one before.",
+        "A frame for each snapshot, with latents in red that were resampled since the one before. Directions of three "
+        "numbers turn once around in the end.",
     ),
     "interpolation": (
         "Between two codes",

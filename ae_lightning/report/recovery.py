@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from ae_lightning.analysis.truth_tracking import Events, Tracked, latent_events, track_truths
 from ae_lightning.metrics.recovery import cosine_matrix, matched_latents
 from ae_lightning.plots.cosines import recovery_figure
 from ae_lightning.plots.dictionaries import history_figure
+from ae_lightning.plots.truths import latent_history, truth_history
 from ae_lightning.report.units import Units
-from ae_lightning.run.codes import by_instance
+from ae_lightning.run.codes import by_instance, chosen_moments
 
 _THRESHOLD = 0.95
+# Pairs of a truth and a latent at all moments together: 32 moments of 1,024 truths and as many latents, some seconds.
+_MOST_PAIRS = 2**25
+_FEWEST_MOMENTS, _MOST_MOMENTS = 2, 61
 _MOST_FEATURES = 64
 _HISTORY = {
     "recovery/fraction_recovered": f"features recovered (cosine above {_THRESHOLD:g})",
@@ -39,7 +45,11 @@ class RecoveryFigures:
         if self._true is None:
             return {}
         figures: dict[str, Callable[[], Figure]] = {"recovery": self.recovery}
-        return figures | ({"recovery_over_training": self.history} if self._logged() else {})
+        if self._logged():
+            figures["recovery_over_training"] = self.history
+        if self._units.have_history:
+            figures |= {"truths_over_training": self.truths, "latents_over_training": self.latents}
+        return figures
 
     def recovery(self) -> Figure:
         """Cosines of true features with the latents matched to them, and the best cosine of each, of each instance.
@@ -62,6 +72,51 @@ class RecoveryFigures:
     def history(self) -> Figure:
         """What `FeatureRecovery` logged; means over instances."""
         return history_figure({_HISTORY[name]: self._units.run.series(name) for name in self._logged()}, "recovery")
+
+    def truths(self) -> Figure:
+        """|cosine| of each truth with the latent matched to it, at each snapshot; of instances, the first.
+
+        Of more than 61 snapshots so many are shown, and fewer where there are more than half a million pairs of a truth
+        and a latent: 32 of 1,024 truths and as many latents, and two at least.
+
+        Raises:
+            ValueError: The weights of a snapshot are not finite.
+        """
+        return truth_history(self._steps, self._tracked.cosine_of, self._of_first)
+
+    def latents(self) -> Figure:
+        """How many latents stand for a truth at each of these snapshots, and are born, die and swap between them.
+
+        Raises:
+            ValueError: The weights of a snapshot are not finite.
+        """
+        events = self.events
+        standing = (events.truth_of >= 0).sum(dim=1)
+        born, died, swapped = (which.sum(dim=1) for which in (events.born, events.died, events.swapped))
+        most = min(self._units.model.latent_size, self._tracked.latent_of.shape[1])
+        return latent_history(self._steps, standing, born, died, swapped, most, self._of_first)
+
+    @cached_property
+    def events(self) -> Events:
+        """Births, deaths and swaps of latents between these snapshots."""
+        return latent_events(self._tracked, self._units.model.latent_size)
+
+    @cached_property
+    def _steps(self) -> list[int]:
+        assert self._true is not None
+        pairs = len(self._true) * self._units.model.latent_size
+        most = min(max(_MOST_PAIRS // pairs, _FEWEST_MOMENTS), _MOST_MOMENTS)
+        return chosen_moments(list(self._units.run.snapshots), most)
+
+    @cached_property
+    def _tracked(self) -> Tracked:
+        assert self._true is not None
+        return track_truths((self._units.written_at(step).cpu() for step in self._steps), self._true)
+
+    @property
+    def _of_first(self) -> str:
+        count = self._units.model.instances
+        return "" if count is None else f"the first of {count} instances"
 
     def _logged(self) -> list[str]:
         metrics = self._units.run.metrics

@@ -82,7 +82,7 @@ class SparsityFigures:
             figures["latent_histograms"] = self.latent_histograms
         if can_be_taken_apart(self.model) and self._is_sparse:
             figures["contributions"] = partial(self.contributions, sample)
-        if plane.has_plane(self.model):
+        if plane.can_be_drawn(self.model):
             figures["features"] = partial(self.features, instances)
             if not self._is_toy:
                 figures["hidden_states"] = partial(self.hidden_states, instances)
@@ -96,13 +96,13 @@ class SparsityFigures:
         """Names of what this run's model would allow, and `animation` too, if the run had weight snapshots."""
         if self.run.snapshots:
             return []
-        wanted = {"fraction_active": self._is_rectified, "animation": plane.has_plane(self.model)}
+        wanted = {"fraction_active": self._is_rectified, "animation": plane.can_be_drawn(self.model)}
         return [name for name, fits in wanted.items() if fits]
 
     @property
     def has_animation(self) -> bool:
-        """Whether there is a plane to draw in, and snapshots."""
-        return plane.has_plane(self.model) and bool(self.run.snapshots)
+        """Whether directions have two or three numbers, and there are snapshots."""
+        return plane.can_be_drawn(self.model) and bool(self.run.snapshots)
 
     def penalties(self) -> Figure:
         """Each term of the loss over optimizer steps, not weighted."""
@@ -153,36 +153,43 @@ class SparsityFigures:
         return contribution_figure(self.model, self.sample(sample), most, value_range, title)
 
     def features(self, instances: int = INSTANCES) -> Figure:
-        """Directions in the plane: a toy model's features, or decoder rows over the true directions.
+        """Directions in the plane or in space: a toy model's features, or decoder rows over the true directions.
 
         Raises:
-            ConfigError: There is no plane.
+            ConfigError: Directions have more numbers than three.
+            ValueError: A direction is not finite.
         """
-        model = self._in_plane()
-        rows = plane.shown(plane.directions(model), instances)
+        model = self._drawable()
+        view = plane.View.of(model, self.data)
+        rows = plane.shown(plane.directions(model), instances, view)
         if self._is_toy:
             return feature_plots.feature_arrows(
                 rows["features"], None, self._titles(instances), self._shown(instances, "feature directions")
             )
-        behind = plane.true_directions(self.data)
+        behind, titles = self._behind(view), self._titles(instances)
         return feature_plots.feature_arrows(
-            rows["decoder"], behind, self._titles(instances), self._shown(instances, "decoder rows"), name="latent"
+            rows["decoder"], behind, titles, self._shown(instances, "decoder rows"), name="latent"
         )
 
     def hidden_states(self, instances: int = INSTANCES, n: int = _DOTS) -> Figure:
-        """Test samples in the plane and their reconstructions: the first n that are not zero, of each instance.
+        """Test samples and their reconstructions as dots: the first n that are not zero, of each instance.
 
         Raises:
-            ConfigError: Samples lie in no plane.
+            ConfigError: Samples have more numbers than three.
+            ValueError: A direction is not finite.
         """
-        model = self._in_plane()
+        model = self._drawable()
         if self._is_toy:
-            raise ConfigError("a ToyModel reconstructs features, which lie in no plane")
+            raise ConfigError("a ToyModel reconstructs features, which are drawn as directions and not as dots")
+        view = plane.View.of(model, self.data)
         states, decoded = plane.reconstructed(model, plane.hidden_states(model, self.data, n))
-        behind = plane.true_directions(self.data)
         title = f"{states.shape[1]} test samples, those first that are not zero, and their reconstructions"
         return feature_plots.hidden_states(
-            states[:instances], decoded[:instances], behind, self._titles(instances), title
+            view(states[:instances]),
+            view(decoded[:instances]),
+            self._behind(view),
+            self._titles(instances),
+            title,
         )
 
     def fraction_active(self, instances: int = INSTANCES) -> Figure:
@@ -212,10 +219,10 @@ class SparsityFigures:
         """Frames over the snapshots, and a caption for each; see `TrainingAnimation`.
 
         Raises:
-            ConfigError: There is no plane, or there are no snapshots.
+            ConfigError: Directions have more numbers than three, or there are no snapshots.
             ValueError: A snapshot is not one of the model, or not finite.
         """
-        model = self._in_plane()
+        model = self._drawable()
         if not self.run.snapshots:
             raise ConfigError(f"there are no weight snapshots in {self.run.folder}, which an animation is made of")
         return TrainingAnimation(self.run, model, instances).frames()
@@ -255,10 +262,14 @@ class SparsityFigures:
         has_target = isinstance(self.model, SparseAutoencoder) and self.model.penalty == "kl"
         return float(self.model.target) or None if has_target else None  # type: ignore[arg-type]
 
-    def _in_plane(self) -> ShallowAutoencoder:
-        if not plane.has_plane(self.model):
+    def _behind(self, view: plane.View) -> Tensor | None:
+        known = plane.true_directions(self.data)
+        return None if known is None else view(known)
+
+    def _drawable(self) -> ShallowAutoencoder:
+        if not plane.can_be_drawn(self.model):
             raise ConfigError(
-                f"this {type(self.model).__name__} has no directions of two numbers, to be drawn in a plane"
+                f"this {type(self.model).__name__} has no directions of two or three numbers, which could be drawn"
             )
         return cast(ShallowAutoencoder, self.model)
 

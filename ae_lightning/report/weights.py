@@ -50,17 +50,20 @@ class WeightFigures:
         shown = run.model if model is None else model
         self._snapshots, self._asked = run.snapshots, steps
         self._units: Units | None = None
+        #: Figures of how latents recover true features; None where the model has no units.
+        self.recovery: RecoveryFigures | None = None
         if isinstance(shown, ShallowAutoencoder) and not isinstance(shown, ToyModel):
             self._units = Units(run, shown, steps, ranked_on)
+            self.recovery = RecoveryFigures(self._units)
             self._images = UnitImages(self._units, units)
             self._importance = ImportanceFigures(self._units)
 
     def fitting(self) -> dict[str, Callable[[], Figure]]:
         """The figures that this run allows, by name; none where the model is not shallow, or a toy model."""
-        if self._units is None:
+        if self._units is None or self.recovery is None:
             return {}
         return {
-            **RecoveryFigures(self._units).fitting(),
+            **self.recovery.fitting(),
             **self._images.fitting(),
             **UnitVectors(self._units).fitting(),
             **self._importance.fitting(),

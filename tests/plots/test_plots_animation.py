@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ae_lightning.plots.animation import animation_html, write_gif
-from ae_lightning.plots.features import TrainingFrames
+from ae_lightning.plots.training_frames import TrainingFrames
 
 RED = (238, 17, 17)
 

@@ -8,7 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.quiver import Quiver
 
-from ae_lightning.plots.features import TrainingFrames, feature_arrows, hidden_states, limit_of
+from ae_lightning.plots.features import feature_arrows, hidden_states
+from ae_lightning.plots.plane import limit_of
+from ae_lightning.plots.training_frames import TrainingFrames
 
 GRAY = np.array([0xC4] * 3)
 RIGHT, UP, LEFT, DOWN = (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)
@@ -235,6 +237,33 @@ def test_marked_latents_lie_on_top():
     assert _blue(frame).sum() < 0.1 * _red(frame).sum()
 
 
+def test_of_three_numbers_the_third_decides_what_is_on_top_and_how_pale_it_is():
+    across, away, flat = (0.6, 0.0, 0.8), (0.6, 0.0, -0.8), (0.6, 0.0)
+    # A frame of the same arrow in the plane has its place and its full color.
+    expected = _blue(_one(flat))
+    np.testing.assert_array_equal(_blue(_one(across)), expected)
+    pale = _one(away)
+    assert not _blue(pale).any()
+    assert (pale[expected] < 235).all()
+    frames = TrainingFrames(1, ("decoder",), limit=2.0)
+    for rows in ([across, away], [away, across]):
+        blue = _blue(frames.draw({"decoder": torch.tensor([rows])}))
+        assert (blue != expected).sum() < 0.2 * expected.sum()
+
+
+def test_arrows_of_three_numbers_have_a_legend_that_tells_of_the_pale_ones():
+    figure = feature_arrows(torch.tensor([[(1.0, 0.0, 0.0), (0.0, 0.6, -0.8)]]), torch.tensor([[(0.0, 1.0, 0.0)]]))
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[-1] == "pale: away"
+    (arrows,) = [artist for artist in figure.axes[0].findobj(Quiver) if len(artist.U) == 2]
+    assert sorted(zip(arrows.U.tolist(), arrows.V.tolist(), strict=True)) == [
+        (0, pytest.approx(0.6)),
+        (1, 0),
+    ]
+    plain = feature_arrows(_polygon())
+    assert "pale: away" not in [text.get_text() for text in plain.legends[0].get_texts()]
+
+
 def test_hidden_states_of_a_frame_stand_in_the_last_row_with_their_reconstructions():
     frames = TrainingFrames(2, ("encoder",), "hidden states", limit=2.0)
     hidden = torch.tensor([[RIGHT], [LEFT]])
@@ -320,7 +349,7 @@ PENTAGONS = _polygon(5, 2)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: feature_arrows(torch.ones(2, 5, 3)), r"directions .* \(instances, n, 2\).* \(2, 5, 3\)"),
+        (lambda: feature_arrows(torch.ones(2, 5, 4)), r"directions .* \(instances, n, 2\).* \(2, 5, 4\)"),
         (lambda: feature_arrows(torch.ones(5, 2)), r"\(5, 2\)"),
         (lambda: feature_arrows(torch.ones(0, 5, 2)), r"\(0, 5, 2\)"),
         (lambda: feature_arrows(PENTAGONS * math.inf), "directions must be finite"),

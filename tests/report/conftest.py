@@ -49,6 +49,15 @@ def toy_sae(fit: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
+def toy_sae_in_space(fit: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sparse autoencoders on the activations of a toy model of five features in three dimensions, for 20 steps."""
+    data = ("--data.root", str(tmp_path_factory.mktemp("data")), "--data.toy_steps", "100", "--data.hidden_dim", "3")
+    sizes = ("--data.steps_per_epoch", "20", "--data.num_val", "64", "--data.num_test", "200")
+    several = ("--data.instances", "2", "--model.instances", "2", "--snapshots.schedule.count", "3")
+    return fit("toy_sae_in_space", "--config", "toy_sae", *data, *sizes, *several)
+
+
+@pytest.fixture(scope="session")
 def toy_model(fit: Callable[..., Path]) -> Path:
     """Three toy models of superposition."""
     return fit("toy_model", "--config", "toy_model", *TOY)

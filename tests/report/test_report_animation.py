@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ae_lightning.plots.features import TrainingFrames
+from ae_lightning.plots.training_frames import TrainingFrames
 from ae_lightning.report.sparsity import SparsityFigures
 from ae_lightning.run.codes import chosen_moments
 from ae_lightning.run.run import Run
@@ -33,11 +33,11 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     calls: list[tuple[Any, ...]] = []
     draw = TrainingFrames.draw
 
-    def spy(self: TrainingFrames, *arguments: Any) -> np.ndarray:
+    def spy(self: TrainingFrames, *arguments: Any, **named: Any) -> np.ndarray:
         rows, points, *others = arguments
         # The same model is drawn each time, with other weights.
         calls.append(({name: vectors.clone() for name, vectors in rows.items()}, points, *others))
-        return draw(self, *arguments)
+        return draw(self, *arguments, **named)
 
     monkeypatch.setattr(TrainingFrames, "draw", spy)
     return calls
@@ -86,6 +86,27 @@ def test_the_frames_of_a_toy_model_show_its_features_only(toy_model, drawn):
         assert (list(rows), points) == (["features"], None)
         assert torch.equal(rows["features"], run.snapshots[step]["encoder_vectors"].mT)
         assert not red(frame)
+
+
+def test_of_three_dimensions_all_snapshots_have_one_view_and_the_last_weights_turn_once(toy_sae_in_space, drawn):
+    figures = figures_of(toy_sae_in_space)
+    frames, captions = figures.animation(1)
+    run = figures.run
+    assert len({frame.shape for frame in frames}) == 1
+    assert captions == [f"step {step}" for step in run.snapshots] + [
+        f"step 20, turned by {degrees}°" for degrees in range(15, 361, 15)
+    ]
+    taken = [run.snapshots[step]["decoder_vectors"][:1] for step in run.snapshots]
+    # One rotation takes the weights of all snapshots to what is drawn of them.
+    seen = torch.cat([rows["decoder"] for rows, _, *_ in drawn[: len(taken)]]).flatten(0, 1).double()
+    view = torch.linalg.lstsq(torch.cat(taken).flatten(0, 1).double(), seen).solution
+    torch.testing.assert_close(view.T @ view, torch.eye(3, dtype=torch.float64), atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.cat(taken).flatten(0, 1).double() @ view, seen, atol=1e-4, rtol=1e-4)
+    # A quarter of the turn brings what lay on the right away from the viewer; what is up stays up.
+    still, quarter, whole = (drawn[len(taken) + place][0]["decoder"] for place in (-1, 5, -1 - len(taken)))
+    torch.testing.assert_close(quarter, torch.stack([still[..., 2], still[..., 1], -still[..., 0]], dim=-1))
+    torch.testing.assert_close(whole, still, atol=1e-5, rtol=1e-4)
+    np.testing.assert_array_equal(frames[-1][60:], frames[len(taken) - 1][60:])
 
 
 def test_of_many_snapshots_some_are_chosen_the_first_and_last_among_them():

@@ -85,10 +85,10 @@ def test_without_snapshots_it_says_what_needs_them(toy_sae, toy_model, sparse, t
 def test_what_makes_no_sense_is_refused(toy_model, digits_sae):
     with pytest.raises(ConfigError, match="reconstructions of ToyModel are not taken apart"):
         figures_of(toy_model).contributions()
-    with pytest.raises(ConfigError, match="which lie in no plane"):
+    with pytest.raises(ConfigError, match="drawn as directions and not as dots"):
         figures_of(toy_model).hidden_states()
     for name in ("features", "hidden_states", "animation"):
-        with pytest.raises(ConfigError, match="StandardSAE has no directions of two numbers"):
+        with pytest.raises(ConfigError, match="StandardSAE has no directions of two or three numbers"):
             getattr(figures_of(digits_sae), name)()
 
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.pairwise import cosine_similarity
 
 from ae_lightning.data.arrays import ArraysDataModule
@@ -122,13 +123,33 @@ def test_recovery_over_training_ends_at_that_of_the_last_weights(toy_sae):
     assert best.get_xydata()[-1].tolist() == pytest.approx([100, cosines.mean()], rel=1e-5)
 
 
+def test_truths_and_latents_over_training_are_those_of_the_first_instance_s_snapshots(toy_sae):
+    run = Run.load(toy_sae)
+    figures = WeightFigures(run).fitting()
+    true = run.data.feature_directions.numpy()
+    matched, standing = [], []
+    for step in run.snapshots:
+        cosines = np.abs(cosine_similarity(true, run.snapshots[step]["decoder_vectors"][0].numpy()))
+        best = cosines[linear_sum_assignment(-cosines)]
+        matched.append(best)
+        standing.append(int((best**2 > 0.5).sum()))
+    drawn = figures["truths_over_training"]()
+    lines = np.stack([line.get_ydata() for line in drawn.axes[0].lines], axis=1)
+    np.testing.assert_allclose(lines[:, :-1], matched, atol=1e-5)
+    left, right = figures["latents_over_training"]().axes
+    assert left.lines[0].get_ydata().tolist() == standing
+    born, _, died = np.array([bar.get_height() for bar in right.patches]).reshape(3, -1)
+    assert (born + died).tolist() == np.diff(standing).tolist()
+
+
 @pytest.mark.parametrize(("activation", "sparse"), [("sigmoid", False), ("none", False), ("relu", True)])
 def test_of_a_dense_code_nothing_is_taken_apart_and_nothing_fires(activation, sparse, data):
     torch.manual_seed(0)
     model = OvercompleteAutoencoder((3,), 3, activation=activation).eval()
     figures = SparsityFigures(SimpleNamespace(model=model, data=data, snapshots={}, metrics={}))
     firing = {"mean_activation", "contributions"}
-    assert set(figures.fitting()) == {"latent_histograms"} | (firing if sparse else set())
+    drawn = {"latent_histograms", "features", "hidden_states"}
+    assert set(figures.fitting()) == drawn | (firing if sparse else set())
     titles = [ax.get_title() for ax in figures.latent_histograms().axes]
     assert any("active" in title for title in titles) == sparse
     table = cells(WeightFigures(figures.run).fitting()["exciting_samples"]())

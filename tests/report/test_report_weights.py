@@ -20,6 +20,7 @@ SHOWN = {"structure", "units"}
 HISTORY = {"importance", "top_units", "effective_rank"}
 IMAGE_HISTORY = {"units_through_training"}
 VECTORS = {"exciting_samples", "decoder_cosines"}
+TRUTH = {"recovery", "recovery_over_training", "truths_over_training", "latents_over_training"}
 ALWAYS = {"causal_importance", "cosines", "spectrum"}
 
 
@@ -108,7 +109,7 @@ def test_what_fits(figures, toy_model, sparse, toy_sae):
         assert others.fitting() == {}
         assert not others.has_animation
     vectors = WeightFigures(Run.load(toy_sae))  # of two numbers, which are no images
-    assert set(vectors.fitting()) == HISTORY | ALWAYS | VECTORS | {"removal", "recovery", "recovery_over_training"}
+    assert set(vectors.fitting()) == HISTORY | ALWAYS | VECTORS | TRUTH | {"removal"}
     assert not vectors.has_animation
     for make in vectors.fitting().values():
         assert make().axes

@@ -13,9 +13,12 @@ from ae_lightning.report.contributions import can_be_taken_apart, is_told_by_par
 # of what is called so by two other definitions are drawn by `ae-lightning sparsity`.
 _ELSEWHERE = ("penalties", "dead_latents")
 
+_DIMENSIONS_OF_SPACE = 3
+
 _READINGS = {
     "arrows": "Each arrow is the direction of a feature.",
     "rows": "Each arrow is a decoder row; the true directions are gray where they are known.",
+    "deep": " They are seen from where they lie furthest apart, and are pale where they point away.",
     "lines": "On which part of the test samples each latent fires, at each snapshot.",
     "bands": "On which part of the test samples latents fire, at each snapshot: the median latent, the middle half of "
     "latents, and the middle 90 %.",
@@ -40,7 +43,10 @@ class CodeSection(SectionMaker):
         title, text = super().reading(name)
         model = self.subject.model
         if name == "features":
-            text = _READINGS["arrows" if isinstance(model, ToyModel) else "rows"]
+            is_toy = isinstance(model, ToyModel)
+            text = _READINGS["arrows" if is_toy else "rows"]
+            if (model.latent_size if is_toy else model.input_size) == _DIMENSIONS_OF_SPACE:
+                text += _READINGS["deep"]
         elif name == "fraction_active":
             text = _READINGS["lines" if model.latent_size < len(CLASS_COLORS) else "bands"]
         elif name == "active_latents" and not (isinstance(model, SparseDictionary) and model.asked_l0):

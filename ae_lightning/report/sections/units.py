@@ -10,8 +10,10 @@ class UnitsSection(SectionMaker):
 
     title = "Units and weights"
     place = 400
-    lead: ClassVar = {"recovery": 50, "structure": 30, "exciting_samples": 25}
+    lead: ClassVar = {"structure": 30, "exciting_samples": 25}
 
     def figures(self) -> Makers:
-        """What `WeightFigures` has."""
-        return self.subject.weights.fitting()
+        """What `WeightFigures` has, but for what stands in `TruthSection`."""
+        weights = self.subject.weights
+        elsewhere = weights.recovery.fitting() if weights.recovery else {}
+        return {name: make for name, make in weights.fitting().items() if name not in elsewhere}
