@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -25,8 +26,8 @@ from ae_lightning.models.topk_sae import TopKSAE
 
 ROOT = Path(__file__).parents[1]
 BATCH = 1024
-WITHOUT = {"correlation_rank": 0}, {"roots": 0, "share": None}
-KINDS = {
+WITHOUT: tuple[dict[str, Any], dict[str, Any]] = {"correlation_rank": 0}, {"roots": 0, "share": None}
+KINDS: dict[str, dict[str, Any]] = {
     "independent": WITHOUT[0] | WITHOUT[1],
     "copula": WITHOUT[1],
     "trees": WITHOUT[0],
@@ -46,7 +47,7 @@ for line in sys.stdin:
 """
 
 
-def world(name: str, **changes: object) -> WorldDataModule:
+def world(name: str, **changes: Any) -> WorldDataModule:
     options = yaml.safe_load((ROOT / "configs" / "data" / f"{name}.yaml").read_text(encoding="utf-8"))["init_args"]
     return WorldDataModule(**{**options, "num_val": 1, "num_test": 1, **changes})
 

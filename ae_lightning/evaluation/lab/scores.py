@@ -24,7 +24,7 @@ from ae_lightning.analysis.known_baselines import (
 from ae_lightning.data.loader import seeded_generator
 from ae_lightning.data.world import WorldDataModule
 from ae_lightning.errors import RunFolderError
-from ae_lightning.evaluation.truth import TruthMeter, truth_meter
+from ae_lightning.evaluation.truth import TruthMeter, measure_truth
 from ae_lightning.files import read_json, write_bytes, write_json
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.sparse_dictionary import SparseDictionary
@@ -68,7 +68,7 @@ def scores_of_run(run: Run, name: str, l0s: Sequence[float], samples: int, devic
         assert isinstance(model, SparseDictionary)
         data = run.data
         data.setup()
-        meter = truth_meter(model, data, samples)
+        meter = measure_truth(model, data, samples)
         named = [{"model": name, "asked_l0": l0} for l0 in l0s]
         return _scores(named, meter)
 
@@ -98,7 +98,7 @@ def scores_of_baselines(
         for l0 in l0s:
             for baseline in _baselines(data, latents, max(1, round(l0)), device):
                 most = len(baseline.decoder_rows)
-                meter = truth_meter(baseline, data, samples, min(max(1, round(l0)), most))
+                meter = measure_truth(baseline, data, samples, min(max(1, round(l0)), most))
                 each.append(_scores([{"model": baseline.name, "asked_l0": l0}], meter))
         return _together(each)
 
