@@ -25,8 +25,8 @@ from ae_lightning.models.topk_sae import TopKSAE
 
 ROOT = Path(__file__).parents[1]
 BATCH = 1024
-WITHOUT = {"correlation_rank": 0}, {"roots": 0, "share": None}
-KINDS = {
+WITHOUT: tuple[dict[str, int | None], dict[str, int | None]] = {"correlation_rank": 0}, {"roots": 0, "share": None}
+KINDS: dict[str, dict[str, int | None]] = {
     "independent": WITHOUT[0] | WITHOUT[1],
     "copula": WITHOUT[1],
     "trees": WITHOUT[0],
