@@ -9,6 +9,7 @@ on `world_16k` for 100 steps, and says how long a step and its generation take a
 
 import argparse
 import functools
+import os
 import resource
 import statistics
 import subprocess
@@ -26,8 +27,8 @@ from ae_lightning.models.topk_sae import TopKSAE
 
 ROOT = Path(__file__).parents[1]
 BATCH = 1024
-WITHOUT: tuple[dict[str, Any], dict[str, Any]] = {"correlation_rank": 0}, {"roots": 0, "share": None}
-KINDS: dict[str, dict[str, Any]] = {
+WITHOUT: tuple[dict[str, int | None], dict[str, int | None]] = {"correlation_rank": 0}, {"roots": 0, "share": None}
+KINDS: dict[str, dict[str, int | None]] = {
     "independent": WITHOUT[0] | WITHOUT[1],
     "copula": WITHOUT[1],
     "trees": WITHOUT[0],
@@ -86,7 +87,8 @@ def beside(kind: str, rounds: int, threads: int) -> str:
     x = generate()
     with tempfile.TemporaryDirectory() as folder:
         data.world.save(folder)
-        command = [str(ROOT / ".venv-peers" / "bin" / "python"), "-c", PEER, folder, str(threads)]
+        peers = Path(os.environ.get("AE_LIGHTNING_PEERS", ROOT / ".venv-peers"))
+        command = [str(peers / "bin" / "python"), "-c", PEER, folder, str(threads)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
             told, heard = peer.stdin, peer.stdout
             assert told is not None

@@ -137,8 +137,9 @@ class Sampler:
         width = len(self._free)
         rate = float(self._edges[-1]) if width else 1.0
         point = self._points(samples * rate if width else 0.0, generator)
-        sample = (point / rate).long().clamp_(max=samples - 1)
+        sample = (point / rate).floor_().clamp_(max=samples - 1)  # float64: of integers the product is float32
         at = torch.searchsorted(self._edges, point - sample * rate, right=True).clamp_(max=max(0, width - 1))
+        sample = sample.long()
         once = _first_of(sample * width + at)
         return sample[once], self._free[at[once]]
 
