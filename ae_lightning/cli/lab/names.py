@@ -7,10 +7,8 @@ from ae_lightning.cli.command_line import is_file
 from ae_lightning.cli.configs import packaged
 from ae_lightning.cli.guesses import guess, one_of
 from ae_lightning.cli.sweep.grid import refuse_repetition
+from ae_lightning.data.worlds.files import SETTINGS
 from ae_lightning.errors import ConfigError
-
-SAVED = "synthetic_model_config.json"
-"""The file by which a folder is a saved world."""
 
 
 def model_names(text: str) -> list[str]:
@@ -33,10 +31,10 @@ def require_world(name: str) -> str:
         ConfigError: It is neither.
     """
     worlds = sorted(part.removeprefix("data/") for part in packaged() if part.startswith("data/world"))
-    if name in worlds or is_file(Path(name)) or (Path(name) / SAVED).is_file():
+    if name in worlds or is_file(Path(name)) or (Path(name) / SETTINGS).is_file():
         return name
     if Path(name).is_dir():
-        raise ConfigError(f"--world {name}: the folder holds no saved world (it has no {SAVED})")
+        raise ConfigError(f"--world {name}: the folder holds no saved world (it has no {SETTINGS})")
     hint = guess(name, worlds) or one_of(worlds)
     raise ConfigError(f"--world {name}: there is no such file, and no packaged world of that name{hint}")
 

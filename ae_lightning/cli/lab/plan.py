@@ -9,10 +9,10 @@ from typing import Any
 
 from ae_lightning.cli.command_line import CONFIG, CommandLine
 from ae_lightning.cli.configs import resolve_names
-from ae_lightning.cli.lab.names import SAVED
 from ae_lightning.cli.sweep.grid import Choice, run_name
 from ae_lightning.cli.sweep.settings import PlannedRun, Resolved, parse_fit
 from ae_lightning.data.world import WorldDataModule
+from ae_lightning.data.worlds.files import SETTINGS
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.sparse_dictionary import SparseDictionary
@@ -136,8 +136,8 @@ class Lab:
         return resolve_names(CommandLine([*configs, *ours, *others])).arguments
 
     def _of_world(self) -> list[str]:
-        if (Path(self.world) / SAVED).is_file():
-            return ["--data=WorldDataModule", f"--data.saved={self.world}"]
+        if (Path(self.world) / SETTINGS).is_file():
+            return ["--data=WorldDataModule", f"--data.world_folder={self.world}"]
         return [f"--data={self.world}"]
 
     def _seeded(self, seed: int) -> list[str]:
