@@ -38,7 +38,7 @@ from ae_lightning.plots.profiles import vector_reconstructions
 from ae_lightning.plots.reconstructions import reconstruction_strip
 from ae_lightning.plots.scatter import code_scatter
 from ae_lightning.plots.tiles import is_picture, viewable_shape
-from ae_lightning.training.batch import LabeledBatch
+from ae_lightning.training.batch import labels_of
 
 MOST_CODES = 10_000
 """How many samples are encoded at most, of the training and of the test set, to say how codes are distributed."""
@@ -204,7 +204,7 @@ class Gallery:
         x, y = self.test_set.take(_ACTIVATION_ROWS)
         title = f"first {len(x)} test samples"
         if self.data.num_classes is not None:
-            x = x[y.argsort(stable=True)]
+            x = x[labels_of(y).argsort(stable=True)]
             title += ", sorted by class"
         rows = [(name, value) for name, value in self._outputs(x) if value.ndim == 2]
         return layer_activations([value for _, value in rows], [name for name, _ in rows], title)
@@ -225,7 +225,8 @@ class Gallery:
     @cached_property
     def _is_sparse(self) -> bool:
         """Whether latents are silent on some samples, and not just nearly so."""
-        codes = encode_dataset(self._coder, [self.test_set.take(_CODES_LOOKED_AT)])[0]
+        x, y = self.test_set.take(_CODES_LOOKED_AT)
+        codes = encode_dataset(self._coder, [(x, labels_of(y))])[0]
         return has_silent_latents(codes.flatten(1))
 
     @property
@@ -246,12 +247,14 @@ class Gallery:
     def _plane(self) -> Plane:
         return code_plane(self._training_codes)
 
-    def _first(self, dataset: InMemoryDataset) -> Iterator[LabeledBatch]:
+    def _first(self, dataset: InMemoryDataset) -> Iterator[tuple[Tensor, Tensor]]:
         """The first samples of a set, as many as are encoded to say how codes are distributed."""
         size = self.data.eval_batch_size
         n = max(2, min(MOST_CODES, _MOST_NUMBERS // self.model.latent_size))
         for start in range(0, min(n, len(dataset)), size):
-            yield dataset.__getitems__(torch.arange(start, min(start + size, n, len(dataset)), device=dataset.device))
+            rows = torch.arange(start, min(start + size, n, len(dataset)), device=dataset.device)
+            x, y = dataset.__getitems__(rows)
+            yield x, labels_of(y)
 
     def _has_layers(self) -> bool:
         return bool(self._hidden) or len(self.model.latent_shape) == 3
@@ -295,7 +298,7 @@ class Gallery:
         """Classes of the first test samples, enough of them to meet each class; empty where there are none."""
         if self.data.num_classes is None:
             return []
-        return self.test_set.take(100 * self.data.num_classes)[1].tolist()
+        return labels_of(self.test_set.take(100 * self.data.num_classes)[1]).tolist()
 
 
 def _of_first_instance(data: AutoencoderDataModule, dataset: InMemoryDataset) -> InMemoryDataset:

@@ -18,6 +18,7 @@ from ae_lightning.data.loader import seeded_generator
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.precision import like_weights
+from ae_lightning.training.batch import LabeledBatch, labels_of
 
 # What the full probe takes of a set at most: images, and numbers in them or in their codes, 256 MB.
 _MOST_PROBED = 60_000
@@ -182,15 +183,16 @@ def _mean_accuracy(results: list[ProbeResult]) -> float:
 
 def _all_labels(dataset: InMemoryDataset) -> np.ndarray:
     assert dataset.y is not None
-    return (dataset.y if dataset.indices is None else dataset.y[dataset.indices]).cpu().numpy()
+    y = labels_of(dataset.y)
+    return (y if dataset.indices is None else y[dataset.indices]).cpu().numpy()
 
 
 def _all(dataset: InMemoryDataset) -> Labeled:
     return _arrays(dataset.batches(4096))
 
 
-def _arrays(batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> Labeled:
-    xs, ys = zip(*((x.cpu().numpy(), y.cpu().numpy()) for x, y in batches), strict=True)
+def _arrays(batches: Iterable[LabeledBatch]) -> Labeled:
+    xs, ys = zip(*((x.cpu().numpy(), labels_of(y).cpu().numpy()) for x, y in batches), strict=True)
     return np.concatenate(xs), np.concatenate(ys)
 
 

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder, AutoencoderOutput
 from ae_lightning.safetensors_writer import SafetensorsWriter
-from ae_lightning.training.batch import Batch
+from ae_lightning.training.batch import Batch, labels_of
 from ae_lightning.training.population import require_instance
 
 
@@ -58,7 +58,7 @@ class PredictionWriter(BasePredictionWriter):
         """Write the rows of one batch."""
         assert isinstance(pl_module, Autoencoder)
         _, target = pl_module.pair(batch)
-        y = batch[1]
+        y = labels_of(batch[1])
         axis = 0 if pl_module.instances is None else 1
         x_hat, z = prediction.x_hat.float(), prediction.z.float()
         errors = (x_hat - target.float()).square().flatten(axis + 1).mean(-1)

@@ -204,6 +204,17 @@ def _recovery_lines(scores: dict[str, float]) -> Iterator[tuple[str, str]]:
         words += f", all of them in {scores['fully_recovered_instances']:.0f} of {scores['instances']:.0f} instances"
     yield "true features", words
     yield "directions", f"MCC {scores['mcc']:.3f}, MMCS {scores['mmcs']:.3f}; duplicates: {scores['duplicates']:.1f}"
+    if "f1" not in scores:  # an older run
+        return
+    of_latents = ", ".join(f"{title} {scores[name]:.3f}" for title, name in _DETECTION.items())
+    yield "detection", f"{of_latents} per latent; F1 {scores['truth_f1']:.3f} per true feature"
+    faults = [f"hedging {scores['hedging']:.3f}", f"shrinkage slope {scores['shrinkage_slope']:.3f}"]
+    if "absorption" in scores:
+        faults.insert(0, f"absorption {scores['absorption']:.3f}")
+    yield "faults", f"{', '.join(faults)} (1 is none)"
+
+
+_DETECTION = {"precision": "precision", "recall": "recall", "F1": "f1"}
 
 
 def _weight_lines(weights: dict[str, float]) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,8 @@ from ae_lightning.data.loader import BatchLoader
 from ae_lightning.data.mnist import MNISTDataModule
 from ae_lightning.data.sparse_features import SparseFeaturesDataModule
 from ae_lightning.data.toy_activations import ToyActivationsDataModule
+from ae_lightning.data.world import WorldDataModule
+from ae_lightning.data.worlds import World
 
 __all__ = [
     "ArraysDataModule",
@@ -20,5 +22,7 @@ __all__ = [
     "MNISTDataModule",
     "SparseFeaturesDataModule",
     "ToyActivationsDataModule",
+    "World",
+    "WorldDataModule",
     "split_train_val",
 ]

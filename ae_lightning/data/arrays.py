@@ -113,7 +113,7 @@ class ArraysDataModule(AutoencoderDataModule):
     @property
     def num_classes(self) -> int | None:
         """One more than the largest label of any set, or None without class labels; opens the files."""
-        labels = [s.y for s in self._stored if s.y is not None and s.y.ndim == 1]
+        labels = [s.y for s in self._stored if isinstance(s.y, Tensor) and s.y.ndim == 1]
         return max(int(y.max()) for y in labels) + 1 if labels else None
 
     def make_sets(self) -> Sets:

@@ -98,6 +98,14 @@ class AutoencoderDataModule(LightningDataModule, ABC):
         """The directions that samples are sums of, where they are known, (features, input), after ``setup``."""
         return None
 
+    @property
+    def feature_parents(self) -> Tensor | None:
+        """The parent (features,) of each known feature, without which it is never present, int64; -1 for none.
+
+        None where there are no trees.
+        """
+        return None
+
     def report_sections(self) -> Sequence[type[Any]]:
         """Sections that these data add to a report: subclasses of `ae_lightning.report.contributed.SectionMaker`.
 

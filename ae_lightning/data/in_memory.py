@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ae_lightning.errors import DataError
-from ae_lightning.training.batch import LabeledBatch
+from ae_lightning.nn.sparse_code import SparseCode
+from ae_lightning.training.batch import Known, LabeledBatch
 
 # A larger set is hashed by evenly spaced rows: hashing takes about a second per gigabyte.
 HASH_WHOLE = 256 * 2**20
@@ -34,7 +35,8 @@ class InMemoryDataset(Dataset[LabeledBatch]):
     Args:
         x: Samples, (rows, …), a tensor of any real type or a numpy array, which may be memory-mapped
             read-only.
-        y: Labels or true features, (rows, …), or None for data that have none.
+        y: Labels or true features, (rows, …), as indices and values (rows, features) or (instances, rows, features),
+            or None for data that have none.
         indices: Rows that make up this subset, in their order, (n,) int64. None takes all rows.
         scale: Factor applied to x, a number or a tensor broadcastable to a sample.
         shift: Added after ``scale``, a number or a tensor broadcastable to a sample.
@@ -49,7 +51,7 @@ class InMemoryDataset(Dataset[LabeledBatch]):
     def __init__(
         self,
         x: Tensor | np.ndarray,
-        y: Tensor | None = None,
+        y: Known | None = None,
         *,
         indices: Tensor | None = None,
         scale: float | Tensor = 1.0,
@@ -89,20 +91,20 @@ class InMemoryDataset(Dataset[LabeledBatch]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index} of a set of {len(self)}")
         x, y = self.__getitems__([index % len(self)])
-        return x[0], y[0]
+        return x[0], y.to_dense().select(-2, 0) if isinstance(y, SparseCode) else y[0]
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> LabeledBatch:
         """A whole batch: x (batch, *sample_shape) float32, y (batch, …), or (batch, 0) without labels."""
         rows = torch.as_tensor(indices, dtype=torch.int64, device=self.device)
         return self._convert(*self.raw(rows))
 
-    def raw(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    def raw(self, rows: Tensor) -> tuple[Tensor, Known | None]:
         """Gather samples (k, …) and labels of the subset's rows as they are stored, without scaling them."""
         if self.indices is not None:
             rows = self.indices.index_select(0, rows)
         # `x[rows]` would take ten times as long as `index_select` for bytes.
         x = self.x.index_select(0, rows) if isinstance(self.x, Tensor) else as_tensor(self.x[rows.numpy()])
-        return x, None if self.y is None else self.y.index_select(0, rows)
+        return x, None if self.y is None else take_known(self.y, rows)
 
     def batches(self, batch_size: int) -> Iterator[LabeledBatch]:
         """Go once through the set in its order, drawing no random number; for evaluation and probes."""
@@ -132,7 +134,9 @@ class InMemoryDataset(Dataset[LabeledBatch]):
 
         Nothing is copied.
         """
-        own = self.y[:, index] if self.y is not None and self.y.ndim > 2 else self.y
+        own = self.y
+        if own is not None and own.ndim > 2:
+            own = own.instance(index) if isinstance(own, SparseCode) else own[:, index]
         return InMemoryDataset(
             self.x[:, index], own, indices=self.indices, scale=self.scale, shift=self.shift, center=self.center
         )
@@ -160,8 +164,8 @@ class InMemoryDataset(Dataset[LabeledBatch]):
         rows = torch.linspace(0, len(self) - 1, count, dtype=torch.float64).round().long()
         for chunk in rows.split(max(1, 2**23 // row_bytes)):
             for part in self.raw(chunk.to(self.device)):
-                if part is not None:
-                    digest.update(_bytes(part))
+                for tensor in _tensors(part):
+                    digest.update(_bytes(tensor))
         return digest.hexdigest()[:16]
 
     def to(self, device: torch.device | str) -> InMemoryDataset:
@@ -179,7 +183,7 @@ class InMemoryDataset(Dataset[LabeledBatch]):
     def _type(self) -> str:
         return str(self.x.dtype).removeprefix("torch.")
 
-    def _convert(self, x: Tensor, y: Tensor | None) -> LabeledBatch:
+    def _convert(self, x: Tensor, y: Known | None) -> LabeledBatch:
         # The gather made a copy, so that the arithmetic may be in place even where the type is float32
         # already.
         x = x.to(torch.float32 if self.center is None else torch.float64).reshape(len(x), *self.sample_shape)
@@ -203,6 +207,18 @@ def as_tensor(array: np.ndarray) -> Tensor:
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int32 if array.dtype.itemsize == 2 else np.int64)  # torch can hardly index those
     return torch.from_numpy(array)
+
+
+def take_known(y: Known, rows: Tensor) -> Known:
+    """Labels or true features of some samples (n,), int64, of what is known of all."""
+    return y.take(rows) if isinstance(y, SparseCode) else y.index_select(0, rows)
+
+
+def _tensors(part: Known | None) -> tuple[Tensor, ...]:
+    """What holds the numbers of samples, labels or features."""
+    if part is None:
+        return ()
+    return (part.places.latents, part.places.offsets, part.values) if isinstance(part, SparseCode) else (part,)
 
 
 def _bytes(tensor: Tensor) -> bytes:

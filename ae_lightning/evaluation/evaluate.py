@@ -14,7 +14,8 @@ from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import Notice, RunFolderError
 from ae_lightning.evaluation.errors import Baselines, ErrorMeter, model_errors
 from ae_lightning.evaluation.instances import means_of, penalties, rows_of, weights_of_each
-from ae_lightning.evaluation.latents import LatentMeter, recovery
+from ae_lightning.evaluation.latents import LatentMeter
+from ae_lightning.evaluation.truth import recovery
 from ae_lightning.files import finite
 from ae_lightning.metrics.recovery import together
 from ae_lightning.models.base import Autoencoder
@@ -55,7 +56,7 @@ def evaluate(
         samples as the model scales them, None where it does not. `test_is_validation`: whether both sets are the same,
         so that the errors are not those of unseen data. `latents`: what `LatentMeter.statistics` says of the code, on
         the test set. `weights`: of shallow models; `recovery`: of shallow models on data whose true features are known,
-        see `recovery_scores`; both are empty for others. `instances`: of models that have any, the numbers of each
+        see `truth_scores`; both are empty for others. `instances`: of models that have any, the numbers of each
         alone, see `ae_lightning.evaluation.instances.rows_of`; those before are means over them. A number that is not
         finite is None, with the reason beside it, see `ae_lightning.files.finite`.
 

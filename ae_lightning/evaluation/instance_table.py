@@ -36,6 +36,7 @@ def instance_columns(results: Mapping[str, Any]) -> list[_Column]:
         ("dead", [_cell(of, "dead", ".0f") for of in latents]),
         ("features found", [_cell(of, "fraction_recovered", ".0%") for of in recovery]),
         ("MCC", [_cell(of, "mcc", ".3f") for of in recovery]),
+        ("F1", [_cell(of, "f1", ".3f") for of in recovery]),
     ]
     return [(heading, cells) for heading, cells in columns if any(cells)]
 

@@ -1,4 +1,4 @@
-"""What the code of a model is like on a whole set, all in all and latent by latent, and what its latents stand for."""
+"""What the code of a model is like on a whole set, all in all and latent by latent."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,15 +9,12 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
-from ae_lightning.metrics.recovery import recovery_scores
 from ae_lightning.metrics.sparsity import L1, Codes, FiringDensity, HoyerSparsity, MeanActivation, NearZeroFraction
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.sparse import SparseAutoencoder
 from ae_lightning.models.sparse_dictionary import SparseDictionary
-from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.nn.precision import adding_device, like_weights
 from ae_lightning.run.tables import write_latents
 
@@ -132,20 +129,6 @@ class LatentMeter:
         rectified = isinstance(self._model, ShallowAutoencoder) and self._model.fires_above_zero
         meter = self._positive if rectified else self._nonzero
         return (meter.firings.double() / meter.samples).cpu()  # the meter itself would answer in float32
-
-
-def recovery(model: Autoencoder, data: AutoencoderDataModule) -> list[dict[str, float]]:
-    """`recovery_scores` of each instance's decoder rows, where it reads sums of directions that are known.
-
-    Empty elsewhere. A toy model is no such model: it makes directions of its own.
-    """
-    directions = data.feature_directions
-    if directions is None or not isinstance(model, ShallowAutoencoder) or isinstance(model, ToyModel):
-        return []
-    if directions.shape[-1] != model.input_size:
-        return []
-    rows = model.writing(model.decoder_vectors).cpu()
-    return [recovery_scores(own, directions.cpu()) for own in rows.reshape(-1, *rows.shape[-2:])]
 
 
 def _nearness_to_target(model: Autoencoder, activation: Tensor) -> dict[str, float]:

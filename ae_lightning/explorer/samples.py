@@ -16,6 +16,7 @@ from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.explorer.chain import flat_samples
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.plots.tiles import viewable_shape
+from ae_lightning.training.batch import labels_of
 
 Array = np.ndarray[Any, Any]
 
@@ -80,7 +81,13 @@ def _bytes_as_stored(test: InMemoryDataset, flat: Tensor) -> tuple[Array, float,
 def classes_of_test_set(data: AutoencoderDataModule) -> Tensor | None:
     """Class numbers of all test samples, (n,), or None where y holds something else."""
     y = data.test_set.y
-    if data.num_classes is None or y is None or y.ndim != 1 or y.dtype.is_floating_point or y.dtype.is_complex:
+    if (
+        data.num_classes is None
+        or not isinstance(y, Tensor)
+        or y.ndim != 1
+        or y.dtype.is_floating_point
+        or y.dtype.is_complex
+    ):
         return None
     y = y if data.test_set.indices is None else y[data.test_set.indices]
     return y if int(y.min()) >= 0 and int(y.max()) <= _LARGEST_CLASS else None
@@ -105,7 +112,7 @@ def flat_batches(
     end = min(count, len(dataset))
     for start in range(0, end, batch_size):
         x, y = dataset.__getitems__(torch.arange(start, min(start + batch_size, end)))
-        yield flat_samples(model, x, instance), y
+        yield flat_samples(model, x, instance), labels_of(y)
 
 
 def is_image(input_shape: tuple[int, ...]) -> bool:

@@ -78,7 +78,7 @@ def mcc(learned: Tensor, true: Tensor) -> Tensor:
     cosines = cosine_matrix(learned, true).abs()
     instances = cosines.reshape(-1, *cosines.shape[-2:])
     # One copy for all instances: each would wait for the device.
-    matched = cosines.new_tensor([_matched_sum(one) for one in instances.cpu()])
+    matched = cosines.new_tensor([matched_sum(one) for one in instances.cpu()])
     return matched.reshape(cosines.shape[:-2]) / cosines.shape[-1]
 
 
@@ -100,6 +100,13 @@ def matched_latents(cosines: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError("latents cannot be matched with features: there are rows that are not finite")
     features, latents = linear_sum_assignment(cosines.detach().cpu().abs().double().numpy(), maximize=True)
     return torch.from_numpy(features).long(), torch.from_numpy(latents).long()
+
+
+def matched_sum(cosines: Tensor) -> float:
+    """Σ |cosine| over the pairs of `matched_latents`; NaN where a cosine is not finite."""
+    if not cosines.isfinite().all():
+        return float("nan")
+    return float(cosines.double()[matched_latents(cosines)].abs().sum())
 
 
 def fraction_recovered(learned: Tensor, true: Tensor, threshold: float = 0.95) -> Tensor:
@@ -209,12 +216,6 @@ def _unit_rows(rows: Tensor) -> Tensor:
     # Divided by the largest entry first, for the squares of very small entries would be zero.
     largest = rows.abs().amax(dim=-1, keepdim=True)
     return F.normalize(rows / torch.where(largest == 0, 1, largest), dim=-1)
-
-
-def _matched_sum(cosines: Tensor) -> float:
-    if not cosines.isfinite().all():
-        return float("nan")
-    return float(cosines.double()[matched_latents(cosines)].sum())
 
 
 def _check_shapes(learned: Tensor, true: Tensor) -> None:

@@ -124,6 +124,42 @@ class SparseCode:
         """Where the values lie."""
         return self.values.device
 
+    def __len__(self) -> int:
+        """Samples, as of a tensor (batch, latent); instances share their number."""
+        return self.shape[-2]
+
+    def to(self, device: torch.device | str) -> "SparseCode":
+        """The same on a device."""
+        places = Places(self.places.latents.to(device), self.places.offsets.to(device), self.shape)
+        return SparseCode(self.values.to(device), places)
+
+    def take(self, samples: Tensor) -> "SparseCode":
+        """Some samples of a code whose bags are samples, of each instance the same, in the order given.
+
+        Args:
+            samples: Which (n,), int64, on the code's device.
+
+        Returns:
+            Codes (…, n, latent).
+        """
+        *lead, batch, width = self.shape
+        first = torch.arange(torch.Size(lead).numel(), device=self.device).unsqueeze(-1) * batch
+        bags = (first + samples).flatten()
+        begins, counts = self.places.offsets[bags], self.places.offsets.diff()[bags]
+        offsets = torch.zeros(len(bags) + 1, dtype=torch.int64, device=self.device)
+        torch.cumsum(counts, 0, out=offsets[1:])
+        entry = torch.arange(int(offsets[-1]), device=self.device) + (begins - offsets[:-1]).repeat_interleave(counts)
+        places = Places(self.places.latents[entry], offsets, (*lead, len(samples), width))
+        return SparseCode(self.values[entry], places)
+
+    def instance(self, index: int) -> "SparseCode":
+        """Codes (batch, latent) of one instance, of a code (instances, batch, latent) whose bags are samples."""
+        _, batch, width = self.shape
+        offsets = self.places.offsets[index * batch : (index + 1) * batch + 1]
+        entries = slice(int(offsets[0]), int(offsets[-1]))
+        places = Places(self.places.latents[entries] - index * width, offsets - offsets[0], (batch, width))
+        return SparseCode(self.values[entries], places)
+
     def detach(self) -> "SparseCode":
         """The same without a gradient."""
         return SparseCode(self.values.detach(), self.places)

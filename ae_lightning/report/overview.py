@@ -134,6 +134,12 @@ def _latent_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         instances = f"{scores['fully_recovered_instances']:.0f} of {scores['instances']:.0f}"
         yield "instances that recover all", instances
         yield "MCC, MMCS", f"{scores['mcc']:.3f}, {scores['mmcs']:.3f}"
+        if "f1" in scores:
+            rates = ", ".join(f"{scores[name]:.3f}" for name in ("precision", "recall", "f1"))
+            yield "precision, recall and F1 of latents as detectors", rates
+            yield "hedging, shrinkage slope", f"{scores['hedging']:.3f}, {scores['shrinkage_slope']:.3f}"
+        if "absorption" in scores:
+            yield "absorption", f"{scores['absorption']:.3f}"
 
 
 def _copies(model: Mapping[str, Any]) -> str:

@@ -6,15 +6,31 @@ from torch import Tensor
 
 from ae_lightning.nn.sparse_code import SparseCode
 
-LabeledBatch = tuple[Tensor, Tensor]
+Known = Tensor | SparseCode
+"""What is known of samples: labels or true features, a tensor, or true features as indices and values.
+
+A tensor's first axis counts the samples, and may be followed by one for instances; a `SparseCode` is (batch, features),
+or (instances, batch, features).
+"""
+
+LabeledBatch = tuple[Tensor, Known]
 """(x, y): what the data modules of this package yield."""
 
-Batch = LabeledBatch | tuple[Tensor, Tensor, Tensor]
+Batch = LabeledBatch | tuple[Tensor, Known, Tensor]
 """(x, y), or (x, y, target) where something else than x is to be produced.
 
-Samples x are (batch, *input_shape), y are labels, true features, or an empty tensor, and targets are (batch,
-*output_shape). Where each instance of a population has samples of its own, x and targets are (batch, instances, …).
+Samples x are (batch, *input_shape), y are labels, true features (see `Known`), or an empty tensor, and targets are
+(batch, *output_shape). Where each instance of a population has samples of its own, x and targets are (batch,
+instances, …).
 """
+
+
+def labels_of(y: Known) -> Tensor:
+    """Labels or true features (batch, …) as a tensor; empty, (batch, 0), of true features as indices and values.
+
+    What asks for labels has no use for those, and their zeros would fill the memory.
+    """
+    return y.values.new_empty(len(y), 0) if isinstance(y, SparseCode) else y
 
 
 def instances_first(x: Tensor, sample_axes: int) -> Tensor:

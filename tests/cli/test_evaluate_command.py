@@ -106,6 +106,14 @@ def test_a_target_and_known_features_have_lines_of_their_own(trained: Path, caps
     assert "target activation 0.05; 88% of latents within a factor of 2" in text
     assert "true features 75% recovered, all of them in 2 of 4 instances" in text
     assert "directions MCC 0.910, MMCS 0.820; duplicates: 1.5" in text
+    assert "detection" not in text  # an older run
+    results["recovery"] |= {"precision": 0.5, "recall": 0.25, "f1": 1 / 3, "truth_f1": 0.4, "hedging": 0.125}
+    results["recovery"] |= {"shrinkage_slope": 0.75}
+    text = printed(results, capsys)
+    assert "detection precision 0.500, recall 0.250, F1 0.333 per latent; F1 0.400 per true feature" in text
+    assert "faults hedging 0.125, shrinkage slope 0.750 (1 is none)" in text
+    results["recovery"] |= {"absorption": 0.0625, "hedging": None}
+    assert "faults absorption 0.062, hedging nan, shrinkage slope 0.750 (1 is none)" in printed(results, capsys)
 
 
 @pytest.mark.parametrize(("factor", "exponent"), [(1e-6, "e-0"), (1e60, "e+")])

@@ -27,17 +27,17 @@ def peers_python() -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_peer(peers_python: Path) -> Callable[[str, Path], None]:
+def run_peer(peers_python: Path) -> Callable[..., None]:
     """Let a peer's script answer the cases of a folder, of which `exchange.py` tells."""
 
-    def run(peer: str, folder: Path) -> None:
+    def run(peer: str, folder: Path, script: str = "with") -> None:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON", "COV"))},
             "HF_HUB_OFFLINE": "1",
             "WANDB_MODE": "disabled",
             "CUDA_VISIBLE_DEVICES": "",
         }
-        command = [str(peers_python), str(HERE / f"with_{peer}.py"), str(folder)]
+        command = [str(peers_python), str(HERE / f"{script}_{peer}.py"), str(folder)]
         done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
