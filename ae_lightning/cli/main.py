@@ -28,6 +28,10 @@ COMMANDS = {
         "ae_lightning.cli.sweep.command",
         "Train every combination of some settings and seeds, and compare them.",
     ),
+    "lab": (
+        "ae_lightning.cli.lab.command",
+        "Train dictionaries on a known world, and rank them by the truth that they recover.",
+    ),
     "report": (
         "ae_lightning.cli.report",
         "Turn a run into figures and one HTML page, with its numbers beside baselines.",

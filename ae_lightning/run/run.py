@@ -190,21 +190,35 @@ class Run:
             RunFolderError: The settings name none, or none that there is.
             ConfigError: The process is in safe mode, and they name a class that it does not allow.
         """
-        from jsonargparse import ArgumentError, ArgumentParser
-
-        import ae_lightning.data  # noqa: F401 - makes the data modules known by their short names
-
         path = self.folder / CONFIG_NAME
         if "data" not in self.config:
             raise RunFolderError(f"{path} names no data: it is damaged, or that of another program")
-        limit_parser()
         require_regular_files(self.config["data"], self.folder)
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_subclass_arguments(AutoencoderDataModule, "data")
-        try:
-            parsed = parser.parse_object({"data": self.config["data"]})
-        except ArgumentError as error:
-            if denied := denied_in(str(error)):
-                raise ConfigError(refusal(denied, str(path))) from error
-            raise RunFolderError(f"{path} names data that cannot be built: {reason_of(str(error))}") from error
-        return parser.instantiate_classes(parsed).data
+        return data_of(self.config["data"], path)
+
+
+def data_of(settings: Any, path: Path) -> AutoencoderDataModule:
+    """Build the data module of some settings.
+
+    Args:
+        settings: Its class and arguments, as a run's `config.yaml` has them.
+        path: Where they are from, for a message.
+
+    Raises:
+        RunFolderError: They name data that cannot be built.
+        ConfigError: The process is in safe mode, and they name a class that it does not allow.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    import ae_lightning.data  # noqa: F401 - makes the data modules known by their short names
+
+    limit_parser()
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(AutoencoderDataModule, "data")
+    try:
+        parsed = parser.parse_object({"data": settings})
+    except ArgumentError as error:
+        if denied := denied_in(str(error)):
+            raise ConfigError(refusal(denied, str(path))) from error
+        raise RunFolderError(f"{path} names data that cannot be built: {reason_of(str(error))}") from error
+    return parser.instantiate_classes(parsed).data

@@ -139,16 +139,20 @@ class Session:
             self._draw(FIGURE, sweep_figure(points, keys))
         if lines:
             self._draw(FRONTIER, frontier(lines))
-        if failed := [row for row in rows if row["status"] == FAILED]:
-            names = "; ".join(run_name({key: row[key] for key in self.keys}, row["seed"]) for row in failed)
-            self._say(f"{_runs(len(failed))} failed: {names}")
-        if left := [row for row in rows if row["status"] == TRAINED]:
-            self._say(f"{_runs(len(left))} trained but not measured: the same command measures what is left")
+        self._say_unfinished(rows)
         self._say(f"table: {self.folder / TABLE}")
         if points:
             self._say(f"figure: {self.folder / FIGURE}")
         if lines:
             self._say(f"frontier: {self.folder / FRONTIER}")
+
+    def _say_unfinished(self, rows: Sequence[Row]) -> None:
+        """Tell of runs that failed, or were not measured."""
+        if failed := [row for row in rows if row["status"] == FAILED]:
+            names = "; ".join(run_name({key: row[key] for key in self.keys}, row["seed"]) for row in failed)
+            self._say(f"{_runs(len(failed))} failed: {names}")
+        if left := [row for row in rows if row["status"] == TRAINED]:
+            self._say(f"{_runs(len(left))} trained but not measured: the same command measures what is left")
 
     def _draw(self, name: str, figure: Figure) -> None:
         with replacing(self.folder / name) as temporary:

@@ -1,0 +1,1 @@
+"""`ae-lightning lab`: which dictionary recovers the truth of a known world."""
