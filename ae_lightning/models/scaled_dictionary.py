@@ -243,7 +243,7 @@ def _checked_norm(start_norm: float, init: Start) -> float:
         raise ConfigError(f"--model.start_norm is {start_norm:g}; it must be above 0")
     if start_norm != 1 and init not in ("transpose", *_FROM_SAMPLES):
         raise ConfigError(
-            f"--model.start_norm is {start_norm:g}, but with --model.init {init} rows do not start as directions: leave "
-            "it out, or choose transpose, samples or active_subspace"
+            f"--model.start_norm is {start_norm:g}, but with --model.init {init} rows do not start as directions: "
+            "leave it out, or choose transpose, samples or active_subspace"
         )
     return start_norm
