@@ -49,9 +49,9 @@ def _title(results: Results) -> str:
 
 def _leaderboard(results: Results) -> Section:
     about = results.about
-    seeds = len(results.board.seeds)
+    models, seeds = len(results.models), len(results.board.seeds)
     opening = (
-        f"{len(results.models)} models on {about['world']} ({about['features']:,} features in {about['dim']:,} "
+        f"{models} model{'s' * (models != 1)} on {about['world']} ({about['features']:,} features in {about['dim']:,} "
         f"dimensions, {about['mean_l0']:.3g} of them in a sample), {about['latents']:,} latents, "
         f"{about['steps']:,} steps, {seeds} seed{'s' * (seeds != 1)}; measured on {about['samples']:,} fresh samples."
     )

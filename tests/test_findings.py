@@ -1,0 +1,64 @@
+"""What docs/findings.md says holds on the worlds of seed 0, in the fits that its figures are made of."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from findings import FINDINGS, ORACLE, Numbers, collected
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+Found = dict[str, list[Numbers]]
+
+
+@pytest.fixture
+def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Found]:
+    """Train a finding, and answer the numbers of its models by the lines of its figure."""
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # puts back what Lightning writes its seed into
+    return lambda name: {
+        line: [rows[0] for rows in points] for line, points in collected(FINDINGS[name], [0], tmp_path).items()
+    }
+
+
+def test_a_narrow_dictionary_mixes_a_feature_with_its_company(found: Callable[[str], Found]) -> None:
+    narrow, wide = found("finding_hedging")["BatchTopK"]
+    assert narrow["hedging"] > 0.1 > 2 * wide["hedging"]
+
+
+def test_first_latents_that_reconstruct_alone_lower_absorption(found: Callable[[str], Found]) -> None:
+    lines = found("finding_absorption")
+    plain, matryoshka = lines["BatchTopK"][0], lines["Matryoshka"][0]
+    assert plain["absorption"] > 0.4 > 2 * matryoshka["absorption"]
+
+
+def test_with_too_small_a_k_the_error_is_below_the_oracles_and_latents_are_wrong(
+    found: Callable[[str], Found],
+) -> None:
+    lines = found("finding_low_k")
+    (_, few, _, right), (_, oracle, *_) = lines["TopK"], lines[ORACLE]
+    assert few["fvu"] < oracle["fvu"]
+    assert few["mcc"] < 0.8 < right["mcc"]
+    assert few["f1"] < right["f1"] - 0.15
+
+
+def test_a_lower_error_than_the_oracles_is_no_truth(found: Callable[[str], Found]) -> None:
+    lines = found("finding_oracle")
+    for trained, oracle in zip(lines["TopK"], lines[ORACLE], strict=True):
+        assert trained["fvu"] < 0.9 * oracle["fvu"]
+        assert trained["mcc"] < 0.93 < oracle["mcc"]
+
+
+def test_l1_shrinks_and_topk_does_not(found: Callable[[str], Found]) -> None:
+    lines = found("finding_shrinkage")
+    slopes = [row["shrinkage_slope"] for row in lines["L1"]]
+    assert slopes == sorted(slopes, reverse=True)
+    assert slopes[0] < 0.93
+    assert slopes[-1] < 0.7
+    assert lines["TopK"][1]["shrinkage_slope"] > 0.95
+
+
+def test_latents_die_far_from_the_origin_unless_data_are_centered(found: Callable[[str], Found]) -> None:
+    lines = found("finding_centering")
+    (at_origin, far), (_, far_centered) = lines["not centered"], lines["centered"]
+    assert far["dead"] > 64 > 10 * max(at_origin["dead"], far_centered["dead"])
+    assert far_centered["mcc"] > far["mcc"] + 0.1
