@@ -25,6 +25,8 @@ from ae_lightning.run.run import Run
 COLORS = ("#0072B2", "#D55E00", "#009E73")
 MARKERS = "osD"
 ORACLE = "oracle"
+# Added to the seed of weights: those of the world's own seed would start as the true directions.
+WEIGHTS = 1000
 
 Numbers = Mapping[str, float]
 
@@ -87,7 +89,7 @@ FINDINGS = {
 
 def options_of(fit: Fit, seed: int) -> tuple[str, ...]:
     """Options of `ae-lightning fit`, with a world, samples and weights of a seed."""
-    seeds = (f"--{name}={seed}" for name in ("data.world_seed", "data.seed", "seed_everything"))
+    seeds = (f"--data.world_seed={seed}", f"--data.seed={seed}", f"--seed_everything={WEIGHTS + seed}")
     return ("--config", fit.config, *fit.options, *seeds)
 
 

@@ -35,10 +35,10 @@ def test_with_too_small_a_k_the_error_is_below_the_oracles_and_latents_are_wrong
     found: Callable[[str], Found],
 ) -> None:
     lines = found("finding_low_k")
-    (_, few, _, right), (_, oracle, *_) = lines["TopK"], lines[ORACLE]
-    assert few["fvu"] < oracle["fvu"]
-    assert few["mcc"] < 0.8 < right["mcc"]
-    assert few["f1"] < right["f1"] - 0.15
+    (few, _, _, right), (oracle, *_) = lines["TopK"], lines[ORACLE]
+    assert few["fvu"] < 0.95 * oracle["fvu"]
+    assert few["f1"] < 0.5 * oracle["f1"]
+    assert few["mcc"] < 0.7 < 0.85 < right["mcc"]
 
 
 def test_a_lower_error_than_the_oracles_is_no_truth(found: Callable[[str], Found]) -> None:
@@ -60,5 +60,5 @@ def test_l1_shrinks_and_topk_does_not(found: Callable[[str], Found]) -> None:
 def test_latents_die_far_from_the_origin_unless_data_are_centered(found: Callable[[str], Found]) -> None:
     lines = found("finding_centering")
     (at_origin, far), (_, far_centered) = lines["not centered"], lines["centered"]
-    assert far["dead"] > 64 > 10 * max(at_origin["dead"], far_centered["dead"])
+    assert far["dead"] > 80 > 2 * max(at_origin["dead"], far_centered["dead"])
     assert far_centered["mcc"] > far["mcc"] + 0.1
