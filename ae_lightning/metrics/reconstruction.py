@@ -87,6 +87,8 @@ class ReconstructionError(Metric):
     def _of(self, squared_error: Tensor) -> dict[str, Tensor]:
         per_image = squared_error / self.images
         variation = self.square_sum - self.pixel_sum.square().sum() / self.images
+        # What rounding leaves of a set that does not vary is no variance.
+        variation = torch.where(variation <= 1e-13 * self.square_sum, 0.0, variation)
         fvu = squared_error / variation
         return {
             "mse_per_pixel": per_image / self.pixel_sum.numel(),

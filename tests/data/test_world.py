@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ae_lightning.data import WorldDataModule
 from ae_lightning.errors import ConfigError
+from ae_lightning.models.topk_sae import TopKSAE
 from ae_lightning.nn.sparse_code import SparseCode
 
 SMALL = {"features": 12, "dim": 6, "highest": 0.3, "num_val": 20, "num_test": 30, "batch_size": 8, "eval_batch_size": 8}
@@ -108,3 +109,12 @@ def test_mistakes_are_told(options: dict, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as error:
         made(**options)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_dictionary_of_the_same_seed_does_not_start_from_the_truth(seed: int) -> None:
+    data = WorldDataModule(features=64, dim=16, world_seed=seed, num_val=1, num_test=1)
+    data.setup()
+    start = TopKSAE((16,), latent_dim=64, k=4, seed=seed).decoder_vectors
+    cosines = start @ data.feature_directions.mT
+    assert float(cosines.abs().amax()) < 0.95

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ae_lightning.errors import ConfigError
+from ae_lightning.numerals import numeral
 
 # Rows that are compared with all others at once, and rows that the mean of largest overlaps is estimated from.
 _CHUNK = 1024
@@ -70,7 +71,7 @@ def apart(directions: Tensor, overlap: float) -> Tensor:
         after = _tight(directions)
         for _ in range(_MOST_STEPS):
             now = mean(after)
-            progress.update(task, description=f"moving directions apart: mean of largest |cos| {now:.4f}")
+            progress.update(task, description=f"moving directions apart: mean of largest |cos| {numeral(now, '.4f')}")
             if now <= overlap:
                 return _part_way(before, after, overlap, mean)
             before, after = after, _step(after, _LARGE * now, lambda: progress.advance(task))

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from ae_lightning.data.loader import seeded_generator
 from ae_lightning.data.worlds.directions import apart
 from ae_lightning.data.worlds.magnitudes import Magnitude, chance_above_zero
 from ae_lightning.data.worlds.marginals import Presence, approximate_chances
@@ -33,7 +34,7 @@ that are the same there; or `none`.
 """
 
 # Offsets of the seed for what is drawn, as in SAELens, whose file of settings tells the seed and not what was drawn.
-_STDS, _CORRELATIONS = 1, 4
+_STDS, _CORRELATIONS, _DIRECTIONS = 1, 4, 7
 # Part of the key of a world that is kept: to be raised when the same settings come to give another one.
 _VERSION = 1
 # Worlds of fewer features take no time worth saving.
@@ -243,7 +244,8 @@ class Recipe:
         return Presence(forest, exclusive, positive, factor, diag).chances_for(wanted)
 
     def _directions(self) -> tuple[Tensor, Tensor | None]:
-        generator = torch.Generator().manual_seed(self.seed)
+        # A stream of their own: a dictionary of the same seed and as many latents would start from these directions.
+        generator = seeded_generator(self.seed, _DIRECTIONS)
         directions = torch.randn(self.features, self.dim, generator=generator)
         directions /= directions.norm(dim=1, keepdim=True)
         offset = torch.randn(self.dim, generator=generator)

@@ -41,7 +41,7 @@ class Results:
     scores: Mapping[int, Sequence[Scores]]
     runs: Mapping[tuple[str, int], Run]
     worlds: Mapping[int, World]
-    _matches: dict[tuple[str, int], Matching] = field(default_factory=dict)
+    matches: dict[tuple[str, int], Matching] = field(default_factory=dict)
 
     @cached_property
     def board(self) -> Leaderboard:
@@ -64,7 +64,7 @@ class Results:
 
     def match(self, model: str, seed: int) -> Matching:
         """The latents of a model at the shown L0, matched with the truths of its world."""
-        if (model, seed) not in self._matches:
+        if (model, seed) not in self.matches:
             autoencoder = self.runs[model, seed].model
             assert isinstance(autoencoder, ShallowAutoencoder)
             place = next(
@@ -74,8 +74,8 @@ class Results:
                 if (row["model"], row["asked_l0"]) == (model, self.shown_l0)
             )
             rows = autoencoder.writing(autoencoder.decoder_vectors).detach()[place]
-            self._matches[model, seed] = Matching.of(rows, self.worlds[seed].directions)
-        return self._matches[model, seed]
+            self.matches[model, seed] = Matching.of(rows, self.worlds[seed].directions)
+        return self.matches[model, seed]
 
     def kinds(self, name: str) -> list[Kinds]:
         """Means of a number over kinds of truths, of all seeds together: by frequency, depth and correlation."""

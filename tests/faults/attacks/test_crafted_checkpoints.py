@@ -13,7 +13,8 @@ from changed_checkpoints import changed, saved
 from ae_lightning.callbacks.resampling import ResampleDeadLatents
 from ae_lightning.cli.fit.resume import require_loadable
 from ae_lightning.errors import CheckpointError
-from ae_lightning.models.checkpoint import _build, checkpoint_class, load_autoencoder, model_settings, read_checkpoint
+from ae_lightning.models.checkpoint import checkpoint_class, load_autoencoder, model_settings, read_checkpoint
+from ae_lightning.training.build import build_model
 
 EARLIER = "tests/earlier/checkpoints"
 
@@ -53,7 +54,7 @@ def shared(checkpoint):
         "latent_dim": 64,
     }
     one = torch.zeros(64 * 64)
-    model = _build(checkpoint_class(checkpoint), checkpoint["hyper_parameters"])
+    model = build_model(checkpoint_class(checkpoint), checkpoint["hyper_parameters"])
     views = {name: one[: value.numel()].view(value.shape) for name, value in model.state_dict().items()}
     checkpoint["state_dict"] = views
     return saved(checkpoint)
@@ -208,7 +209,7 @@ def test_sizes_of_all_our_models_are_known_before_they_are_built(pytestconfig):
     for file in files:
         checkpoint = read_checkpoint(file)
         with torch.device("meta"):
-            model = _build(checkpoint_class(checkpoint), model_settings(checkpoint))
+            model = build_model(checkpoint_class(checkpoint), model_settings(checkpoint))
         assert {value.device.type for value in model.state_dict().values()} == {"meta"}, file.name
 
 
