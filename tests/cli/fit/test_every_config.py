@@ -59,10 +59,14 @@ def mnist_if_needed(request: pytest.FixtureRequest) -> None:
 
 
 def toy_options(name: str, folder: Path) -> list[str]:
-    """What keeps a toy model that is trained as data small, and out of the user's own data."""
-    if "ToyActivationsDataModule" not in FILES[name].read_text(encoding="utf-8"):
-        return []
-    return ["--data.toy_steps", "20", "--data.root", str(folder)]
+    """What keeps a toy model that is trained as data, or a large world, small, and out of the user's own data."""
+    text = FILES[name].read_text(encoding="utf-8")
+    if "ToyActivationsDataModule" in text:
+        return ["--data.toy_steps", "20", "--data.root", str(folder)]
+    if "WorldDataModule" in text:
+        sizes = ("--data.num_val", "64", "--data.num_test", "64", "--data.root", str(folder))
+        return [*sizes, *(("--data.overlap", "null") if "overlap" in text else ())]
+    return []
 
 
 def the_only_run(folder: Path) -> Path:
