@@ -55,7 +55,7 @@ class L0Controller(KeepsPrecision):
                 )
         lead = () if instances is None else (instances,)
         logs = torch.tensor([math.log(each) for each in self.targets], dtype=torch.float64, device="cpu")
-        self.register_buffer("log_target", logs.to(wide_dtype()).expand(lead or 1).view(lead), persistent=False)
+        self.register_buffer("log_target", logs.to(wide_dtype()).expand(lead or 1).clone().view(lead), persistent=False)
         self.register_buffer("log_multiplier", torch.zeros(lead, dtype=wide_dtype()))
         self.register_buffer("smoothed_l0", torch.zeros(lead, dtype=wide_dtype()))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
