@@ -81,6 +81,7 @@ def complaints(err: str) -> list[str]:
         "Summary",
         "Training",
         "Reconstructions",
+        "True features",
         "Units and weights",
         "The code",
         "The latent space",
