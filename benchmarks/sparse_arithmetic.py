@@ -9,14 +9,14 @@ below 1 in all rounds, `arithmetic: auto` is to take the sparse way.
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
+from steps import bare_step, seconds
 
-from ae_lightning.models.arithmetic import Arithmetic
 from ae_lightning.models.matryoshka_sae import MatryoshkaSAE
 from ae_lightning.models.topk_sae import BatchTopKSAE, SelectingSAE, TopKSAE
+from ae_lightning.nn.arithmetic import Arithmetic
 
 BATCH = 1024
 MODELS: dict[str, Callable[..., SelectingSAE]] = {
@@ -29,24 +29,8 @@ MODELS: dict[str, Callable[..., SelectingSAE]] = {
 def training_step(model: str, inputs: int, latents: int, k: int, arithmetic: Arithmetic) -> Callable[[], None]:
     torch.manual_seed(0)
     sae = MODELS[model]((inputs,), latents, k, arithmetic=arithmetic, dead_after=1 << 40)
-    optimizer = torch.optim.Adam(sae.parameters(), lr=1e-4, fused=True)
-    x = torch.randn(BATCH, inputs)
-
-    def step() -> None:
-        losses, output = sae.loss(x)
-        optimizer.zero_grad()
-        losses["loss"].backward()
-        optimizer.step()
-        sae.observe(output)
-        sae.advance()
-
-    return step
-
-
-def seconds(work: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    step, x = bare_step(sae, 1e-4), torch.randn(BATCH, inputs)
+    return lambda: step(x)
 
 
 def ratio(model: str, inputs: int, latents: int, k: int, rounds: int) -> str:

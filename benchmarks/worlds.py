@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 import yaml
+from steps import bare_step, seconds
 
 from ae_lightning.data import WorldDataModule
 from ae_lightning.models.topk_sae import TopKSAE
@@ -61,24 +62,7 @@ def generating(data: WorldDataModule) -> Callable[[], torch.Tensor]:
 
 def training(data: WorldDataModule, latents: int) -> Callable[[torch.Tensor], None]:
     torch.manual_seed(0)
-    sae = TopKSAE(data.input_shape, latents, round(data.world.mean_l0))
-    optimizer = torch.optim.Adam(sae.parameters(), lr=3e-4, fused=True)
-
-    def step(x: torch.Tensor) -> None:
-        losses, output = sae.loss(x)
-        optimizer.zero_grad()
-        losses["loss"].backward()
-        optimizer.step()
-        sae.observe(output)
-        sae.advance()
-
-    return step
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    return bare_step(TopKSAE(data.input_shape, latents, round(data.world.mean_l0)), 3e-4)
 
 
 def beside(kind: str, rounds: int, threads: int) -> str:

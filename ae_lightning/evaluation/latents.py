@@ -10,7 +10,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from ae_lightning.data.in_memory import InMemoryDataset
-from ae_lightning.metrics.sparsity import L1, Codes, FiringDensity, HoyerSparsity, MeanActivation, NearZeroFraction
+from ae_lightning.metrics.codes import Codes
+from ae_lightning.metrics.sparsity import L1, FiringDensity, HoyerSparsity, MeanActivation, NearZeroFraction
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.sparse import SparseAutoencoder

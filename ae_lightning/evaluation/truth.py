@@ -14,8 +14,8 @@ from ae_lightning.data.generated import GeneratedDataModule
 from ae_lightning.data.loader import seeded_generator
 from ae_lightning.errors import ConfigError
 from ae_lightning.evaluation.truth_meter import TruthMeter
+from ae_lightning.metrics.codes import Codes
 from ae_lightning.metrics.recovery import recovery_scores
-from ae_lightning.metrics.sparsity import Codes
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.models.sparse_dictionary import SparseDictionary

@@ -11,6 +11,7 @@ from torchmetrics import Metric, MetricCollection
 
 from ae_lightning.evaluation.errors import ErrorMeter
 from ae_lightning.metrics.absorption import Absorption
+from ae_lightning.metrics.codes import Codes
 from ae_lightning.metrics.correlation import CorrelationMCC
 from ae_lightning.metrics.detection import Detection
 from ae_lightning.metrics.dictionaries import decoder_cosine
@@ -19,7 +20,6 @@ from ae_lightning.metrics.hedging import Hedging
 from ae_lightning.metrics.matching import Matching
 from ae_lightning.metrics.recovery import recovery_scores, together
 from ae_lightning.metrics.shrinkage import NormRatio, ShrinkageSlope
-from ae_lightning.metrics.sparsity import Codes
 from ae_lightning.nn.precision import adding_device
 
 

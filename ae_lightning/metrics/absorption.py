@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from ae_lightning.metrics.codes import Codes
 from ae_lightning.metrics.entries import Entries, joined
 from ae_lightning.metrics.matching import Matching
-from ae_lightning.metrics.sparsity import Codes, fired
+from ae_lightning.metrics.sparsity import fired
 
 # A latent fires for its truth where it does so on more than half of the samples that have the truth alone.
 _DETECTS = 0.5

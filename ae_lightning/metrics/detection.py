@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from ae_lightning.metrics.codes import Codes
 from ae_lightning.metrics.entries import Entries, joined
 from ae_lightning.metrics.matching import Matching
-from ae_lightning.metrics.sparsity import Codes, fired
+from ae_lightning.metrics.sparsity import fired
 
 # Latents that are weighed against all truths together.
 _CHUNK = 256

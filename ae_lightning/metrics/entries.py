@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ae_lightning.metrics.sparsity import Codes
+from ae_lightning.metrics.codes import Codes
 from ae_lightning.nn.precision import at_least_float32
 from ae_lightning.nn.sparse_code import SparseCode
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
+from ae_lightning.metrics.codes import Codes
 from ae_lightning.metrics.entries import Entries
 from ae_lightning.metrics.matching import Matching
-from ae_lightning.metrics.sparsity import Codes
 
 # Company shorter than this part of a typical sample is rounding.
 _ROUNDING = 1e-5

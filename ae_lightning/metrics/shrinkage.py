@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from ae_lightning.metrics.codes import Codes, MeanOverSamples
 from ae_lightning.metrics.entries import Entries, joined
 from ae_lightning.metrics.matching import STANDS_FOR, Matching
-from ae_lightning.metrics.sparsity import Codes
 from ae_lightning.nn.precision import at_least_float32
 
 # Samples shorter than this have no ratio, as in SAELens.
@@ -78,28 +78,19 @@ class ShrinkageSlope(Metric):
         return self.per_truth().nanmean(-1)
 
 
-class NormRatio(Metric):
+class NormRatio(MeanOverSamples):
     """Mean ‖x̂‖ / ‖x‖ over samples: 1 is right, less is shrinkage.
 
     Source: SynthSAEBench (arXiv 2602.14687), SAELens' shrinkage. Any reconstruction that leaves something out is
     shorter, so that a low L0 lowers it too; `ShrinkageSlope` looks at what is there. An offset of the data, which the
-    decoder bias learns, draws it toward 1. Samples shorter than 1e-6 are left out.
+    decoder bias learns, draws it toward 1. Samples shorter than 1e-6 are left out. The answer
+    is (…), float64, NaN before the first sample.
 
     Args:
         **kwargs: Arguments of ``torchmetrics.Metric``.
     """
 
-    is_differentiable = False
     higher_is_better = None
-    full_state_update = False
-    total: Tensor
-    samples: Tensor
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        # The first update broadcasts the scalars to (…).
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("samples", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, x: Tensor, x_hat: Tensor) -> None:
         """Add a batch: x (batch, input), or (…, batch, input) as x_hat has it."""
@@ -107,7 +98,3 @@ class NormRatio(Metric):
         counts = norms > _SHORTEST
         self.total = self.total + torch.where(counts, written / norms.clamp(min=_SHORTEST), 0.0).sum(-1)
         self.samples = self.samples + counts.sum(-1)
-
-    def compute(self) -> Tensor:
-        """Answer the mean (…), float64, at least 0; NaN before the first sample."""
-        return self.total / self.samples

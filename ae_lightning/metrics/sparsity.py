@@ -13,7 +13,6 @@ before ``compute``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,11 +21,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from ae_lightning.losses.sparsity import Reduction, hoyer_of_norms, hoyer_sparsity
+from ae_lightning.metrics.codes import Codes, MeanOverSamples, checked, over_batch
 from ae_lightning.nn.precision import at_least_float32
 from ae_lightning.nn.sparse_code import SparseCode
-
-Codes = Tensor | SparseCode
-"""Codes (..., batch, latent) with all their zeros, or as indices and values."""
 
 
 def fired(z: Tensor, *, two_sided: bool = False) -> Tensor:
@@ -68,7 +65,7 @@ def firing_counts(z: Codes, *, two_sided: bool = False) -> Tensor:
     Raises:
         ValueError: If ``z`` has fewer than two dimensions.
     """
-    return _over_batch(_checked(z), partial(fired, two_sided=two_sided), torch.int64)
+    return over_batch(checked(z), partial(fired, two_sided=two_sided), torch.int64)
 
 
 class _FiringMetric(Metric):
@@ -138,30 +135,7 @@ class L0(_FiringMetric):
         return density.sum(dim=-1).mean() if density.ndim else density
 
 
-class _MeanOverSamples(Metric):
-    """Means over samples; the subclasses say of what."""
-
-    is_differentiable = False
-    full_state_update = False
-    total: Tensor
-    samples: Tensor
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        # The first update broadcasts the scalar where a value per latent is kept.
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("samples", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def each(self) -> Tensor:
-        """The mean of each instance in float64, shape (...) or (..., latent), NaN before the first sample."""
-        return self.total / self.samples
-
-    def compute(self) -> Tensor:
-        """Answer the same."""
-        return self.each()
-
-
-class L1(_MeanOverSamples):
+class L1(MeanOverSamples):
     """L1 norm of the code, mean over samples, a scalar in the units of the code; over instances the mean.
 
     It is ``losses.sparsity.l1`` of the whole evaluated set, but for instances, over which the loss is summed.
@@ -184,7 +158,7 @@ class L1(_MeanOverSamples):
 
     def update(self, z: Codes) -> None:
         """Add a batch of codes of shape (..., batch, latent)."""
-        per_latent = _over_batch(_checked(z).detach(), Tensor.abs, torch.float64)
+        per_latent = over_batch(checked(z).detach(), Tensor.abs, torch.float64)
         norms = per_latent.sum(dim=-1) if self.reduction == "sum" else per_latent.mean(dim=-1)
         self.total = self.total + norms
         self.samples = self.samples + z.shape[-2]
@@ -194,7 +168,7 @@ class L1(_MeanOverSamples):
         return self.each().mean()
 
 
-class HoyerSparsity(_MeanOverSamples):
+class HoyerSparsity(MeanOverSamples):
     """Hoyer's measure, mean over samples, a scalar in [0, 1]: 1 is one active latent; over instances the mean.
 
     A sample whose code is zero counts with 0, see ``losses.sparsity.hoyer_sparsity``, as if it were dense, unless it
@@ -213,7 +187,7 @@ class HoyerSparsity(_MeanOverSamples):
 
     def update(self, z: Codes) -> None:
         """Add a batch of codes of shape (..., batch, latent)."""
-        measures = _hoyer(_checked(z).detach())
+        measures = _hoyer(checked(z).detach())
         if self.nonzero_only:
             self.total = self.total + measures.sum(dim=-1, dtype=torch.float64)
             nonzero = z.active() > 0 if isinstance(z, SparseCode) else (z != 0).any(dim=-1)
@@ -231,7 +205,7 @@ class HoyerSparsity(_MeanOverSamples):
         return super().each().nanmean().nan_to_num(0.0) if self.nonzero_only else self.each().mean()
 
 
-class MeanActivation(_MeanOverSamples):
+class MeanActivation(MeanOverSamples):
     """Mean of each latent over samples, shape (..., latent), in the units of the code.
 
     Args:
@@ -249,7 +223,7 @@ class MeanActivation(_MeanOverSamples):
     def update(self, z: Codes) -> None:
         """Add a batch of codes of shape (..., batch, latent)."""
         of = torch.relu if self.rectified else torch.positive
-        self.total = self.total + _over_batch(_checked(z).detach(), of, torch.float64)
+        self.total = self.total + over_batch(checked(z).detach(), of, torch.float64)
         self.samples = self.samples + z.shape[-2]
 
 
@@ -282,7 +256,7 @@ class NearZeroFraction(Metric):
 
     def update(self, z: Codes) -> None:
         """Count in a batch of codes of shape (..., batch, latent)."""
-        codes = _checked(z)
+        codes = checked(z)
         if isinstance(codes, SparseCode):
             far = codes.places.over_latents(self._are_far(codes.values).long()).sum(dim=-1)
         else:
@@ -304,13 +278,6 @@ class NearZeroFraction(Metric):
         return self.near.sum() / (self.values * self.near.numel())
 
 
-def _over_batch(z: Codes, of: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Tensor:
-    """Sums over the batch, (..., latent), of a function of each value that is 0 at 0."""
-    if isinstance(z, SparseCode):
-        return z.places.over_batch(of(z.values).to(dtype))
-    return of(z).sum(dim=-2, dtype=dtype)
-
-
 def _hoyer(z: Codes) -> Tensor:
     """Hoyer's measure (..., batch) of each code."""
     if not isinstance(z, SparseCode):
@@ -318,9 +285,3 @@ def _hoyer(z: Codes) -> Tensor:
     values = z.values.double()
     length = z.places.over_latents(values.square()).sqrt()
     return hoyer_of_norms(z.places.over_latents(values.abs()), length, z.shape[-1])
-
-
-def _checked(z: Codes) -> Codes:
-    if z.ndim < 2:
-        raise ValueError(f"codes must have shape (..., batch, latent), but theirs is {tuple(z.shape)}")
-    return z

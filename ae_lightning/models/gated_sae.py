@@ -6,9 +6,10 @@ from typing import Any
 from torch import Tensor
 
 from ae_lightning.losses.sparsity import weighted_l1
-from ae_lightning.models.sparse_dictionary import Pass, SparseDictionary
+from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.nn.affine import affine
 from ae_lightning.nn.gated import Gated
+from ae_lightning.training.batch import Pass
 from ae_lightning.training.coefficients import Ramp
 from ae_lightning.training.population import count_of
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.losses.jumprelu import l0_step, l0_tanh, l0_target, pre_activation_loss
-from ae_lightning.models.sparse_dictionary import Pass, SparseDictionary
+from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.nn.jumprelu import JumpReLU
+from ae_lightning.training.batch import Pass
 from ae_lightning.training.checks import require_not_negative
 from ae_lightning.training.coefficients import Ramp
 from ae_lightning.training.population import count_of

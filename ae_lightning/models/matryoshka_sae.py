@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ae_lightning.errors import ConfigError
-from ae_lightning.models.sparse_dictionary import Pass
 from ae_lightning.models.topk_sae import SelectingSAE, final_k
 from ae_lightning.nn.active_latents import ActiveLatents
 from ae_lightning.nn.affine import affine, product
@@ -17,6 +16,7 @@ from ae_lightning.nn.prefixes import prefix_widths, random_widths
 from ae_lightning.nn.sparse_code import SparseCode
 from ae_lightning.nn.sparse_products import decode_prefixes
 from ae_lightning.nn.topk import TopK
+from ae_lightning.training.batch import Pass
 from ae_lightning.training.coefficients import Ramp
 from ae_lightning.training.population import count_of
 

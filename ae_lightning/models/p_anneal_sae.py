@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from ae_lightning.losses.sparsity import weighted_lp
 from ae_lightning.models.base import AutoencoderOutput
-from ae_lightning.models.sparse_dictionary import Pass, SparseDictionary
+from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.nn.p_annealing import PAnnealing
+from ae_lightning.training.batch import Pass
 from ae_lightning.training.checks import require_positive
 from ae_lightning.training.coefficients import Ramp
 from ae_lightning.training.population import count_of

@@ -3,24 +3,24 @@
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from ae_lightning.errors import ConfigError, Notice
+from ae_lightning.errors import Notice
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
-from ae_lightning.models.arithmetic import Arithmetic, can_be_sparse, checked, is_faster_sparsely
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.scaled_dictionary import ScaledDictionary
+from ae_lightning.nn.arithmetic import Arithmetic, can_be_sparse, checked, is_faster_sparsely, require_device
 from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.elementwise import mean_l0
 from ae_lightning.nn.l0_controller import L0Controller
 from ae_lightning.nn.scaling import InputScalingName
 from ae_lightning.nn.sparse_code import SparseCode
-from ae_lightning.training.batch import SparseOutput, StepOutput
+from ae_lightning.training.batch import Pass, SparseOutput, StepOutput
 from ae_lightning.training.coefficients import Coefficient, Ramp
 from ae_lightning.training.default_rate import optimizer_with_rate, warmup_and_decay
 from ae_lightning.training.population import count_of
@@ -30,36 +30,6 @@ from ae_lightning.training.trainer import trainer_of
 
 # Methods that get codes, of those that a variant may override.
 _READERS = ("sparsity_terms", "decode")
-
-
-class Pass:
-    """One pass through a dictionary, in the units that it reads; all are (…, batch, width).
-
-    Args:
-        target: What the reconstruction is compared with.
-        pre: Pre-activations; None where no term needs them, and the activation may overwrite them.
-        z: The code: a tensor, or where the arithmetic is sparse a `SparseCode`.
-        decode: What gives `outputs` of the code, once they are asked for.
-    """
-
-    def __init__(self, target: Tensor, pre: Tensor | None, z: Any, decode: Callable[[Any], list[Tensor]]) -> None:
-        self.target = target
-        self.pre = pre
-        self.z = z
-        self._decode = decode
-        self._outputs: list[Tensor] | None = None
-
-    @property
-    def outputs(self) -> list[Tensor]:
-        """What is compared with the target: x̂, last, and what a variant asks of parts of the code."""
-        if self._outputs is None:
-            self._outputs = self._decode(self.z)
-        return self._outputs
-
-    @property
-    def x_hat(self) -> Tensor:
-        """The reconstruction."""
-        return self.outputs[-1]
 
 
 class SparseDictionary(ScaledDictionary):
@@ -271,12 +241,7 @@ class SparseDictionary(ScaledDictionary):
         It is called for the run that was asked for, and not for the shorter ones of a search. Sparse arithmetic that
         was asked for is refused on another device than a CPU, where training would be dense.
         """
-        device = self.dictionary.W_enc.device.type
-        if self.arithmetic == "sparse" and device != "cpu":
-            raise ConfigError(
-                f"--model.arithmetic sparse trains on a CPU alone, but this run is on {device}: take auto, or "
-                "--trainer.accelerator cpu"
-            )
+        require_device(self.arithmetic, self.dictionary.W_enc.device)
         if trainer := trainer_of(self):
             for coefficient in self.coefficients:
                 coefficient.require_within(trainer)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from ae_lightning.losses.reconstruction import ReconstructionLossName
 from ae_lightning.losses.sparsity import l1, weighted_l1
 from ae_lightning.models.scaled_dictionary import Center, Start
-from ae_lightning.models.sparse_dictionary import Pass, SparseDictionary
+from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.nn.scaling import InputScalingName
+from ae_lightning.training.batch import Pass
 from ae_lightning.training.checks import require_not_negative
 from ae_lightning.training.coefficients import Ramp
 from ae_lightning.training.population import count_of

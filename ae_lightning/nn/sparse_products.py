@@ -5,6 +5,7 @@ five products of a training step four are of that kind: the decoder, its gradien
 weights.
 """
 
+import functools
 import warnings
 from typing import Any
 
@@ -162,7 +163,18 @@ def _sampled(bags: Tensor, rows: Tensor, places: Places) -> Tensor:
     """Scalar products (kept,) of each entry's bag, of (bags, width), with its latent's row, of (rows, width)."""
     shape = (len(bags), len(rows))
     zeros = bags.new_zeros(len(places.latents))
+    _make_csr_quiet()
+    mask = torch.sparse_csr_tensor(places.offsets, places.latents, zeros, shape, check_invariants=False)
+    return torch.sparse.sampled_addmm(mask, bags, rows.mT, beta=0.0).values()
+
+
+@functools.cache
+def _make_csr_quiet() -> None:
+    """Let torch say once, unheard, that its CSR tensors are in beta.
+
+    A filter around each product would let Python show every other warning anew at each step.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        mask = torch.sparse_csr_tensor(places.offsets, places.latents, zeros, shape, check_invariants=False)
-    return torch.sparse.sampled_addmm(mask, bags, rows.mT, beta=0.0).values()
+        none = torch.zeros(0, dtype=torch.int64)
+        torch.sparse_csr_tensor(torch.zeros(2, dtype=torch.int64), none, torch.zeros(0), (1, 1), check_invariants=False)

@@ -1,6 +1,7 @@
 """What a data module yields, what a model takes of it and gives."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -62,3 +63,33 @@ class SparseOutput(NamedTuple):
 
 StepOutput = AutoencoderOutput | SparseOutput
 """What `terms` gives beside the loss."""
+
+
+class Pass:
+    """One pass through a dictionary, in the units that it reads; all are (…, batch, width).
+
+    Args:
+        target: What the reconstruction is compared with.
+        pre: Pre-activations; None where no term needs them, and the activation may overwrite them.
+        z: The code: a tensor, or where the arithmetic is sparse a `SparseCode`.
+        decode: What gives `outputs` of the code, once they are asked for.
+    """
+
+    def __init__(self, target: Tensor, pre: Tensor | None, z: Any, decode: Callable[[Any], list[Tensor]]) -> None:
+        self.target = target
+        self.pre = pre
+        self.z = z
+        self._decode = decode
+        self._outputs: list[Tensor] | None = None
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """What is compared with the target: x̂, last, and what a variant asks of parts of the code."""
+        if self._outputs is None:
+            self._outputs = self._decode(self.z)
+        return self._outputs
+
+    @property
+    def x_hat(self) -> Tensor:
+        """The reconstruction."""
+        return self.outputs[-1]

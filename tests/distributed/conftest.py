@@ -117,6 +117,32 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ended]:
 
 
 @pytest.fixture(scope="module")
+def run_twice(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, list[Path]], Path]:
+    """Run a script in two processes that torchrun starts, in a new folder, which it is told; answers the folder.
+
+    Besides the script its modules are found in some folders.
+    """
+
+    def run(script: str, modules: list[Path]) -> Path:
+        folder = tmp_path_factory.mktemp("ends")
+        (folder / "train.py").write_text(script, encoding="utf-8")
+        torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+        paths = os.pathsep.join(map(str, [*modules, os.environ.get("PYTHONPATH", "")]))
+        done = subprocess.run(
+            [*torchrun, str(folder / "train.py"), str(folder)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        )
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="module")
 def fit(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Ended]) -> Callable[..., Outcome]:
     """Train with these arguments on so many processes, a folder for each call."""
 

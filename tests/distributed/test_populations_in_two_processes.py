@@ -1,8 +1,6 @@
 """A population of mixed settings on two processes: each instance is what it is alone on two processes."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,22 +59,9 @@ def trained(name: str, number: int | None, folder: str) -> tuple[Any, int]:
 
 
 @pytest.fixture(scope="module")
-def ends(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ends(run_twice: Callable[[str, list[Path]], Path]) -> Path:
     """A folder with what each process of one launch ended with, and the best checkpoints."""
-    folder = tmp_path_factory.mktemp("ends")
-    (folder / "train.py").write_text(TRAIN, encoding="utf-8")
-    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    done = subprocess.run(
-        [*launcher, str(folder / "train.py"), str(folder)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
+    return run_twice(TRAIN, [Path(__file__).parent])
 
 
 @pytest.mark.parametrize("name", KINDS)

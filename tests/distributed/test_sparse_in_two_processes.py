@@ -6,9 +6,7 @@ where codes are selected from a batch (BatchTopK, Matryoshka over it), and where
 (AuxK, fvu): then each process has the ratio, or the selection, of its half.
 """
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -115,22 +113,10 @@ def on_both_halves(name: str, start: dict[str, Tensor], halves: list[list[Tensor
 
 
 @pytest.fixture(scope="module")
-def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+def ends(run_twice: Callable[[str, list[Path]], Path]) -> dict[str, list[dict[str, Any]]]:
     """What both processes of one launch saw and ended with, for each of the fits."""
-    folder = tmp_path_factory.mktemp("ends")
-    (folder / "train.py").write_text(TRAIN, encoding="utf-8")
     here = Path(__file__).parent
-    paths = os.pathsep.join(map(str, [here, here.parent / "reference", os.environ.get("PYTHONPATH", "")]))
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    done = subprocess.run(
-        [*launcher, str(folder / "train.py"), str(folder)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )
-    assert done.returncode == 0, done.stderr
+    folder = run_twice(TRAIN, [here, here.parent / "reference"])
     return {name: [torch.load(folder / f"{name}_{rank}.pt", weights_only=True) for rank in range(2)] for name in FITS}
 
 

@@ -11,13 +11,13 @@ from sklearn.metrics import precision_recall_fscore_support
 from torch import Tensor
 
 from ae_lightning.metrics.absorption import Absorption
+from ae_lightning.metrics.codes import Codes
 from ae_lightning.metrics.correlation import CorrelationMCC
 from ae_lightning.metrics.detection import Detection
 from ae_lightning.metrics.entries import Entries
 from ae_lightning.metrics.hedging import Hedging
 from ae_lightning.metrics.matching import Matching
 from ae_lightning.metrics.shrinkage import NormRatio, ShrinkageSlope
-from ae_lightning.metrics.sparsity import Codes
 from ae_lightning.nn.sparse_code import Places, SparseCode
 
 LATENTS, FEATURES, INPUTS, SAMPLES = 7, 6, 5, 300

@@ -21,12 +21,13 @@ from ae_lightning.evaluation.evaluate import evaluate
 from ae_lightning.evaluation.latents import LatentMeter
 from ae_lightning.losses import auxk
 from ae_lightning.models.matryoshka_sae import MatryoshkaSAE
-from ae_lightning.models.sparse_dictionary import Pass, SparseDictionary
+from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.models.topk_sae import BatchTopKSAE, TopKSAE
 from ae_lightning.nn import sparse_encoding
 from ae_lightning.nn.batch_topk import BatchTopK
 from ae_lightning.nn.sparse_code import SparseCode
 from ae_lightning.nn.topk import TopK
+from ae_lightning.training.batch import Pass
 
 INPUT, LATENTS, SAMPLES = 12, 64, 20
 

@@ -2,6 +2,7 @@
 
 from typing import Literal, TypeGuard
 
+import torch
 from torch import nn
 
 from ae_lightning.errors import ConfigError
@@ -46,3 +47,16 @@ def checked(arithmetic: Arithmetic, activation: nn.Module) -> Arithmetic:
             f"MatryoshkaSAE; a code by {type(activation).__name__} is dense: take auto or dense"
         )
     return arithmetic
+
+
+def require_device(arithmetic: Arithmetic, device: torch.device) -> None:
+    """Check that what was asked for is computed there.
+
+    Raises:
+        ConfigError: Sparse arithmetic was asked for on another device than a CPU.
+    """
+    if arithmetic == "sparse" and device.type != "cpu":
+        raise ConfigError(
+            f"--model.arithmetic sparse trains on a CPU alone, but this run is on {device.type}: take auto, or "
+            "--trainer.accelerator cpu"
+        )
