@@ -35,7 +35,7 @@ class Plan(NamedTuple):
     features: int = 1024
     active: float = 24
     error_runs: int = 6
-    rates: Sequence[float] = (1e-3, 3e-3)
+    rates: Sequence[float] = (3e-3, 1e-2)
     instances: int = 16
     population_sizes: Sequence[Size] = (Size(512, 1024, 1024), Size(32, 256, 1024))
     population_kinds: Sequence[str] = ("topk", "standard")

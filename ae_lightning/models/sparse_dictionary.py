@@ -73,8 +73,8 @@ class SparseDictionary(ScaledDictionary):
         **kwargs: Arguments of `ScaledDictionary`.
     """
 
-    #: Whether a rate of 0 stands for one by width and run, and the rate rises and falls where no schedule is named.
-    has_default_rate = True
+    #: Whether the rate rises and falls where no schedule is named.
+    has_default_schedule = True
 
     @abstractmethod
     def __init__(
@@ -105,10 +105,9 @@ class SparseDictionary(ScaledDictionary):
             lr_scheduler=lr_scheduler,
             **kwargs,
         )
-        if self.has_default_rate:
-            self.build_optimizer = optimizer_with_rate(self.build_optimizer, self, latent_dim)
-            if self.build_lr_scheduler is None:
-                self.build_lr_scheduler, self.lr_scheduler_interval = warmup_and_decay(self), "step"
+        self.build_optimizer = optimizer_with_rate(self.build_optimizer, self, latent_dim)
+        if self.has_default_schedule and self.build_lr_scheduler is None:
+            self.build_lr_scheduler, self.lr_scheduler_interval = warmup_and_decay(self), "step"
         self.arithmetic: Arithmetic = checked(arithmetic, activation)
         self.coefficients: list[Coefficient] = []
         self.controller = None if target_l0 is None else L0Controller(target_l0, latent_dim, copies)

@@ -191,6 +191,8 @@ def arguments(setup: Setup, data: str, steps: int) -> list[str]:
         "--trainer.max_epochs": -1,
         "--trainer.limit_val_batches": 1,
     }
+    if setup.moves:  # in a whole run gradients are clipped, as SAELens does and in most kinds dictionary_learning
+        given["--trainer.gradient_clip_val"] = 1.0
     return [
         *("--model", CLASSES[setup.kind].__name__, "--data", "ArraysDataModule", "--data.train", data),
         *("--data.val", str(Path(data).with_name("val.npy")), "--trainer.accelerator", "cpu"),

@@ -118,6 +118,8 @@ class Lab:
             f"--model.latent_dim={width or self.latents}",
             f"--model.{self._sparsity[name]}={l0s}",
             f"--model.seed={seed}",
+            # By the rule for width and length, for all alike.
+            "--model.optimizer.lr=0",
             f"--trainer.max_steps={self._steps}",
             "--trainer.max_epochs=-1",
             *self._seeded(seed),
