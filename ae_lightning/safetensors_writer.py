@@ -6,7 +6,7 @@ places follow from the first rows and the number of rows, so that rows can be wr
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple
@@ -41,7 +41,7 @@ class _Place(NamedTuple):
     start: int
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write a file in one piece from where the tensors lie in memory, creating its folder if needed.
 
     The file is that of `safetensors.torch.save`, which copies all tensors twice before it answers.
@@ -49,22 +49,29 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     Args:
         path: The file.
         tensors: Tensors by name; those on another device or not contiguous are copied one by one.
+        metadata: Text by name, for the file's header.
 
     Raises:
         OSError: The disk is full, with the name of the file.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        for piece in pieces(tensors, metadata):
+            file.write(piece)
+
+
+def pieces(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Iterator[bytes | memoryview]:
+    """The bytes of a file, the header first and then each tensor's, as `write_tensors` writes them."""
     # The widest types first, so that each tensor begins at a multiple of its own type's width.
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
-    header: dict[str, Any] = {}
+    header: dict[str, Any] = {} if metadata is None else {"__metadata__": dict(metadata)}
     end = 0
     for name, tensor in ordered:
         start, end = end, end + tensor.numel() * tensor.element_size()
         header[name] = {"dtype": _TORCH_DTYPES[tensor.dtype], "shape": [*tensor.shape], "data_offsets": [start, end]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(_head(header))
-        for _, tensor in ordered:
-            file.write(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    yield _head(header)
+    for _, tensor in ordered:
+        yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _head(header: Mapping[str, Any]) -> bytes:

@@ -29,7 +29,7 @@ class Components(NamedTuple):
 
 
 class Moments:
-    """Mean and covariance of rows, added up in float64, however far from zero they lie.
+    """Mean and variance or covariance of rows, added up in float64, however far from zero they lie.
 
     Each batch is centered on its own mean and merged as Chan, Golub and LeVeque (1979) do, so that no digits are lost
     as they are in Σxxᵀ − n·x̄x̄ᵀ.
@@ -37,35 +37,52 @@ class Moments:
     Args:
         shape: Leading dimensions and width of the rows: (…, width). What leads is kept apart.
         device: Where sums are kept.
-        covariance: Whether to add up the covariance too, (…, width, width), and not the mean alone.
+        covariance: Whether to add up the covariance too, (…, width, width), and not the variance alone.
     """
 
     def __init__(self, shape: tuple[int, ...], device: torch.device | str = "cpu", covariance: bool = True) -> None:
         self.count = 0
         self.mean = torch.zeros(shape, dtype=torch.float64, device=device)
-        self._scatter = torch.zeros(*shape, shape[-1], dtype=torch.float64, device=device) if covariance else None
+        # Sums of squares (…, width) about the mean, or of products (…, width, width) too.
+        self.scatter = torch.zeros(*shape, *shape[-1:] * covariance, dtype=torch.float64, device=device)
+        self._covariance = covariance
 
     def add(self, rows: Tensor) -> None:
         """Add rows (…, n, width) of any format of numbers."""
         rows = rows.to(self.mean.device, torch.float64)
         mean = rows.mean(-2)
+        centered = rows - mean.unsqueeze(-2)
+        self._merge(rows.shape[-2], mean, centered.mT @ centered if self._covariance else centered.square_().sum(-2))
+
+    def merge(self, other: Moments) -> None:
+        """Add the rows that other moments of the same kind were made of."""
+        if other.count:
+            self._merge(other.count, other.mean, other.scatter)
+
+    def _merge(self, count: int, mean: Tensor, scatter: Tensor) -> None:
         step = mean - self.mean
-        total = self.count + rows.shape[-2]
-        if self._scatter is not None:
-            centered = rows - mean.unsqueeze(-2)
-            between = self.count * rows.shape[-2] / total
-            self._scatter += centered.mT @ centered
-            self._scatter += between * step.unsqueeze(-1) * step.unsqueeze(-2)
-        self.mean += step * (rows.shape[-2] / total)
+        total = self.count + count
+        between = self.count * count / total
+        self.scatter += scatter
+        if self._covariance:
+            self.scatter += between * step.unsqueeze(-1) * step.unsqueeze(-2)
+        else:
+            self.scatter += between * step.square()
+        self.mean += step * (count / total)
         self.count = total
+
+    @property
+    def variance(self) -> Tensor:
+        """Mean square (…, width) of each entry about its mean: the sum over the rows is divided by their number."""
+        squares = self.scatter.diagonal(dim1=-2, dim2=-1) if self._covariance else self.scatter
+        return squares / self.count
 
     def components(self, most: int) -> Components:
         """The leading principal components, min(most, width) of them.
 
         Where rows vary in fewer directions, the others are any that are at right angles to these.
         """
-        assert self._scatter is not None
-        vectors = torch.linalg.eigh(self._scatter).eigenvectors
+        vectors = torch.linalg.eigh(self.scatter).eigenvectors
         return Components(self.mean, vectors[..., -most:].flip(-1).mT.contiguous())
 
 
