@@ -13,7 +13,7 @@ from ae_lightning.callbacks.first_process import on_first_process
 from ae_lightning.callbacks.observing import observing, validation_batches, validation_samples
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError
-from ae_lightning.models.topk_sae import SelectingSAE
+from ae_lightning.models.selecting import SelectingDictionary
 from ae_lightning.nn.batch_topk import BatchTopK
 from ae_lightning.nn.precision import like_weights
 
@@ -68,7 +68,7 @@ class CalibrateThreshold(Callback):
 
 def _threshold(trainer: Trainer, module: LightningModule) -> Tensor:
     """The threshold (…) at which the validation samples have k active latents, on the CPU."""
-    assert isinstance(module, SelectingSAE)
+    assert isinstance(module, SelectingDictionary)
     with observing(trainer, module), torch.autocast(module.device.type, enabled=False):
         data: AutoencoderDataModule = trainer.datamodule  # type: ignore[attr-defined]
         inputs = (like_weights(module, module.pair(batch)[0]) for batch in validation_batches(trainer, data))
@@ -82,7 +82,7 @@ def _selection(module: LightningModule) -> BatchTopK:
     Raises:
         ConfigError: They are not selected above a threshold.
     """
-    selection = module.dictionary.activation if isinstance(module, SelectingSAE) else None
+    selection = module.dictionary.activation if isinstance(module, SelectingDictionary) else None
     if not isinstance(selection, BatchTopK):
         raise ConfigError(
             "CalibrateThreshold needs codes that are selected from a batch, as those of BatchTopKSAE or MatryoshkaSAE "

@@ -28,7 +28,7 @@ class FeatureRecovery(Callback):
         if trainer.sanity_checking or not isinstance(data, AutoencoderDataModule):
             return
         directions = data.feature_directions
-        if directions is None or not isinstance(pl_module, ShallowAutoencoder):
+        if directions is None or not isinstance(pl_module, ShallowAutoencoder) or pl_module.needs_targets:
             return
         if not isinstance(pl_module, ToyModel):
             rows = pl_module.writing(pl_module.decoder_vectors)

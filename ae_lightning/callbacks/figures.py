@@ -145,7 +145,7 @@ def _forget(writer: SummaryWriter) -> None:
 def _codes_for_projector(gallery: Gallery, n: int) -> tuple[Tensor, list[str] | None, Tensor | None]:
     """Of the first test samples codes (n, width), classes, and pictures (n, channels, side, side) within [0, 1]."""
     data = gallery.data
-    x, known = gallery.test_set.take(n)
+    x, known, *_ = gallery.test_set.take(n)
     y = labels_of(known)
     codes, _ = encode_dataset(single(gallery.model), zip(x.split(512), y.split(512), strict=True))
     classes = [str(label) for label in y.tolist()] if data.num_classes is not None else None

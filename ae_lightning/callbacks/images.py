@@ -73,14 +73,15 @@ class TensorBoardImages(Callback):
             writer.flush()
 
     def _reconstructions(self, trainer: Trainer, module: Autoencoder, data: AutoencoderDataModule) -> np.ndarray:
-        x, target = module.pair(data.val_set.take(self.samples))
+        batch = data.val_set.take(self.samples)
+        x, target = module.pair(batch)
         check_shape(x, module.input_shape, module.instances, type(module).__name__)  # this is the first look at them
         with observing(trainer, module):
             x_hat = module(like_weights(module, x)).x_hat.float().cpu()
         if module.instances is not None:
             target, x_hat = target[0] if target.ndim == x_hat.ndim else target, x_hat[0]
         shape = viewable_shape(module.output_shape)
-        bounded = all(map(math.isfinite, data.value_range))
+        bounded = len(batch) == 2 and all(map(math.isfinite, data.value_range))  # of targets no range is known
         return reconstruction_tile(
             target.cpu().reshape(-1, *shape), x_hat.reshape(-1, *shape), data.value_range if bounded else None
         )

@@ -18,7 +18,7 @@ from ae_lightning.data.loader import seeded_generator
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.precision import like_weights
-from ae_lightning.training.batch import LabeledBatch, labels_of
+from ae_lightning.training.batch import Batch, labels_of
 
 # What the full probe takes of a set at most: images, and numbers in them or in their codes, 256 MB.
 _MOST_PROBED = 60_000
@@ -191,8 +191,8 @@ def _all(dataset: InMemoryDataset) -> Labeled:
     return _arrays(dataset.batches(4096))
 
 
-def _arrays(batches: Iterable[LabeledBatch]) -> Labeled:
-    xs, ys = zip(*((x.cpu().numpy(), labels_of(y).cpu().numpy()) for x, y in batches), strict=True)
+def _arrays(batches: Iterable[Batch]) -> Labeled:
+    xs, ys = zip(*((x.cpu().numpy(), labels_of(y).cpu().numpy()) for x, y, *_ in batches), strict=True)
     return np.concatenate(xs), np.concatenate(ys)
 
 

@@ -13,7 +13,7 @@ from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import like_weights
-from ae_lightning.training.batch import LabeledBatch
+from ae_lightning.training.batch import Batch
 from ae_lightning.training.epoch_means import EpochMeans
 
 
@@ -63,7 +63,7 @@ def validation_losses(trainer: Trainer, module: Autoencoder, data: AutoencoderDa
     return {f"val/{name}": float(value) for name, value in means.compute().items()}
 
 
-def validation_batches(trainer: Trainer, data: AutoencoderDataModule) -> Iterable[LabeledBatch]:
+def validation_batches(trainer: Trainer, data: AutoencoderDataModule) -> Iterable[Batch]:
     """The first batches of the whole validation set, as many as `limit_val_batches` lets all processes together see."""
     return itertools.islice(data.val_set.batches(data.eval_batch_size), _allowed_batches(trainer, data))
 

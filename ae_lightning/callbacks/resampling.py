@@ -43,6 +43,9 @@ class ResampleDeadLatents(Callback):
       input, of norm 1; the encoder row is that times `scale` times the mean norm of the living latents' encoder rows
       (1 where none lives).
 
+    Of a `Transcoder` the encoder row points from the mean of the inputs to the drawn one, and the decoder row to what
+    is missing of its target; `simple` draws a direction for each.
+
     The encoder bias becomes 0, and a threshold, a gate or the like what it started with; the optimizer forgets its
     moments of these weights and no others. Inputs are in the units that the encoder reads. With tied weights
     the row of both is the decoder's, of norm 1, or with `unit_norm` the encoder's. List it after `DecoderNorm`.
@@ -275,7 +278,7 @@ class ResampleDeadLatents(Callback):
         each = [generator] if seeds is None else [seeded_generator(self.seed, step, seed, _DRAWS) for seed in seeds]
         if self.method == "simple":
             return random_weights(module, dead, self.scale, each)
-        examples = trainer.datamodule.examples(self.examples, generator)  # type: ignore[attr-defined]
+        examples = trainer.datamodule.example_pairs(self.examples, generator)  # type: ignore[attr-defined]
         with observing(trainer, module):
             return weights_by_loss(module, examples, dead, self.scale, each, self.with_replacement)
 

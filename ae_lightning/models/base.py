@@ -64,6 +64,8 @@ class Autoencoder(Sizes, Instances, Clipping, Steps, ABC):
         for name in ("optimizer", "lr_scheduler"):
             if callable(self.hparams.get(name)):  # of a Python caller; Lightning would warn of it at every fit
                 del self.hparams[name]
+        if not hasattr(self, "target_shape"):  # which the command line records of variants that have no such argument
+            self.hparams.pop("target_shape", None)
         self.input_shape = tuple(input_shape)
         self.output_shape = self.input_shape
         self.reconstruction_loss: ReconstructionLossName = reconstruction_loss
@@ -83,6 +85,9 @@ class Autoencoder(Sizes, Instances, Clipping, Steps, ABC):
         for name in {"forward", "encode", "decode"} & vars(cls).keys():
             setattr(cls, name, refusing_arrays(vars(cls)[name]))
 
+    #: Whether it learns from batches (x, y, target) alone, since what it produces is not what it reads.
+    needs_targets: bool = False
+
     #: Whether `decode` gives samples in the data's units; where it does not, only `forward` does.
     decodes_to_data: bool = True
 
@@ -100,6 +105,11 @@ class Autoencoder(Sizes, Instances, Clipping, Steps, ABC):
     def output_range(self) -> tuple[float, float]:
         """Lowest and highest value that `decode` can produce; unbounded unless a variant says otherwise."""
         return -math.inf, math.inf
+
+    @property
+    def output_parts(self) -> Mapping[str, slice]:
+        """Parts of a flat output, by name, whose errors `evaluate` tells beside those of the whole."""
+        return {}
 
     def layer_outputs(self, x: Tensor, after_activation: bool = False) -> list[Tensor]:
         """What each hidden layer of the encoder gives, from the input on, the code not among them.

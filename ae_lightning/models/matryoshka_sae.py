@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ae_lightning.errors import ConfigError
-from ae_lightning.models.topk_sae import SelectingSAE, final_k
+from ae_lightning.models.selecting import final_k
+from ae_lightning.models.topk_sae import SelectingSAE
 from ae_lightning.nn.active_latents import ActiveLatents
 from ae_lightning.nn.affine import affine, product
 from ae_lightning.nn.batch_topk import BatchTopK

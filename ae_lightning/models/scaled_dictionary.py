@@ -14,12 +14,12 @@ from ae_lightning.errors import ConfigError
 from ae_lightning.models.dead_latents import RevivingAutoencoder
 from ae_lightning.models.shallow import dictionary_for
 from ae_lightning.nn.code_activation import CodeActivation
-from ae_lightning.nn.dictionary import DictionaryInit
+from ae_lightning.nn.dictionary import Dictionary, DictionaryInit
 from ae_lightning.nn.folding import fold_dictionary
 from ae_lightning.nn.scaling import InputScaling, InputScalingName, make_scaling
 from ae_lightning.nn.sparse_code import SparseCode
 from ae_lightning.nn.starts import sample_rows, subspace_rows
-from ae_lightning.training.samples import training_samples
+from ae_lightning.training.samples import training_pairs
 from ae_lightning.training.trainer import trainer_of
 
 Center = Literal["zero", "mean", "geometric_median"]
@@ -48,11 +48,12 @@ class ScaledDictionary(RevivingAutoencoder):
             it is scaled and started by them.
         tied: Whether the decoder is the encoder transposed.
         init: How weights start: transpose, decoder rows of random direction and norm 1, with the encoder transposed
-            from them; samples, the same with rows that point to training samples; active_subspace, the same with rows
-            in the span of the leading principal components; linear, as `torch.nn.Linear` does; or kaiming, xavier,
-            kaiming_joint, xavier_joint, as torch's functions do, of each instance or of all as one tensor.
+            from them; directions, the same with encoder rows of directions of their own; samples, as transpose with
+            rows that point to training samples; active_subspace, with rows in the span of the leading principal
+            components; linear, as `torch.nn.Linear` does; or kaiming, xavier, kaiming_joint, xavier_joint, as torch's
+            functions do, of each instance or of all as one tensor.
         start_norm: Norm of decoder and encoder rows at the start, where they start as directions: with init transpose,
-            samples or active_subspace. The shorter they are, the sooner a step of the optimizer turns them.
+            directions, samples or active_subspace. The shorter they are, the sooner a step of the optimizer turns them.
         center: Where the decoder's bias starts: at zero, or in the middle (mean, geometric_median) of 10,000 training
             samples, which are drawn by the run's seed when a new model is first fitted.
         input_scaling: How inputs are scaled, estimated from the same samples: see `InputScalingName`. With an output
@@ -84,14 +85,13 @@ class ScaledDictionary(RevivingAutoencoder):
         seed: int | list[int] | None = None,
         **kwargs: Any,
     ) -> None:
-        dictionary = dictionary_for(
+        dictionary = self.make_dictionary(
             input_shape,
             latent_dim,
             activation,
             instances,
             seed,
             tied=tied,
-            centered=True,
             encoder_bias=encoder_bias,
             init="transpose" if init in _FROM_SAMPLES else init,
             unit_norm=unit_norm,
@@ -110,22 +110,38 @@ class ScaledDictionary(RevivingAutoencoder):
         # An instance may have samples of its own: it is then scaled as it would be alone.
         self.scaling = make_scaling(input_scaling, self.input_size, self._lead)
 
+    def make_dictionary(self, *arguments: Any, **options: Any) -> Dictionary:
+        """The weights, of arguments that `dictionary_for` takes; the constructor calls it first of all.
+
+        A variant overrides it whose encoder does not read x − b_dec.
+        """
+        return dictionary_for(*arguments, centered=True, **options)
+
+    @property
+    def output_scaling(self) -> InputScaling:
+        """How what is to be produced is scaled: as inputs are, which it usually is."""
+        return self.scaling
+
     def inputs(self, x: Tensor) -> Tensor:
         """Vectors (…, batch, input) as the encoder reads them: flat, and scaled."""
         return self.scaling(self.flatten(x))
 
+    def scaled_target(self, target: Tensor) -> Tensor:
+        """Vectors (…, batch, output) as the decoder writes them, from targets (…, batch, *output_shape)."""
+        return self.output_scaling(super().scaled_target(target))
+
     def decode(self, z: Tensor | SparseCode) -> Tensor:
-        """Reconstruction in the data's units: z (…, batch, latent), dense or sparse, to (…, batch, *input_shape).
+        """Reconstruction in the data's units: z (…, batch, latent), dense or sparse, to (…, batch, *output_shape).
 
         A code does not tell the units of a sample that is standardized by itself; it is then left standardized.
         """
         x_hat = self.dictionary.decode(z, self.output_activation)
-        return self.unflatten(self.scaling.undo(x_hat) if self.scaling.is_foldable else x_hat)
+        return self.unflatten(self.output_scaling.undo(x_hat) if self.output_scaling.is_foldable else x_hat)
 
     @property
     def decodes_to_data(self) -> bool:  # type: ignore[override]
         """Whether `decode` gives samples in the data's units."""
-        return self.scaling.is_foldable
+        return self.output_scaling.is_foldable
 
     def reading(self, rows: Tensor) -> Tensor:
         """Encoder rows (…, latent, input) as they act on samples in the data's units."""
@@ -133,19 +149,20 @@ class ScaledDictionary(RevivingAutoencoder):
 
     def writing(self, rows: Tensor, x: Tensor | None = None) -> Tensor:
         """Decoder rows (…, latent, output) as they add to a reconstruction, of a sample x (1, *input_shape)."""
-        if self.scaling.is_foldable:
-            return self.scaling.fold_writing(rows)
+        scaling = self.output_scaling
+        if scaling.is_foldable:
+            return scaling.fold_writing(rows)
         if x is None:
             return rows
         flat = self.flatten(x)
-        return self.scaling.undo(rows, flat) - self.scaling.undo(torch.zeros_like(rows), flat)
+        return scaling.undo(rows, flat) - scaling.undo(torch.zeros_like(rows), flat)
 
     def written_bias(self, x: Tensor | None = None) -> Tensor:
         """What a reconstruction, of a sample x (1, *input_shape), is without any latent, (…, output)."""
-        bias = self.dictionary.b_dec
-        if x is None and not self.scaling.is_foldable:
+        bias, scaling = self.dictionary.b_dec, self.output_scaling
+        if x is None and not scaling.is_foldable:
             return bias
-        return self.scaling.undo(bias.unsqueeze(-2), None if x is None else self.flatten(x)).squeeze(-2)
+        return scaling.undo(bias.unsqueeze(-2), None if x is None else self.flatten(x)).squeeze(-2)
 
     def setup(self, stage: str) -> None:
         """Start from training samples what is to start from them, when a new model is first fitted."""
@@ -154,24 +171,35 @@ class ScaledDictionary(RevivingAutoencoder):
         asked = {
             "--model.center": self.center != "zero",
             "--model.init": self.init in _FROM_SAMPLES,
-            "--model.input_scaling": not self.scaling.is_fitted,
+            "--model.input_scaling": not (self.scaling.is_fitted and self.output_scaling.is_fitted),
         }
         if any(asked.values()):
             option = next(name for name, is_asked in asked.items() if is_asked)
-            samples = training_samples(self.trainer, _SAMPLES_TO_START_FROM, option)
-            self.start_from(self.flatten(samples), self._start_generators())
+            samples, targets = training_pairs(self.trainer, _SAMPLES_TO_START_FROM, option)
+            written = self.as_target(targets).flatten(-len(self.output_shape))
+            self.start_from(self.flatten(samples), self._start_generators(), written)
 
     @torch.no_grad()
-    def start_from(self, samples: Tensor, generator: torch.Generator | Sequence[torch.Generator]) -> None:
+    def start_from(
+        self,
+        samples: Tensor,
+        generator: torch.Generator | Sequence[torch.Generator],
+        targets: Tensor | None = None,
+    ) -> None:
         """Set what is to start from samples (n, input), or (instances, n, input), flat and in the data's units.
 
-        The generator, on the CPU, draws decoder rows; of several each draws those of an instance.
+        The generator, on the CPU, draws decoder rows; of several each draws those of an instance. Targets (…, n,
+        output) are what is to be produced of these samples, in place of them.
         """
+        targets = samples if targets is None else targets
         self.scaling.fit(samples)
-        scaled = self.scaling(samples.to(self.dictionary.b_dec))
+        if self.output_scaling is not self.scaling:
+            self.output_scaling.fit(targets)
         if self.center != "zero":
-            self.dictionary.b_dec.copy_(scaled.mean(-2) if self.center == "mean" else geometric_median(scaled))
+            written = self.output_scaling(targets.to(self.dictionary.b_dec))
+            self.dictionary.b_dec.copy_(written.mean(-2) if self.center == "mean" else geometric_median(written))
         if self.init in _FROM_SAMPLES:
+            scaled = self.scaling(samples.to(self.dictionary.b_dec))
             each = scaled.expand(*self._lead, *scaled.shape[-2:])
             rows_from = _FROM_SAMPLES[self.init]
             if isinstance(generator, torch.Generator):
@@ -205,7 +233,8 @@ class ScaledDictionary(RevivingAutoencoder):
     @property
     def is_folded(self) -> bool:
         """Whether there is nothing to fold: inputs are not scaled, and latents not compared by norms."""
-        return type(self.scaling) is InputScaling and not self.compares_norms
+        plain = all(type(scaling) is InputScaling for scaling in (self.scaling, self.output_scaling))
+        return plain and not self.compares_norms
 
     def fold(self, norms: bool = True) -> "ScaledDictionary":
         """A copy with the same output whose dictionary reads the data as they are, and compares latents without norms.
@@ -228,7 +257,7 @@ class ScaledDictionary(RevivingAutoencoder):
         if self.compares_norms and not norms:
             raise ConfigError("latents that are selected by norms of the decoder's rows cannot be folded without these")
         folded = copy.deepcopy(self, {id(trainer_of(self)): None})
-        folded.dictionary = fold_dictionary(self.dictionary, self.scaling, norms)
+        folded.dictionary = fold_dictionary(self.dictionary, self.scaling, norms, self.output_scaling)
         folded.scaling = InputScaling()
         folded.hparams.update(tied=False, unit_norm=False, input_scaling="none")
         if norms:
@@ -241,9 +270,9 @@ class ScaledDictionary(RevivingAutoencoder):
 def _checked_norm(start_norm: float, init: Start) -> float:
     if not 0 < start_norm < math.inf:
         raise ConfigError(f"--model.start_norm is {start_norm:g}; it must be above 0")
-    if start_norm != 1 and init not in ("transpose", *_FROM_SAMPLES):
+    if start_norm != 1 and init not in ("transpose", "directions", *_FROM_SAMPLES):
         raise ConfigError(
             f"--model.start_norm is {start_norm:g}, but with --model.init {init} rows do not start as directions: "
-            "leave it out, or choose transpose, samples or active_subspace"
+            "leave it out, or choose transpose, directions, samples or active_subspace"
         )
     return start_norm

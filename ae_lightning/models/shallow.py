@@ -155,6 +155,10 @@ class ShallowAutoencoder(Autoencoder):
         """Vectors (…, batch, input) as the encoder reads them, from samples: flat unless a variant scales them."""
         return self.flatten(x)
 
+    def scaled_target(self, target: Tensor) -> Tensor:
+        """Vectors (…, batch, output) as the decoder writes them, from targets (…, batch, *output_shape)."""
+        return target.flatten(-len(self.output_shape))
+
     def unflatten(self, vectors: Tensor) -> Tensor:
         """Samples from vectors: (…, batch, output) to (…, batch, *output_shape)."""
         return vectors if len(self.output_shape) == 1 else vectors.unflatten(-1, self.output_shape)

@@ -73,8 +73,8 @@ class SparseDictionary(ScaledDictionary):
         **kwargs: Arguments of `ScaledDictionary`.
     """
 
-    #: Whether the rate rises and falls where no schedule is named.
-    has_default_schedule = True
+    #: Whether a rate of 0 stands for one by width and run, and the rate rises and falls where no schedule is named.
+    has_default_rate = True
 
     @abstractmethod
     def __init__(
@@ -105,9 +105,10 @@ class SparseDictionary(ScaledDictionary):
             lr_scheduler=lr_scheduler,
             **kwargs,
         )
-        self.build_optimizer = optimizer_with_rate(self.build_optimizer, self, latent_dim)
-        if self.has_default_schedule and self.build_lr_scheduler is None:
-            self.build_lr_scheduler, self.lr_scheduler_interval = warmup_and_decay(self), "step"
+        if self.has_default_rate:
+            self.build_optimizer = optimizer_with_rate(self.build_optimizer, self, latent_dim)
+            if self.build_lr_scheduler is None:
+                self.build_lr_scheduler, self.lr_scheduler_interval = warmup_and_decay(self), "step"
         self.arithmetic: Arithmetic = checked(arithmetic, activation)
         self.coefficients: list[Coefficient] = []
         self.controller = None if target_l0 is None else L0Controller(target_l0, latent_dim, copies)
@@ -133,10 +134,12 @@ class SparseDictionary(ScaledDictionary):
     def forward(self, x: Tensor) -> AutoencoderOutput:
         """Encode and decode x (batch, *input_shape)."""
         flat = self.flatten(x)
-        _, z = self.coded(self.scaling(flat))
+        vectors = self.scaling(flat)
+        _, z = self.coded(vectors)
         if self.decodes_to_data:
             return AutoencoderOutput(self.decode(z), self._dense(z))
-        return AutoencoderOutput(self.unflatten(self.scaling.undo(self._decoded(z), flat)), self._dense(z))
+        x_hat = self.output_scaling.undo(self._past(vectors, self._decoded(z)), flat)
+        return AutoencoderOutput(self.unflatten(x_hat), self._dense(z))
 
     def _dense(self, z: Tensor | SparseCode) -> Tensor:
         """A code as a tensor; where its values are wider than weights of half precision, in their format."""
@@ -147,13 +150,17 @@ class SparseDictionary(ScaledDictionary):
         flat = self.flatten(x)
         vectors = self.scaling(flat)
         pre, z = self.coded(vectors)
-        done = Pass(self.scaling(target.flatten(-len(self.output_shape))), pre, z, self.outputs)
+        done = Pass(self.scaled_target(target), pre, z, lambda z: [self._past(vectors, y) for y in self.outputs(z)])
         # Before the code is decoded: the decoder's gradient of it is then the first, and others are added in place.
         sparsity = self.sparsity_terms(done)
         losses = self.reconstruction_terms(done) | sparsity
         losses |= self.auxk_term(vectors, pre, done.target, done.x_hat)
-        x_hat = self.unflatten(self.scaling.undo(done.x_hat, flat))
+        x_hat = self.unflatten(self.output_scaling.undo(done.x_hat, flat))
         return losses, SparseOutput(x_hat, z) if isinstance(z, SparseCode) else AutoencoderOutput(x_hat, z)
+
+    def _past(self, vectors: Tensor, x_hat: Tensor) -> Tensor:
+        """x̂ (…, batch, output) with what reaches it of the inputs (…, batch, input) past the code: nothing here."""
+        return x_hat
 
     def outputs(self, z: Tensor | SparseCode) -> list[Tensor]:
         """What a code z is decoded to for the loss: x̂ alone, in the units that the dictionary reads."""
@@ -212,9 +219,12 @@ class SparseDictionary(ScaledDictionary):
             return False
         if self.arithmetic == "sparse":
             return True
-        # A variant's own may know codes as tensors alone.
-        own = any(getattr(type(self), name) is not getattr(SparseDictionary, name) for name in _READERS)
-        return not own and is_faster_sparsely(activation)
+        return self.reads_sparse_codes and is_faster_sparsely(activation)
+
+    @property
+    def reads_sparse_codes(self) -> bool:
+        """Whether all that gets codes takes indices and values; a variant's own may know codes as tensors alone."""
+        return all(getattr(type(self), name) is getattr(SparseDictionary, name) for name in _READERS)
 
     @property
     def untraceable(self) -> str:

@@ -52,12 +52,11 @@ class StandardSAE(SparseDictionary):
             units.
         reconstruction_loss: mse, bce or mae, means over pixels and batch; mse_sum, the squared error summed over
             pixels, mean over the batch; or fvu, the fraction of the batch's variance that is unexplained.
-        optimizer: Builds the optimizer from the parameters; a rate (lr) of 0 stands for one that follows from the
-            number of latents and the length of the run.
+        optimizer: Builds the optimizer from the parameters; no rate is chosen here by width and length of the run.
         **kwargs: Arguments of `SparseDictionary`.
     """
 
-    has_default_schedule = False
+    has_default_rate = False
 
     def __init__(
         self,

@@ -1,23 +1,19 @@
 """Sparse autoencoders that keep a fixed number of latents: of each sample, or of a sample in the mean over a batch."""
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
-
 from ae_lightning.losses.reconstruction import ReconstructionLossName
-from ae_lightning.models.sparse_dictionary import SparseDictionary
+from ae_lightning.models.selecting import SelectingDictionary, final_k
 from ae_lightning.nn.active_latents import ActiveLatents
 from ae_lightning.nn.batch_topk import BatchTopK
 from ae_lightning.nn.topk import TopK
-from ae_lightning.training.coefficients import Coefficient, Ramp
-from ae_lightning.training.population import count_of, is_listed
-from ae_lightning.training.trainer import trainer_of
+from ae_lightning.training.coefficients import Ramp
+from ae_lightning.training.population import count_of
 
 
-class SelectingSAE(SparseDictionary):
+class SelectingSAE(SelectingDictionary):
     """A sparse dictionary whose code is a selection of the k largest; what it selects from, a variant says.
 
     The coefficient of AuxK belongs to a reconstruction loss that is 1 where nothing is explained: `mse` of inputs of
@@ -53,65 +49,6 @@ class SelectingSAE(SparseDictionary):
             **kwargs,
         )
         self.k = self.coefficient("k", k, most=latent_dim)
-
-    @property
-    def untraceable(self) -> str:
-        """Why the loss cannot be compiled."""
-        return "it would be compiled anew for each k of its schedule" if self.k.moves else super().untraceable
-
-    def on_fit_start(self) -> None:
-        """Begin with the first k, before anything looks at the untrained model."""
-        super().on_fit_start()
-        if self.images_seen == 0:  # the number of steps of a run that goes on is not yet known
-            self._set_k(0)
-
-    def on_train_start(self) -> None:
-        """Begin with the k of the present step."""
-        super().on_train_start()
-        self._set_k(self.trainer.global_step)
-
-    def advance(self) -> None:
-        """Go on to the k of the next step."""
-        super().advance()
-        if trainer := trainer_of(self):
-            self._set_k(trainer.global_step + 1)  # which the trainer counts after this
-
-    def scores(self, x: Tensor) -> Tensor:
-        """What latents are selected by, (…, batch, latent), of samples x (batch, *input_shape); it has no gradient."""
-        assert isinstance(self.dictionary.activation, ActiveLatents)
-        return self.dictionary.activation.scored(self.dictionary.pre_activations(self.inputs(x)), self.selection_norms)
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether k has arrived."""
-        trainer = trainer_of(self) if self.k.moves else None
-        arrived = trainer is None or self.k.at(trainer.global_step, self.total_steps) == self.k.final
-        return arrived and super().is_settled
-
-    @property
-    def asked_l0(self) -> dict[str, float]:
-        """The number of active latents, in the end; where instances have their own, their mean."""
-        return {"k": self.k.final}
-
-    def _set_k(self, step: int) -> None:
-        if self.k.moves:
-            assert isinstance(self.dictionary.activation, ActiveLatents)
-            self.dictionary.activation.set_k(self.k.at(step, self.total_steps))
-
-
-def final_k(k: Any, latent_dim: int, whole: bool = False) -> Any:
-    """The number of active latents that an option ends with, or a list of each instance's.
-
-    Args:
-        k: The option: a number, a list or a ramp.
-        latent_dim: Number of latents.
-        whole: Whether it is rounded to a whole number.
-    """
-    if is_listed(k):
-        return [final_k(each, latent_dim, whole) for each in k]
-    if isinstance(k, dict) or not math.isfinite(k):
-        k = Coefficient("k", k, most=latent_dim).final
-    return round(k) if whole else k  # which the activation checks
 
 
 class TopKSAE(SelectingSAE):

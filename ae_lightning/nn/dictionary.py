@@ -16,7 +16,7 @@ from ae_lightning.nn.sparse_code import SparseCode
 from ae_lightning.nn.sparse_encoding import encode_selected
 from ae_lightning.nn.sparse_products import decode_sparse
 
-DictionaryInit = Literal["linear", "kaiming", "kaiming_joint", "xavier", "xavier_joint", "transpose"]
+DictionaryInit = Literal["linear", "kaiming", "kaiming_joint", "xavier", "xavier_joint", "transpose", "directions"]
 """How weights start.
 
 `linear`: weights and biases uniform within ±1/√fan_in, as `torch.nn.Linear` has them. `kaiming`: weights uniform
@@ -25,8 +25,12 @@ within ±√(6/fan_in) (He et al. 2015), biases zero. `xavier`: weights N(0, 2/(
 instances as one tensor (instances, out, in), of which torch takes instances for outputs: fan_in is out × in and fan_out
 instances × in, so that weights start smaller; without instances nothing changes. `transpose`: decoder rows are random
 directions of norm 1, the encoder is the decoder transposed, biases zero, so that every latent starts by reading what it
-writes.
+writes. `directions`: encoder rows are random directions too, for an output that is not the input.
 """
+
+
+# Rows are drawn as directions, not entry by entry.
+_DIRECTIONS = ("transpose", "directions")
 
 
 class Dictionary(nn.Module):
@@ -48,7 +52,7 @@ class Dictionary(nn.Module):
         unit_norm: Whether decoding divides each decoder row by its norm. The parameter keeps its lengths, and the
             gradient flows through the division. With tied weights the decoder alone is so divided: the encoder reads
             with rows of any length.
-        row_norm: Norm of rows that start as directions (`transpose`), of the decoder and the encoder.
+        row_norm: Norm of rows that start as directions (`transpose`, `directions`), of the decoder and the encoder.
         output_dim: Width of the output, or None for that of the input. A centered encoder needs the same width.
         seeds: One for each instance, or one in all without instances, from which its weights are drawn as those of a
             single dictionary with that seed are; None draws from torch's global random numbers.
@@ -113,15 +117,13 @@ class Dictionary(nn.Module):
         """Draw the weights of all instances, or of one, by a generator or from the global random numbers."""
         W_enc, b_enc, W_dec, b_dec = parts
         input_dim, latent_dim = W_enc.shape[-2:]
-        if self.init == "transpose":
+        if self.init in _DIRECTIONS:
             rows, reading = W_enc.mT if W_dec is None else W_dec, W_enc.mT
-            rows.normal_(generator=generator)
-            rows.div_(rows.norm(dim=-1, keepdim=True)).mul_(self.row_norm)
-            if rows.shape == reading.shape:
+            self._draw_directions(rows, generator)
+            if self.init == "transpose" and rows.shape == reading.shape:
                 reading.copy_(rows)
             else:
-                reading.normal_(generator=generator)
-                reading.div_(reading.norm(dim=-1, keepdim=True)).mul_(self.row_norm)
+                self._draw_directions(reading, generator)
         for weight, bias, fan_in in ((W_enc, b_enc, input_dim), (W_dec, b_dec, latent_dim)):
             if weight is not None:
                 self._draw(weight, fan_in, generator)
@@ -130,6 +132,10 @@ class Dictionary(nn.Module):
             elif bias is not None:
                 bias.zero_()
 
+    def _draw_directions(self, rows: Tensor, generator: torch.Generator | None) -> None:
+        rows.normal_(generator=generator)
+        rows.div_(rows.norm(dim=-1, keepdim=True)).mul_(self.row_norm)
+
     def _draw(self, weight: Tensor, fan_in: int, generator: torch.Generator | None) -> None:
         if self.init in ("kaiming_joint", "xavier_joint"):
             draw = nn.init.kaiming_uniform_ if self.init == "kaiming_joint" else nn.init.xavier_normal_
@@ -137,7 +143,7 @@ class Dictionary(nn.Module):
             weight.copy_(draw(columns, generator=generator).mT)
         elif self.init == "xavier":
             weight.normal_(std=math.sqrt(2 / sum(weight.shape[-2:])), generator=generator)
-        elif self.init != "transpose":
+        elif self.init not in _DIRECTIONS:
             bound = math.sqrt((6 if self.init == "kaiming" else 1) / fan_in)
             weight.uniform_(-bound, bound, generator=generator)
 

@@ -22,7 +22,7 @@ from ae_lightning.nn.scaling import InputScaling
 
 
 class DictionaryWeights(NamedTuple):
-    """W_enc (…, input, latent), b_enc (…, latent) or None, W_dec (…, latent, input), b_dec (…, input).
+    """W_enc (…, input, latent), b_enc (…, latent) or None, W_dec (…, latent, output), b_dec (…, output).
 
     Of a tied dictionary W_dec is W_enc transposed; what comes out of a fold is not tied any more.
     """
@@ -34,7 +34,9 @@ class DictionaryWeights(NamedTuple):
 
 
 @torch.no_grad()
-def fold_scaling(weights: DictionaryWeights, centered: bool, scaling: InputScaling) -> DictionaryWeights:
+def fold_scaling(
+    weights: DictionaryWeights, centered: bool, scaling: InputScaling, writing: InputScaling | None = None
+) -> DictionaryWeights:
     """Weights that read and write the data's units, from those that read and write (x − μ)A.
 
     W_enc' = A W_enc; W_dec' = W_dec A⁻¹; b_dec' = b_dec A⁻¹ + μ. An encoder that reads x − b_dec goes on doing so, and
@@ -48,26 +50,27 @@ def fold_scaling(weights: DictionaryWeights, centered: bool, scaling: InputScali
         weights: In scaled units.
         centered: Whether the encoder reads x − b_dec.
         scaling: Fitted, of the same width, with the same instances or none.
+        writing: The scaling of what is written, where that is another.
 
     Raises:
-        ConfigError: The scaling depends on each sample.
+        ConfigError: A scaling depends on each sample.
     """
-    if not scaling.is_foldable:
+    writing = scaling if writing is None else writing
+    if not (scaling.is_foldable and writing.is_foldable):
         raise ConfigError(
             "an input scaling that depends on each sample (standardized) cannot be folded into weights: keep it, or "
             "train with another"
         )
     W_enc, b_enc, W_dec, b_dec = _wide(weights)
-    scaling = copy.deepcopy(scaling).to(W_enc.device)
-    W_enc = scaling.fold_reading(W_enc)
-    b_dec = scaling.fold_writing(b_dec.unsqueeze(-2)).squeeze(-2)
-    if scaling.center is not None:
-        center = scaling.center.to(torch.float64)
-        b_dec = b_dec + center
-        if not centered:
-            shift = (center.unsqueeze(-2) @ W_enc).squeeze(-2)
-            b_enc = -shift if b_enc is None else b_enc - shift
-    return _like(weights, DictionaryWeights(W_enc, b_enc, scaling.fold_writing(W_dec), b_dec))
+    reading, writing = (copy.deepcopy(one).to(W_enc.device) for one in (scaling, writing))
+    W_enc = reading.fold_reading(W_enc)
+    b_dec = writing.fold_writing(b_dec.unsqueeze(-2)).squeeze(-2)
+    if writing.center is not None:
+        b_dec = b_dec + writing.center.to(torch.float64)
+    if reading.center is not None and not centered:
+        shift = (reading.center.to(torch.float64).unsqueeze(-2) @ W_enc).squeeze(-2)
+        b_enc = -shift if b_enc is None else b_enc - shift
+    return _like(weights, DictionaryWeights(W_enc, b_enc, writing.fold_writing(W_dec), b_dec))
 
 
 @torch.no_grad()
@@ -90,7 +93,9 @@ def fold_norms(weights: DictionaryWeights) -> tuple[DictionaryWeights, Tensor]:
 
 
 @torch.no_grad()
-def fold_dictionary(dictionary: Dictionary, scaling: InputScaling, norms: bool = True) -> Dictionary:
+def fold_dictionary(
+    dictionary: Dictionary, scaling: InputScaling, norms: bool = True, writing: InputScaling | None = None
+) -> Dictionary:
     """A new dictionary, not tied, that does to data what this one does to scaled data.
 
     Args:
@@ -98,16 +103,17 @@ def fold_dictionary(dictionary: Dictionary, scaling: InputScaling, norms: bool =
         scaling: Fitted, of the same width, with the same instances or none.
         norms: Whether decoder rows get norm 1 in scaled units, from which those in the data's follow. They have to
             where latents are compared by norms.
+        writing: The scaling of what is written, where that is another.
 
     Raises:
-        ConfigError: The scaling depends on each sample, or the activation cannot follow the norms.
+        ConfigError: A scaling depends on each sample, or the activation cannot follow the norms.
     """
     weights = DictionaryWeights(dictionary.W_enc, dictionary.b_enc, dictionary.decoder_vectors, dictionary.b_dec)
     activation = copy.deepcopy(dictionary.activation)
     if norms:
         weights, lengths = fold_norms(weights)
         _scale_latents(activation, lengths)
-    weights = fold_scaling(weights, dictionary.centered, scaling)
+    weights = fold_scaling(weights, dictionary.centered, scaling, writing)
     folded = Dictionary(
         weights.W_enc.shape[-2],
         dictionary.latent_dim,

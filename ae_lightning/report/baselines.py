@@ -7,15 +7,16 @@ import math
 from pathlib import Path
 
 from ae_lightning.analysis.moments import Moments
-from ae_lightning.analysis.pca import as_rows
+from ae_lightning.analysis.pca import Array, as_rows
 from ae_lightning.analysis.random_encoder import RandomActivation, RandomEncoder
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import RunFolderError
-from ae_lightning.evaluation.errors import Baselines
+from ae_lightning.evaluation.baselines import Baselines
 from ae_lightning.files import read_json, write_json
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.shallow import ShallowAutoencoder
 from ae_lightning.run.run import Run
+from ae_lightning.training.batch import Batch
 
 FILE_NAME = "baselines.json"
 
@@ -28,6 +29,8 @@ _CHUNK_NUMBERS = 1 << 20
 
 def random_encoder(run: Run, model: Autoencoder, data_hash: str) -> float | None:
     """Error per pixel on the test set of a random encoder of the model's width, its decoder fitted by least squares.
+
+    Where the data have targets, it is fitted to these.
 
     Its code is rectified where the model's is. It is kept in `baselines.json` beside the experiments' folders.
 
@@ -54,7 +57,7 @@ def random_encoder(run: Run, model: Autoencoder, data_hash: str) -> float | None
 
 
 def pca_errors(run: Run, components: int, data_hash: str) -> dict[str, float | None]:
-    """Errors on the test set of PCA with so many components.
+    """Errors on the test set of PCA with so many components, or of a linear regression of that rank on targets.
 
     They are kept in `baselines.json` beside the experiments' folders.
 
@@ -92,12 +95,19 @@ def _read(path: Path) -> dict[str, float | None]:
 
 def error_of_sets(train: InMemoryDataset, test: InMemoryDataset, latents: int, activation: RandomActivation) -> float:
     """`random_encoder_error` of sets that are read in pieces."""
-    size = math.prod(train.take(1)[0].shape[1:])
-    piece = max(1, min(_CHUNK, _CHUNK_NUMBERS // size))
-    moments = Moments((size,), covariance=False)
-    for x, _ in train.batches(piece):
+    sizes = [math.prod(part.shape[1:]) for part in train.take(1)[::2]]  # of a sample, and of a target if there is one
+    piece = max(1, min(_CHUNK, _CHUNK_NUMBERS // max(sizes)))
+    moments = Moments((sizes[0],), covariance=False)
+    for x, *_ in train.batches(piece):
         moments.add(x.flatten(1))
     encoder = RandomEncoder(moments.mean.float().numpy(), latents, activation=activation)
     rows = encoder.drawn(len(train)).to(train.device)
-    encoder.fit(train.__getitems__(rows)[0].flatten(1).cpu().numpy())
-    return sum(encoder.squared_error(as_rows(x)) for x, _ in test.batches(piece)) / (len(test) * size)
+    encoder.fit(*_as_rows(train.__getitems__(rows)))
+    error = sum(encoder.squared_error(*_as_rows(batch)) for batch in test.batches(piece))
+    return error / (len(test) * sizes[-1])
+
+
+def _as_rows(batch: Batch) -> list[Array]:
+    """Samples of a batch as rows (n, input), and its targets (n, output) if there are any."""
+    x, _, *targets = batch
+    return [as_rows(part) for part in (x, *targets)]

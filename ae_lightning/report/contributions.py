@@ -31,8 +31,8 @@ class TakenApart(NamedTuple):
 
 
 def can_be_taken_apart(model: Autoencoder) -> TypeGuard[ShallowAutoencoder]:
-    """Whether reconstructions are sums over latents; a toy model's hidden dimensions stand for nothing singly."""
-    return isinstance(model, ShallowAutoencoder) and not isinstance(model, ToyModel)
+    """Whether samples are to be sums over latents; a toy model's hidden dimensions stand for nothing singly."""
+    return isinstance(model, ShallowAutoencoder) and not isinstance(model, ToyModel) and not model.needs_targets
 
 
 def take_apart(model: ShallowAutoencoder, x: Tensor, most: int = MOST_PARTS) -> TakenApart:

@@ -112,10 +112,9 @@ def prefix_errors(model: MatryoshkaSAE, dataset: InMemoryDataset, batch_size: in
     """
     meters = [ErrorMeter() for _ in model.widths]
     with evaluation_mode(model):
-        for x, _ in dataset.batches(batch_size):
-            like = like_weights(model, x)
-            target = model.as_target(x)
-            several = target.ndim > len(model.input_shape) + 1
-            for meter, x_hat in zip(meters, model.prefix_reconstructions(like), strict=True):
+        for batch in dataset.batches(batch_size):
+            x, target = model.pair(batch)
+            several = target.ndim > len(model.output_shape) + 1
+            for meter, x_hat in zip(meters, model.prefix_reconstructions(like_weights(model, x)), strict=True):
                 meter.update(target[0] if several else target, x_hat if model.instances is None else x_hat[0])
     return [meter.compute() for meter in meters]

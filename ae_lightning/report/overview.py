@@ -9,13 +9,18 @@ from typing import Any
 from ae_lightning.evaluation.verdict import entry_name
 from ae_lightning.numerals import numeral, with_error
 from ae_lightning.report.page import Numbers
-from ae_lightning.run.results import known, set_with_exact_pca, with_nan
+from ae_lightning.run.results import has_targets, known, output_shape, set_with_exact_pca, with_nan
 
 _NAMES = {
     "autoencoder": "this autoencoder",
-    "pca": "PCA",
+    "pca": "PCA, {} components",
     "mean_image": "mean of the training samples",
     "random_encoder": "random encoder, decoder by least squares",
+}
+_OF_TARGETS = {
+    "autoencoder": "this model",
+    "pca": "linear regression, rank {}",
+    "mean_image": "mean of the training targets",
 }
 _PROBES = {"latent": "code", "raw": "raw samples", "pca": "PCA of the same width", "untrained": "untrained encoder"}
 
@@ -27,8 +32,10 @@ def model_and_data(results: Mapping[str, Any]) -> str:
 
 
 def _model(model: Mapping[str, Any]) -> str:
-    shape = " → ".join("×".join(map(str, model[name])) for name in ("input_shape", "latent_shape"))
-    return f"{model['class']}, {shape}"
+    shapes = [model["input_shape"], model["latent_shape"]]
+    if output_shape(model) != model["input_shape"]:
+        shapes.append(output_shape(model))
+    return f"{model['class']}, {' → '.join('×'.join(map(str, shape)) for shape in shapes)}"
 
 
 def settings_table(config: Mapping[str, Any], results: Mapping[str, Any]) -> Numbers:
@@ -57,9 +64,10 @@ def error_table(results: Mapping[str, Any], samples: int, random_error: float | 
         samples: Test samples, by which the standard error of the mean is known.
         random_error: Squared error per entry of the random encoder, if it is known.
     """
-    rows, shape = [], results["model"]["input_shape"]
+    rows, shape = [], output_shape(results["model"])
+    names = _NAMES | (_OF_TARGETS if has_targets(results) else {})
     for name, numbers in results["errors"]["test"].items():
-        title = _NAMES[name] + (f", {results['pca_components']} components" if name == "pca" else "")
+        title = names[name].format(results["pca_components"])
         noise = known(numbers, "mse_per_pixel_std") / math.sqrt(samples)
         explained = numbers.get("explained_variance")
         of_variance = "" if explained is None else _percent(explained)
@@ -90,7 +98,8 @@ def _of_a_part(results: Mapping[str, Any]) -> str:
     fitted = results.get("baseline_samples", {})
     if not fitted.get("drawn"):
         return ""
-    return f" PCA and the mean are those of {fitted['count']:,} training samples drawn at random."
+    linear = "The regression" if has_targets(results) else "PCA"
+    return f" {linear} and the mean are those of {fitted['count']:,} training samples drawn at random."
 
 
 def probe_table(results: Mapping[str, Any]) -> Numbers | None:

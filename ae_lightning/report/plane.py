@@ -21,7 +21,7 @@ def can_be_drawn(model: Autoencoder) -> bool:
     """Whether a model has directions of two or three numbers: a toy model's hidden dimensions, another's input."""
     if isinstance(model, ToyModel):
         return model.latent_dim in _DRAWN
-    return isinstance(model, ShallowAutoencoder) and model.input_size in _DRAWN
+    return isinstance(model, ShallowAutoencoder) and model.input_size in _DRAWN and not model.needs_targets
 
 
 class View:

@@ -38,7 +38,9 @@ class RecoveryFigures:
     def __init__(self, units: Units) -> None:
         self._units = units
         known = units.data.feature_directions
-        self._true = None if known is None or known.shape[-1] != units.model.input_size else known.cpu()
+        model = units.model
+        fits = known is not None and known.shape[-1] == model.input_size and not model.needs_targets
+        self._true = known.cpu() if fits and known is not None else None
 
     def fitting(self) -> dict[str, Callable[[], Figure]]:
         """The figures that the run allows, by name; none where the truth is not known."""

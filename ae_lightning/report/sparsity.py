@@ -116,7 +116,7 @@ class SparsityFigures:
         A latent of a rectified code fires above zero; of any other sparse code, where it is not exactly zero.
         """
         mean, density = MeanActivation(rectified=True), FiringDensity(two_sided=not self._is_rectified)
-        for x, _ in self.data.test_set.batches(self.data.eval_batch_size):
+        for x, *_ in self.data.test_set.batches(self.data.eval_batch_size):
             z = encode(self.model, x)[0].cpu()
             mean.update(z)
             density.update(z)

@@ -30,6 +30,8 @@ class SpectrumFigures:
     def fitting(self) -> dict[str, Callable[[], Figure]]:
         """The figures that the run allows, by name."""
         figures: dict[str, Callable[[], Figure]] = {"cosines": self.cosines, "spectrum": self.spectrum}
+        if self._units.model.needs_targets:  # what is read and what is written lie in different spaces
+            del figures["cosines"]
         return figures | ({"effective_rank": self.effective_rank} if self._units.have_history else {})
 
     def cosines(self) -> Figure:
@@ -56,4 +58,4 @@ class SpectrumFigures:
             snapshot = units.run.snapshots[step]
             for side, values in ranks.items():
                 values.append(float(effective_rank(units.first(snapshot[f"{side}_vectors"]))))
-        return plots.effective_rank_history(steps, ranks, min(units.encoder.shape))
+        return plots.effective_rank_history(steps, ranks, min(*units.encoder.shape, *units.decoder.shape))

@@ -15,7 +15,7 @@ from ae_lightning.plots.structure import structure_figure
 from ae_lightning.plots.unit_frames import unit_frames
 from ae_lightning.plots.weights import weight_pairs
 from ae_lightning.report.units import Units
-from ae_lightning.run.codes import at_snapshots, chosen_moments, first_batches, reconstruct
+from ae_lightning.run.codes import at_snapshots, chosen_moments, reconstruct
 
 _ROWS = 6
 _COLUMNS = 12
@@ -107,8 +107,7 @@ class UnitImages:
     def _errors(self, steps: list[int]) -> list[float]:
         """Squared error per pixel on the first test samples at each of these snapshots."""
         data = self._units.data
-        x = torch.cat(list(first_batches(data.test_set, data.eval_batch_size, _SAMPLES)))
-        target = self._units.model.as_target(x)
+        x, target = self._units.model.pair(data.test_set.take(_SAMPLES))
         target = target[0] if target.ndim > x.ndim - (data.instances is not None) else target
         return [
             float((reconstruct(then, x)[0].cpu().double() - target.cpu().double()).square().mean())

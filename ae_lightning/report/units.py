@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ae_lightning.analysis.importance import order
 from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.nn.modes import evaluation_mode
+from ae_lightning.nn.precision import like_weights
 from ae_lightning.plots.tiles import is_picture, viewable_shape
 from ae_lightning.report.ranking import RankedOn, Ranking
 from ae_lightning.run.codes import encode, first_batches
@@ -53,8 +55,8 @@ class Units:
 
     @property
     def are_pictures(self) -> bool:
-        """Whether rows can be looked at, because samples are pictures."""
-        return is_picture(self.model.input_shape)
+        """Whether rows can be looked at, because samples, and what is produced of them, are pictures of one shape."""
+        return is_picture(self.model.input_shape) and self.model.output_shape == self.model.input_shape
 
     @property
     def have_history(self) -> bool:
@@ -127,11 +129,23 @@ class Units:
     def samples(self) -> tuple[Tensor, Tensor]:
         """Test samples (n, input), and their codes (n, latent).
 
-        They are in the data's units, unless each sample is scaled by itself.
+        They are in the data's units, unless each sample is scaled by itself. Where the data have targets they are what
+        latents have to make up of these, (n, output).
         """
+        if self.model.needs_targets:
+            return self._missing()
         x = torch.cat(list(first_batches(self.data.test_set, self.data.eval_batch_size, _SAMPLES)))
         flat = self.model.flatten(x) if self.model.decodes_to_data else self.model.inputs(x)
         return flat[0] if flat.ndim == 3 else flat, encode(self.model, x)[0]
+
+    @torch.no_grad()
+    def _missing(self) -> tuple[Tensor, Tensor]:
+        """Test targets (n, output) without what the model produces of them past its code, and the codes."""
+        x, target = (like_weights(self.model, part) for part in self.model.pair(self.data.test_set.take(_SAMPLES)))
+        with evaluation_mode(self.model):
+            x_hat, z = self.model(x)
+            missing = target - (x_hat - self.model.decode(z))
+        return self.first(missing).flatten(1), self.first(z)
 
     @cached_property
     def lit(self) -> Tensor:

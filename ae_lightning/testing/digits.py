@@ -17,16 +17,23 @@ class ReshapedDigits(AutoencoderDataModule):
     Args:
         input_shape: Shape of one sample, (channels, height, width) or any other.
         batch_size: Samples in a training batch.
+        has_targets: Whether batches are (x, y, target); the targets are the samples again.
     """
 
-    def __init__(self, input_shape: Sequence[int], batch_size: int = 256) -> None:
+    def __init__(self, input_shape: Sequence[int], batch_size: int = 256, has_targets: bool = False) -> None:
         super().__init__(batch_size=batch_size)
         self._shape = tuple(input_shape)
+        self._has_targets = has_targets
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one sample."""
         return self._shape
+
+    @property
+    def target_shape(self) -> tuple[int, ...] | None:
+        """That of a sample, where there are targets."""
+        return self._shape if self._has_targets else None
 
     @property
     def value_range(self) -> tuple[float, float]:
@@ -40,13 +47,13 @@ class ReshapedDigits(AutoencoderDataModule):
 
     def make_sets(self) -> Sets:
         """Stretch the digits of each set."""
-        train, val, test = (_stretched(one, self._shape) for one in DigitsDataModule().make_sets())
+        train, val, test = (self._stretched(one) for one in DigitsDataModule().make_sets())
         return train, val, test
 
-
-def _stretched(digits: InMemoryDataset, shape: tuple[int, ...]) -> InMemoryDataset:
-    x, y = digits.take(len(digits))
-    return InMemoryDataset(_stretch(x, shape), y)
+    def _stretched(self, digits: InMemoryDataset) -> InMemoryDataset:
+        x, y, *_ = digits.take(len(digits))
+        stretched = _stretch(x, self._shape)
+        return InMemoryDataset(stretched, y, target=InMemoryDataset(stretched) if self._has_targets else None)
 
 
 def _stretch(x: Tensor, shape: tuple[int, ...]) -> Tensor:

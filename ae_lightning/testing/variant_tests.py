@@ -88,9 +88,9 @@ class VariantTests(PopulationTests):
         return random_samples(self.input_shapes[0], 64)
 
     @pytest.fixture
-    def data(self) -> ReshapedDigits:
-        """The bundled digits as samples of the first shape, in six training batches."""
-        data = ReshapedDigits(self.input_shapes[0])
+    def data(self, model: Autoencoder) -> ReshapedDigits:
+        """The bundled digits as samples of the first shape, in six training batches; as targets too, where it asks."""
+        data = ReshapedDigits(self.input_shapes[0], has_targets=model.needs_targets)
         data.setup()
         return data
 
@@ -150,7 +150,7 @@ class VariantTests(PopulationTests):
 
     def test_one_batch_can_be_overfitted(self, model: Autoencoder, data: ReshapedDigits) -> None:
         """In 300 steps eight digits are told apart, as well as so wide a code can."""
-        x, _ = data.train_set.take(8)
+        x, *_ = data.train_set.take(8)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, fused=True)
         # Below a tenth of the data's own variance: the code carries what tells the samples apart, unless it is so
         # narrow that no linear one could; then it is about as good as that.
@@ -196,7 +196,7 @@ class VariantTests(PopulationTests):
         torch.manual_seed(0)
         source, target = build(self.input_shapes[0]), build(self.input_shapes[0])
         quiet_trainer(tmp_path, max_steps=2).fit(source, data)
-        x, _ = data.test_set.take(32)
+        x, *_ = data.test_set.take(32)
         assert not torch.equal(evaluated(source, x).x_hat, evaluated(target, x).x_hat)
         target.restore({name: part.clone() for name, part in source.snapshot().items()})
         assert_same_output(target, source, x)

@@ -163,6 +163,24 @@ def check_shape(x: Tensor, input_shape: tuple[int, ...], instances: int | None, 
         )
 
 
+def check_target(target: Tensor, output_shape: tuple[int, ...], variant: str) -> None:
+    """Check that what a variant is to produce has the shape that it produces.
+
+    Args:
+        target: (…, batch, *output_shape), as `pair` gives it.
+        output_shape: Shape of one that the variant was made for.
+        variant: Name of its class, for the message.
+
+    Raises:
+        ConfigError: It has another.
+    """
+    if target.ndim <= len(output_shape) or tuple(target.shape[target.ndim - len(output_shape) :]) != output_shape:
+        raise ConfigError(
+            f"a target of these data is {_by(target.shape[1:])}, but {variant} produces {_by(output_shape)}: name "
+            "others with --data.target, or choose a Transcoder, which is made for them"
+        )
+
+
 def _by(shape: Iterable[int]) -> str:
     return "×".join(map(str, shape)) or "a single number"
 

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from ae_lightning.errors import Notice
 from ae_lightning.losses.reconstruction import ReconstructionLossName
 from ae_lightning.training.batch import StepOutput
-from ae_lightning.training.checks import check_range, check_shape
+from ae_lightning.training.checks import check_range, check_shape, check_target
 
 
 class Objective(nn.Module, ABC):
     """A module whose objective is Σ weight × term, over the terms and weights that a variant gives."""
 
     input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
     instances: int | None
     reconstruction_loss: ReconstructionLossName
     #: Objective of each instance (instances,) in the last evaluated batch, where all terms tell them apart.
@@ -58,7 +59,7 @@ class Objective(nn.Module, ABC):
         Returns:
             `loss`, the weighted total, followed by the unweighted terms; and the output they were computed from.
         """
-        self.check_data(x)
+        self.check_data(x, target)
         target = self.as_target(x) if target is None else target
         terms, output = (self._compiled_terms or self.terms)(x, target)
         weights = self.loss_weights
@@ -94,16 +95,23 @@ class Objective(nn.Module, ABC):
             return
         self._compiled_terms = torch.compile(self.terms, **options)
 
-    def check_data(self, x: Tensor) -> None:
+    def check_data(self, x: Tensor, target: Tensor | None = None) -> None:
         """Check, on the first batch that is seen, that the data have the model's shape and values it can reach.
+
+        Args:
+            x: What is encoded.
+            target: What is to be produced, as `pair` gives it; x itself if there is none.
 
         Raises:
             ConfigError: They have not, or the loss is not defined for them.
         """
         if not self._data_checked:
-            check_shape(x, self.input_shape, self.instances, type(self).__name__)
+            variant = type(self).__name__
+            check_shape(x, self.input_shape, self.instances, variant)
+            if target is not None:
+                check_target(target, self.output_shape, variant)
             self._data_checked = True
-            check_range(x, self.output_range, self.reconstruction_loss, type(self).__name__)
+            check_range(x if target is None else target, self.output_range, self.reconstruction_loss, variant)
 
 
 def _times(weight: float | Tensor, term: Tensor) -> Tensor:

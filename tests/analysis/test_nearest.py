@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ae_lightning.analysis.nearest import nearest_rows, random_rows
+from ae_lightning.analysis.nearest import nearest_few, nearest_rows, random_rows
 
 
 def test_the_nearest_row_is_another_one_that_points_the_same_way():
@@ -34,3 +34,18 @@ def test_random_rows_are_always_the_same_and_draw_no_global_number():
 def test_a_row_alone_has_no_nearest():
     with pytest.raises(ValueError, match="at least two rows"):
         nearest_rows(torch.ones(1, 3))
+
+
+def test_the_nearest_few_are_those_of_a_sorted_row_of_cosines():
+    rows = random_rows(1200, 5)
+    numbers, cosines = nearest_few(rows, 4)
+    unit = rows.double().numpy() / np.linalg.norm(rows.double().numpy(), axis=1, keepdims=True)
+    products = unit @ unit.T
+    np.fill_diagonal(products, -2)
+    np.testing.assert_allclose(cosines.numpy(), -np.sort(-products, axis=1)[:, :4], atol=1e-6)
+    np.testing.assert_allclose(np.take_along_axis(products, numbers.numpy(), 1), cosines.numpy(), atol=1e-6)
+
+
+def test_of_few_rows_there_are_fewer_others():
+    assert nearest_few(torch.eye(3), 8)[0].shape == (3, 2)
+    assert nearest_few(torch.eye(1), 8)[0].shape == (1, 0)

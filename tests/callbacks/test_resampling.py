@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from known_targets import KnownMap
 from lightning.pytorch import Callback
 from lightning.pytorch.strategies import FSDPStrategy
 
 from ae_lightning import Run
 from ae_lightning.callbacks.decoder_norm import DecoderNorm
-from ae_lightning.callbacks.new_latents import draw_by_loss, forget_moments, weights_by_loss
+from ae_lightning.callbacks.new_latents import draw_by_loss, forget_moments, random_weights, weights_by_loss
 from ae_lightning.callbacks.resampling import ResampleDeadLatents
 from ae_lightning.cli.main import main
 from ae_lightning.data.gaussian import GaussianDataModule
@@ -26,6 +27,7 @@ from ae_lightning.errors import ConfigError, Notice
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.models.standard_sae import StandardSAE
+from ae_lightning.models.transcoder import Transcoder
 from ae_lightning.run.loggers import run_loggers
 from ae_lightning.run.tables import read_resampled
 
@@ -425,7 +427,7 @@ def test_each_instance_draws_what_it_reconstructs_badly(own_samples):
             d.W_enc[instance, instance, 0] = d.W_dec[instance, 0, instance] = 1
         examples = torch.stack([x, x.flip(0) * 2], dim=1) if own_samples else x
         dead = torch.tensor([[False, True], [False, True]])
-        new = weights_by_loss(model, examples, dead, 0.5, [torch.Generator().manual_seed(0)])
+        new = weights_by_loss(model, (examples, examples), dead, 0.5, [torch.Generator().manual_seed(0)])
     for row, bad, size in zip(new.decoder, ([0.0, 1.0], [1.0, 0.0]), (5, 10 if own_samples else 5), strict=True):
         torch.testing.assert_close(row, F.normalize(size * torch.tensor(bad) - b_dec, dim=0))
     torch.testing.assert_close(new.encoder, 0.5 * new.decoder)  # the living row has norm 1
@@ -438,7 +440,7 @@ def test_an_input_that_is_the_bias_itself_gives_some_direction():
         dead = torch.zeros(LATENTS, dtype=torch.bool)
         dead[[2, 3]] = True
         examples = torch.arange(6.0).expand(30, 6)
-        new = weights_by_loss(model, examples, dead, 1.0, [torch.Generator().manual_seed(0)])
+        new = weights_by_loss(model, (examples, examples), dead, 1.0, [torch.Generator().manual_seed(0)])
     torch.testing.assert_close(new.decoder.norm(dim=-1), torch.ones(2))
     assert abs(float(new.decoder[0] @ new.decoder[1])) < 0.99
 
@@ -713,3 +715,32 @@ def test_data_that_samples_cannot_be_drawn_from_are_refused(make_trainer, data, 
 def test_split_weights_are_refused():
     with pytest.raises(ConfigError, match=r"^ResampleDeadLatents needs whole weights, which FSDPStrategy splits"):
         ResampleDeadLatents().setup(SimpleNamespace(strategy=FSDPStrategy()), overcomplete(), "fit")
+
+
+def test_a_transcoder_s_new_latents_read_the_input_and_write_what_its_target_lacks():
+    """One input is far from its target, all others are produced as they are to be: by the bias alone, which is zero."""
+    model = Transcoder((3,), 4, k=1, target_shape=(2,), input_scaling="none", target_scaling="none").eval()
+    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    target = torch.zeros(40, 2)
+    target[7] = torch.tensor([3.0, -4.0])
+    with torch.no_grad():
+        model.dictionary.W_dec.zero_()
+        dead = torch.tensor([True, False, False, False])
+        new = weights_by_loss(model, (x, target), dead, 0.5, [torch.Generator().manual_seed(0)])
+    torch.testing.assert_close(new.decoder, torch.tensor([[0.6, -0.8]]))
+    # Rows of the encoder start with norm 1.
+    torch.testing.assert_close(new.encoder, 0.5 * F.normalize(x[7:8] - x.mean(0), dim=1))
+    drawn = random_weights(model, torch.ones(4, dtype=torch.bool), 0.5, [torch.Generator().manual_seed(0)])
+    assert (drawn.encoder.shape, drawn.decoder.shape) == ((4, 3), (4, 2))
+    torch.testing.assert_close(drawn.encoder.norm(dim=1), torch.full((4,), 0.5))
+    torch.testing.assert_close(drawn.decoder.norm(dim=1), torch.ones(4))
+
+
+def test_dead_latents_of_a_transcoder_are_resampled_in_a_fit(make_trainer):
+    model = Transcoder((16,), 40, "relu", target_shape=(12,), penalty_weight=0.0)
+    with torch.no_grad():
+        model.dictionary.b_enc[5:9] = -1e3
+    resample = ResampleDeadLatents(every=3, window=2, stop_after=3)
+    make_trainer(resample, max_steps=3, limit_val_batches=0).fit(model, KnownMap(4096))
+    assert (model.dictionary.b_enc[5:9] == 0).all()
+    torch.testing.assert_close(model.decoder_vectors[5:9].norm(dim=1), torch.ones(4))

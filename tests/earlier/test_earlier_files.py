@@ -16,6 +16,7 @@ from ae_lightning.models import variants
 from ae_lightning.models.checkpoint import model_settings, read_checkpoint
 from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.testing.building import quiet_trainer
+from ae_lightning.testing.digits import ReshapedDigits
 
 HERE = Path(__file__).parent
 OUTPUTS = json.loads((HERE / "checkpoints" / "outputs.json").read_text())
@@ -70,8 +71,9 @@ def test_a_sparse_dictionary_is_what_it_was(
     x = digits.test_set.take(20)[0]
     assert outputs_of(model, x) == pytest.approx(expected["before"], abs=1e-4)
     assert outputs_of(model.fold(), x)[:8] == pytest.approx(expected["before"][:8], abs=1e-4)
+    data = ReshapedDigits((1, 8, 8), has_targets=True) if model.needs_targets else digits
     trainer = quiet_trainer(tmp_path, max_steps=4, limit_val_batches=0)
-    trainer.fit(type(model)(**model_settings(read_checkpoint(path))), digits, ckpt_path=path, weights_only=True)
+    trainer.fit(type(model)(**model_settings(read_checkpoint(path))), data, ckpt_path=path, weights_only=True)
     assert isinstance(trainer.model, SparseDictionary)
     assert outputs_of(trainer.model.eval(), x) == pytest.approx(expected["after"], abs=2e-3)
 

@@ -21,6 +21,7 @@ from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.nn.precision import at_least_float32, like_weights
+from ae_lightning.testing.digits import ReshapedDigits
 from ae_lightning.training.epoch_means import EpochMeans
 
 PATHS = sorted((Path(__file__).parents[2] / "configs" / "model").glob("*.yaml"))
@@ -41,6 +42,8 @@ SMALL: dict[str, dict[str, Any]] = {
         f"{name}_sae": {"latent_dim": 96, "k": 8, "input_scaling": "none"}
         for name in ("topk", "batch_topk", "matryoshka")
     },
+    "crosscoder": {"latent_dim": 96, "k": 8, "input_scaling": "none"},
+    "transcoder": {"latent_dim": 96, "k": 8, "input_scaling": "none", "target_scaling": "none"},
     # Ten steps do not bring L0 down.
     "jumprelu_sae": {"latent_dim": 96, "penalty_weight": 0.01, "input_scaling": "none"},
     "stacked": {"hidden_dims": (48,), "latent_dim": 32, "pretrain_epochs": (1, 0)},
@@ -62,6 +65,14 @@ class Trained(NamedTuple):
 def data() -> DigitsDataModule:
     """1,293 digits in five training batches."""
     module = DigitsDataModule(batch_size=256, drop_last=True)
+    module.setup()
+    return module
+
+
+@functools.cache
+def digits_to_produce() -> ReshapedDigits:
+    """The digits with themselves for targets."""
+    module = ReshapedDigits((1, 8, 8), has_targets=True)
     module.setup()
     return module
 
@@ -90,8 +101,9 @@ def trained(data: DigitsDataModule, tmp_path_factory: pytest.TempPathFactory) ->
             num_sanity_val_steps=0,
             default_root_dir=folder,
         )
-        (before,) = trainer.validate(model, data, verbose=False)
-        trainer.fit(model, data)
+        own = digits_to_produce() if model.needs_targets else data
+        (before,) = trainer.validate(model, own, verbose=False)
+        trainer.fit(model, own)
         trainer.save_checkpoint(folder / "last.ckpt")
         after = float(trainer.callback_metrics["val/loss"])
         return Trained(model, trainer, before["val/loss"], after, folder / "last.ckpt")
@@ -132,6 +144,7 @@ def test_a_checkpoint_gives_the_same_weights_and_can_be_measured(trained, data, 
     assert {value.dtype for value in loaded.parameters()} == {expected}
     for own, back in zip(run.model.state_dict().values(), loaded.state_dict().values(), strict=True):
         torch.testing.assert_close(back, own.to(back.dtype), rtol=0, atol=0, equal_nan=True)
+    data = digits_to_produce() if loaded.needs_targets else data
     errors = model_errors(loaded, data.val_set, 256).compute()
     x = data.val_set.take(len(data.val_set))[0].double().numpy()
     with torch.no_grad():

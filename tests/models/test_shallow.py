@@ -78,7 +78,7 @@ def test_a_snapshot_s_decoder_rows_are_what_each_latent_writes(name, options):
 def test_there_is_a_shallow_config_of_each_kind():
     shallow = {name for name, kind in own_variants().items() if issubclass(kind, ShallowAutoencoder)}
     assert {name for name, _ in shallow_configs()} == shallow
-    assert len(shallow) == 9
+    assert len(shallow) == 11
 
 
 def test_what_is_restored_is_a_copy():

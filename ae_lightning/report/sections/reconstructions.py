@@ -16,12 +16,15 @@ class ReconstructionsSection(SectionMaker):
     def reading(self, name: str) -> tuple[str, str]:
         """That of pictures, or that of vectors."""
         title, _ = super().reading(name)
-        if is_picture(self.subject.model.input_shape):
+        if is_picture(self.subject.model.output_shape):
             return (
                 title,
                 "Test samples, what the model makes of them, and the error: red is too bright, blue too dark.",
             )
-        return title, "Each entry of test samples against its reconstruction: on the dotted line the two agree."
+        what = "samples against its reconstruction"
+        if self.subject.data.test_set.target is not None:
+            what = "targets against what the model produces"
+        return title, f"Each entry of test {what}: on the dotted line the two agree."
 
     def figures(self) -> Makers:
         """The strip of reconstructions."""
