@@ -1,8 +1,8 @@
 """The private memory of commands on a file that is larger than they may take: a table of peaks.
 
-Writes a float32 .npy, trains a small model on it for a few steps, evaluates it over the whole, reports and explores,
-each command under a limit on private memory (`ulimit -d`; pages of a mapped file are not private): what the imports
-take and so many MiB more. Ends with code 1 where a command fails.
+Writes a float32 .npy (with --store: a store of activations), trains a small model on it for a few steps, evaluates it
+over the whole, reports and explores, each command under a limit on private memory (`ulimit -d`; pages of a mapped file
+are not private): what the imports take and so many MiB more. Ends with code 1 where a command fails.
 """
 
 import argparse
@@ -11,10 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
+
+from ae_lightning.data.store import StoreWriter
 
 _MIB = 1 << 20
 _POLL_SECONDS = 0.02
@@ -43,9 +47,14 @@ def main() -> int:
     print(f"imports alone: {imports // 1024} MiB; limit {limit // _MIB} MiB; file {options.mib} MiB", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write(folder / "x.npy", options.mib, options.width)
+        if options.store:
+            write_store(folder / "store", options.mib, options.width)
+            data = ["ActivationsDataModule", "--data.root", str(folder / "store")]
+        else:
+            write(folder / "x.npy", options.mib, options.width)
+            data = ["ArraysDataModule", "--data.train", str(folder / "x.npy")]
         commands = {
-            "fit": fit(folder / "x.npy", options.latents, options.steps),
+            "fit": fit(data, options.latents, options.steps),
             **{command: [command, "run"] for command in COMMANDS},
         }
         print("| command | private memory above the imports (MiB) | touched, imports included (MiB) | seconds |")
@@ -62,23 +71,40 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def write(path: Path, mib: int, width: int) -> None:
-    """Write samples whose entries are correlated, some thousand at a time."""
+def pieces(rows: int, width: int) -> Iterator[np.ndarray]:
+    """Samples whose entries are correlated, some thousand at a time."""
     rng = np.random.default_rng(0)
-    rows = mib * _MIB // (4 * width)
     mixed = (rng.standard_normal((16, width)) / 4).astype(np.float32)
-    file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(rows, width))
     for start in range(0, rows, 4096):
-        part = file[start : start + 4096]
-        part[:] = rng.standard_normal((len(part), 16), dtype=np.float32) @ mixed
+        yield rng.standard_normal((min(4096, rows - start), 16), dtype=np.float32) @ mixed
+
+
+def write(path: Path, mib: int, width: int) -> None:
+    """Write samples into one file."""
+    rows = mib * _MIB // (4 * width)
+    file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(rows, width))
+    start = 0
+    for piece in pieces(rows, width):
+        file[start : start + len(piece)] = piece
+        start += len(piece)
     file.flush()
 
 
-def fit(data: Path, latents: int, steps: int) -> list[str]:
+def write_store(folder: Path, mib: int, width: int) -> None:
+    """Write samples into a store, in sequences of 128."""
+    rows = mib * _MIB // (4 * width)
+    with StoreWriter(folder, {}, {"h": width}, covariance=False) as writer:
+        for piece in pieces(rows, width):
+            number = torch.arange(writer.row, writer.row + len(piece))
+            writer.add({"h": torch.from_numpy(piece)}, number // 128, number % 128)
+        writer.finish(model={}, data={}, samples=-(-rows // 128))
+
+
+def fit(data: list[str], latents: int, steps: int) -> list[str]:
     """Arguments of a short fit with everything around it that a long one has."""
     return [
         *("fit", "--model", "OvercompleteAutoencoder", "--model.latent_dim", str(latents)),
-        *("--data", "ArraysDataModule", "--data.train", str(data), "--trainer.max_steps", str(steps)),
+        *("--data", *data, "--trainer.max_steps", str(steps)),
         *("--trainer.accelerator", "cpu", "--trainer.limit_val_batches", "8", "--snapshots.schedule.count", "5"),
     ]
 
@@ -121,6 +147,7 @@ def _status(pid: int) -> dict[str, int]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commands", nargs="*", metavar="COMMAND", default=["fit", *COMMANDS], help="fit first; all")
+    parser.add_argument("--store", action="store_true", help="read a store of activations in place of a file")
     parser.add_argument("--mib", type=int, default=4096, help="size of the file (default 4096)")
     parser.add_argument("--allow", type=int, default=1024, help="MiB that a command may take (default 1024)")
     parser.add_argument("--width", type=int, default=1024, help="numbers in a sample (default 1024)")

@@ -1,5 +1,6 @@
 """Data modules: batches ``(x, y)`` from MNIST and its like, digits, arrays of your own, and toys with a known truth."""
 
+from ae_lightning.data.activations import ActivationsDataModule
 from ae_lightning.data.arrays import ArraysDataModule
 from ae_lightning.data.base import AutoencoderDataModule, split_train_val
 from ae_lightning.data.digits import DigitsDataModule
@@ -13,6 +14,7 @@ from ae_lightning.data.world import WorldDataModule
 from ae_lightning.data.worlds import World
 
 __all__ = [
+    "ActivationsDataModule",
     "ArraysDataModule",
     "AutoencoderDataModule",
     "BatchLoader",

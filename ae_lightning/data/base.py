@@ -11,7 +11,7 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from ae_lightning.data.in_memory import InMemoryDataset
+from ae_lightning.data.in_memory import InMemoryDataset, draw_rows
 from ae_lightning.data.loader import BatchLoader, seeded_generator
 from ae_lightning.errors import ConfigError, DataError
 
@@ -22,12 +22,12 @@ _START = 2**31
 
 
 class AutoencoderDataModule(LightningDataModule, ABC):
-    """Training, validation and test sets that yield batches ``(x, y)``.
+    """Training, validation and test sets that yield batches ``(x, y)``, or ``(x, y, target)``.
 
     A subclass answers ``input_shape``, ``value_range`` and ``num_classes`` without loading anything, and
     makes the sets in ``make_sets``. ``x`` is float32, (batch, *input_shape), or with samples of each instance's
     own (batch, instances, *input_shape); ``y`` is a class label (batch,) int64, a vector of true features
-    (batch, …, k), or empty (batch, 0).
+    (batch, …, k), or empty (batch, 0). A target (batch, *target_shape) is what is to be produced where that is not x.
 
     The split follows ``seed``; the order of training follows ``seed_everything`` (through the environment
     variable PL_GLOBAL_SEED, as in Lightning's own sampler), so that another run sees the same split in
@@ -91,6 +91,11 @@ class AutoencoderDataModule(LightningDataModule, ABC):
     @property
     def instances(self) -> int | None:
         """Instances that have samples of their own, x (batch, instances, *input_shape); None where all share them."""
+        return None
+
+    @property
+    def target_shape(self) -> tuple[int, ...] | None:
+        """Shape of what is to be produced of a sample, where that is not the sample itself; known before ``setup``."""
         return None
 
     @property
@@ -216,7 +221,21 @@ class AutoencoderDataModule(LightningDataModule, ABC):
             Samples (n, *input_shape) as training batches hold them.
         """
         train = self.train_set
-        return train.__getitems__(torch.randperm(len(train), generator=generator)[:n])[0]
+        return train.__getitems__(draw_rows(len(train), n, generator))[0]
+
+    def example_pairs(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The same samples, and what is to be produced of them, (n, *target_shape): targets, or the samples themselves.
+
+        Args:
+            n: How many.
+            generator: What they are drawn with, on the CPU.
+        """
+        train = self.train_set
+        if train.target is None:
+            x = self.examples(n, generator)
+            return x, x
+        rows = draw_rows(len(train), n, generator).to(train.device)
+        return train.__getitems__(rows)[0], train.targets.__getitems__(rows)[0]
 
     def starting_samples(self, n: int) -> Tensor:
         """Training samples (n, *input_shape) for a model that starts from them: the same ones for the same run seed.
@@ -224,7 +243,15 @@ class AutoencoderDataModule(LightningDataModule, ABC):
         Args:
             n: How many; all of them if there are fewer.
         """
-        return self.examples(n, seeded_generator(run_seed(), _START))
+        return self.starting_pairs(n)[0]
+
+    def starting_pairs(self, n: int) -> tuple[Tensor, Tensor]:
+        """The same samples, and what is to be produced of them.
+
+        Args:
+            n: How many; all of them if there are fewer.
+        """
+        return self.example_pairs(n, seeded_generator(run_seed(), _START))
 
     def fingerprint(self) -> str:
         """Hash of the training set, for the record of a run; see ``InMemoryDataset.fingerprint``."""

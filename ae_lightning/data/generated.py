@@ -9,20 +9,15 @@ from itertools import groupby
 
 import torch
 from torch import Tensor
-from torch.utils.data import SequentialSampler
 
 from ae_lightning.data.base import AutoencoderDataModule, Sets, run_seed
 from ae_lightning.data.in_memory import InMemoryDataset
-from ae_lightning.data.loader import EpochCount, ResumableLoader, seeded_generator
+from ae_lightning.data.loader import Epochs, ResumableLoader, seeded_generator
 from ae_lightning.errors import ConfigError
 from ae_lightning.training.batch import LabeledBatch
 
 # Streams of random numbers for a seed of the data; the sets take the three after this one.
 _TRAINING = 0
-
-
-class _Epochs(EpochCount, SequentialSampler):
-    """Counts epochs; Lightning takes only a ``SequentialSampler`` when it overfits a few batches."""
 
 
 class GeneratedLoader(ResumableLoader):
@@ -56,7 +51,7 @@ class GeneratedLoader(ResumableLoader):
         fixed: bool = False,
         limit: int | float = 1.0,
     ) -> None:
-        super().__init__(_Epochs(), batch_size, limit)
+        super().__init__(Epochs(), batch_size, limit)
         self.draw_steps = draw_steps
         self.steps = steps
         self.at_once = at_once

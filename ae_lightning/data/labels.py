@@ -18,7 +18,7 @@ class Labels(NamedTuple):
     """Labels (n, …) as they were read, and the file that they are from."""
 
     y: Tensor
-    path: Path
+    path: str | Path
 
 
 def rows_are_classes(labels: Iterable[Labels], kind: LabelKind) -> bool:

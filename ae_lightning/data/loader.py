@@ -12,7 +12,7 @@ from torch.utils.data import SequentialSampler
 
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import ConfigError, DataError
-from ae_lightning.training.batch import LabeledBatch
+from ae_lightning.training.batch import Batch
 
 
 def seeded_generator(*seeds: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -92,6 +92,10 @@ class DataOrder(EpochOrder, SequentialSampler):
     """The order of the data; Lightning takes only a ``SequentialSampler`` for an unshuffled one."""
 
 
+class Epochs(EpochCount, SequentialSampler):
+    """Counts epochs of what has no sampler; Lightning takes only a ``SequentialSampler`` where it overfits batches."""
+
+
 class ResumableLoader(ABC):
     """Batches that are a function of (epoch, number) and can be taken up again in the middle of an epoch.
 
@@ -126,10 +130,10 @@ class ResumableLoader(ABC):
         """Batches per epoch of this process."""
 
     @abstractmethod
-    def batches(self, first: int) -> Iterator[LabeledBatch]:
+    def batches(self, first: int) -> Iterator[Batch]:
         """The batches of the sampler's epoch from the one numbered ``first`` on; they leave the state alone."""
 
-    def __iter__(self) -> Iterator[LabeledBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         # A generator, so that nothing happens before the first batch is asked for: Lightning makes the
         # iterator first, and only then says which epoch it is.
         first = self._first_batch()
@@ -220,7 +224,7 @@ class BatchLoader(ResumableLoader):
         whole, rest = divmod(len(self.sampler), self.batch_size)
         return whole if self.drop_last or rest == 0 else whole + 1
 
-    def batches(self, first: int) -> Iterator[LabeledBatch]:
+    def batches(self, first: int) -> Iterator[Batch]:
         """The batches of the sampler's epoch from the one numbered ``first`` on."""
         order = self.sampler.indices().to(self.dataset.device)
         for number in range(first, len(self)):

@@ -54,19 +54,23 @@ class Normalization(NamedTuple):
         """What stored numbers become, in float64."""
         return (value - (self.center or 0.0)) * self.scale + self.shift
 
-    def apply(self, stored: InMemoryDataset) -> InMemoryDataset:
+    def apply(self, stored: InMemoryDataset, target: InMemoryDataset | None = None) -> InMemoryDataset:
         """The same samples, normalized: as they are fetched, or at once where they are in memory and it takes float64.
 
         Those are then kept as float32, which takes half the memory, and no time later.
+
+        Args:
+            stored: The samples.
+            target: What is to be produced of them, normalized already; None where it is the samples themselves.
         """
         x = stored.x
-        normalized = InMemoryDataset(x, stored.y, sample_shape=stored.sample_shape, **self._asdict())
+        normalized = InMemoryDataset(x, stored.y, sample_shape=stored.sample_shape, target=target, **self._asdict())
         if self.center is None or not isinstance(x, Tensor):
             return normalized
         kept = torch.empty(len(x), *stored.sample_shape)
         for rows in torch.arange(len(x)).split(max(1, _AT_ONCE // max(1, kept[:1].numel()))):
             kept[rows] = normalized.__getitems__(rows)[0]
-        return InMemoryDataset(kept, stored.y)
+        return InMemoryDataset(kept, stored.y, target=target)
 
 
 def scale_and_shift(normalize: Normalize, maximum: float, standard: tuple[float, float]) -> tuple[float, float]:

@@ -94,7 +94,7 @@ class ToyTraining:
             loader = GeneratedLoader(
                 data.draw_steps, _BATCH_SIZE, self.steps, at_once=data.steps_at_once, seeds=(self.seed, _STREAM)
             )
-            for x, _ in loader:
+            for x, *_ in loader:
                 optimizer.zero_grad()
                 model.loss(x)[0]["loss"].backward()
                 optimizer.step()

@@ -319,3 +319,72 @@ def test_it_is_known_where_the_test_set_is_the_validation_set(tmp_path):
         data.setup()
         assert data.test_is_validation is same
         assert ("the test set being the validation set" in data.description) is same
+
+
+TARGETS = np.stack([X.sum(1) * 10 + 1, X.sum(1) * 10 + 3], axis=1)
+
+
+def rows_and_targets(data: ArraysDataModule) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    sets = {"train": data.train_set, "val": data.val_set, "test": data.test_set}
+    return {name: (one.take(99)[0].numpy(), one.take(99)[2].numpy()) for name, one in sets.items()}
+
+
+def test_targets_from_files_follow_their_samples_into_each_set(tmp_path):
+    np.save(tmp_path / "y.npy", TARGETS)
+    np.savez(tmp_path / "test.npz", x=X[:4] + 1, target=TARGETS[:4], other=TARGETS[4:8])
+    named = str(tmp_path / "test.npz")
+    data = made(write(tmp_path / "x.npy"), test=named, target=str(tmp_path / "y.npy"), test_target=named)
+    assert data.target_shape == (2,)
+    found = rows_and_targets(data)
+    assert [len(x) for x, _ in found.values()] == [18, 2, 4]
+    for name, (x, target) in found.items():
+        of_rows = (x - (name == "test")).sum(1) * 10
+        assert np.array_equal(target, np.stack([of_rows + 1, of_rows + 3], axis=1)), name
+    other = made(named, target=named, target_key="other", val_fraction=0.3)
+    x, target = rows_and_targets(other)["train"]
+    assert np.array_equal(target[:, 0], (x - 1).sum(1) * 10 + 361)  # four rows later: 3 · 12 more in each of ten
+
+
+def test_targets_are_normalized_by_their_own_numbers(tmp_path):
+    np.save(tmp_path / "y.npy", TARGETS)
+    data = made(write(tmp_path / "x.npy"), target=str(tmp_path / "y.npy"), normalize="standard")
+    x, target = rows_and_targets(data)["train"]
+    of_rows = TARGETS[data.train_set.indices.numpy()].astype(np.float64)
+    np.testing.assert_allclose(target, (of_rows - of_rows.mean()) / of_rows.std(), rtol=1e-5, atol=1e-6)
+    assert abs(float(x.mean())) < 1e-5
+    pairs = data.example_pairs(5, torch.Generator().manual_seed(0))
+    places = [np.flatnonzero((x == row).all(1))[0] for row in pairs[0].numpy()]
+    assert np.array_equal(target[places], pairs[1].numpy())
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"target": "y", "val": "x"}, ConfigError, "only one of --data.target and --data.val_target is given"),
+        ({"test_target": "y", "test": "x"}, ConfigError, "only one of --data.target and --data.test_target is given"),
+        ({"val_target": "y"}, ConfigError, "--data.val_target is given without --data.val"),
+        ({"target_key": "a"}, ConfigError, "target_key is a, but no file of targets is named by --data.target"),
+        ({"target": "missing"}, DataError, r"--data.target names .*missing.npy, which does not exist"),
+        (
+            {"target": "short"},
+            DataError,
+            r"short.npy \(--data.target\) holds 19 targets for the 20 samples of --data.t",
+        ),
+        ({"target": "flat"}, DataError, r"flat.npy \(--data.target\) holds an array of shape \(20,\)"),
+        (
+            {"target": "y", "val": "x", "val_target": "x"},
+            DataError,
+            r"samples of --data.val_target have the shape \(3,\) and those of --data.target \(2,\)",
+        ),
+        ({"target": "broken"}, DataError, r"broken.npy holds 1 NaN or infinite values, the first in row 7"),
+    ],
+)
+def test_wrong_targets_are_refused_in_a_sentence(tmp_path, options, error, message):
+    broken = TARGETS.copy()
+    broken[7, 0] = np.nan
+    contents = {"x": X, "y": TARGETS, "short": TARGETS[:19], "flat": TARGETS[:, 0], "broken": broken}
+    for name, array in contents.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    paths = {k: v if k == "target_key" else str(tmp_path / f"{v}.npy") for k, v in options.items()}
+    with pytest.raises(error, match=message):
+        ArraysDataModule(str(tmp_path / "x.npy"), seed=1, **paths).setup()

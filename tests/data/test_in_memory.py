@@ -182,3 +182,69 @@ def test_an_instance_is_seen_and_not_copied():
     one = InMemoryDataset(x, indices=torch.tensor([3, 1])).instance(2)
     assert one.take(9)[0].tolist() == [[22.0, 23.0], [10.0, 11.0]]
     assert one.x.data_ptr() == x[:, 2].data_ptr()
+
+
+def with_targets(indices: torch.Tensor | None = None) -> InMemoryDataset:
+    """Samples i and i + 0.5 with label i, whose target is [10 i, 10 i + 1, 10 i + 2], stored a tenth as large."""
+    numbers = torch.arange(6.0)
+    stored = (numbers[:, None] * 10 + torch.arange(3.0)) / 10
+    target = InMemoryDataset(stored.double().numpy(), scale=10.0)
+    x = torch.stack([numbers, numbers + 0.5], dim=1)
+    return InMemoryDataset(x, numbers.long(), indices=indices, scale=2.0, target=target)
+
+
+def test_a_batch_holds_the_targets_of_its_own_rows_scaled_in_their_own_way():
+    x, y, target = with_targets(torch.tensor([5, 1, 3])).__getitems__([2, 0])
+    assert x.tolist() == [[6, 7], [10, 11]]
+    assert y.tolist() == [3, 5]
+    assert target.dtype == torch.float32
+    torch.testing.assert_close(target, torch.tensor([[30.0, 31, 32], [50, 51, 52]]))
+    one = with_targets()[4]
+    assert [part.tolist() for part in one[:2]] == [[8, 9], 4]
+    torch.testing.assert_close(one[2], torch.tensor([40.0, 41, 42]))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        with_targets(torch.tensor([4, 1, 2])).to("cpu"),
+        with_targets().subset(torch.tensor([1, 2, 4])),
+        with_targets().subset(torch.tensor([0, 1, 2, 4])).drawn(3, torch.Generator().manual_seed(3)),
+    ],
+)
+def test_what_is_made_of_a_set_keeps_the_targets_of_its_rows(part):
+    x, y, target = part.take(9)
+    assert len(y) == 3
+    assert x[:, 0].tolist() == (2.0 * y).tolist()
+    assert target[:, 0].round().tolist() == (10.0 * y).tolist()
+    torch.testing.assert_close(part.targets.take(9)[0], target)
+
+
+def test_a_set_without_targets_is_its_own_target():
+    plain = InMemoryDataset(pixels())
+    assert plain.targets is plain
+    assert len(plain.take(1)) == 2
+
+
+def test_an_instance_has_its_own_targets():
+    x, y = torch.arange(24.0).view(4, 3, 2), torch.arange(12.0).view(4, 3, 1)
+    one = InMemoryDataset(x, indices=torch.tensor([3, 1]), target=InMemoryDataset(y)).instance(2)
+    assert one.take(9)[2].tolist() == [[11.0], [5.0]]
+
+
+def test_the_fingerprint_covers_the_targets_of_these_rows_alone():
+    x, y = torch.arange(4.0)[:, None], torch.arange(8.0).view(4, 2)
+    other = y.clone()
+    other[3] += 1
+
+    def of(target: torch.Tensor | None, rows: list[int]) -> str:
+        known = None if target is None else InMemoryDataset(target)
+        return InMemoryDataset(x, indices=torch.tensor(rows), target=known).fingerprint()
+
+    assert len({of(None, [0, 3]), of(y, [0, 3]), of(other, [0, 3])}) == 3
+    assert of(y, [0, 1]) == of(other, [0, 1])
+
+
+def test_each_sample_needs_one_target():
+    with pytest.raises(DataError, match="There are 2 targets for 3 samples; each sample needs one target"):
+        InMemoryDataset(pixels(), target=InMemoryDataset(torch.zeros(2, 4)))

@@ -20,6 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from ae_lightning.callbacks.snapshots import WeightSnapshots
 from ae_lightning.cli.fit.trainer_setup import CheckpointFiles
 from ae_lightning.cli.main import main
+from ae_lightning.data.store import StoreWriter
 from ae_lightning.files import remove_leftovers, replacing
 from ae_lightning.run.loggers import RunTensorBoard
 from ae_lightning.run.run import Run
@@ -49,7 +50,7 @@ def quietly(folder: Path, checkpoint: Path | None, *more: str) -> None:
     os._exit(fit(folder, checkpoint, *more))
 
 
-def killed_at(moment: int, folder: Path, checkpoint: Path | None) -> bool:
+def killed_at(moment: int, folder: Path, checkpoint: Path | None, *more: str) -> bool:
     """Train in a process that is killed when so many files were opened or renamed; answers whether it had not ended."""
 
     def work() -> None:
@@ -60,7 +61,7 @@ def killed_at(moment: int, folder: Path, checkpoint: Path | None) -> bool:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         sys.addaudithook(kills)
-        quietly(folder, checkpoint)
+        quietly(folder, checkpoint, *more)
 
     return ended(work) == -signal.SIGKILL
 
@@ -160,6 +161,29 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(wanted: i
         if torch.load(last, weights_only=True)["global_step"] < max(whole.snapshots):
             assert fit(root, last) == 0
         check_the_same(Run.load(last.parents[1]), whole)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_run_on_a_store_that_is_killed_at_file_events_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "store", {}, {"h": 64}, "float16", 1024) as writer:
+        number = torch.arange(6000)
+        writer.add({"h": torch.randn(6000, 64)}, number // 8, number % 8)
+        writer.finish(model={}, data={}, samples=750)
+    data = [
+        *("--data", "ActivationsDataModule", "--data.root", str(tmp_path / "store"), "--data.batch_size", "500"),
+        *("--data.memory", "300kB", "--data.window", "1024", "--trainer.max_epochs", "3"),
+    ]
+    assert fit(tmp_path / "whole", None, *data) == 0
+    whole = Run.load(next((tmp_path / "whole").glob("lightning_logs/*/version_*")))
+    last, folder = None, tmp_path / "killed"
+    for moment in (150, 40, 90):
+        killed_at(moment, folder, last, *data)
+        last = newest(folder)
+    assert last is not None
+    if torch.load(last, weights_only=True)["global_step"] < max(whole.snapshots):
+        assert fit(folder, last) == 0
+    check_the_same(Run.load(last.parents[1]), whole)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -1,0 +1,32 @@
+"""Sizes in bytes as people write them."""
+
+from __future__ import annotations
+
+import re
+
+from ae_lightning.errors import ConfigError
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+
+
+def bytes_of_size(size: int | str, option: str) -> int:
+    """Bytes of a size such as 1GiB, 500 MB or 1073741824.
+
+    Args:
+        size: A number of bytes, or a number with a unit: of 1,000 (kB, MB, GB, TB) or of 1,024 (KiB, MiB, GiB, TiB).
+        option: The option that it came from, for the message.
+
+    Raises:
+        ConfigError: It is no size.
+    """
+    found = _SIZE.fullmatch(str(size).strip())
+    if found is None:
+        raise ConfigError(f"{option} is {size}, which is no size; write a number with a unit, such as 1GiB or 500MB.")
+    number, prefix, binary = found.groups()
+    power = " kmgt".index(prefix.lower() or " ")
+    return int(float(number) * (1024 if binary else 1000) ** power)
+
+
+def said_size(size: int) -> str:
+    """A number of bytes for a person, in mebibytes or gibibytes."""
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"
