@@ -1,0 +1,76 @@
+"""Objects of the user's own, named as MODULE:NAME or FILE.py:NAME."""
+
+import difflib
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ae_lightning import safe_mode
+from ae_lightning.errors import ConfigError
+
+
+def import_named(spec: str, option: str) -> Any:
+    """Import an object; its module's code runs.
+
+    Modules are looked for where Python looks for them, and then in the current folder.
+
+    Args:
+        spec: `package.module:name`, or `path/to/file.py:name`. The name may have dots, as `Models.small`.
+        option: What names it, for messages.
+
+    Raises:
+        ConfigError: There is no such module or name, or the process is in safe mode.
+    """
+    where, _, name = spec.rpartition(":")
+    if not where or not name:
+        raise ConfigError(f"{option} {spec}: name an object as MODULE:NAME, such as mine.networks:Net")
+    if safe_mode.is_on():
+        raise ConfigError(
+            f"{option} {spec} runs the code of {where}, which --safe does not allow: leave --safe out if you trust it"
+        )
+    found: Any = _file(Path(where), spec, option) if where.endswith(".py") else _module(where, spec, option)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise ConfigError(f"{option} {spec}: {where} has no {name}{nearest(part, vars(found))}")
+        found = getattr(found, part)
+    return found
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint at the nearest known name, as the end of a sentence; empty where none is near."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _module(name: str, spec: str, option: str) -> ModuleType:
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):  # what it imports itself
+            raise ConfigError(f"{option} {spec}: {name} needs the module {error.name}, which is not there") from error
+        raise ConfigError(
+            f"{option} {spec}: there is no module {error.name}, neither among the installed packages nor in {here}"
+        ) from error
+
+
+def _file(path: Path, spec: str, option: str) -> ModuleType:
+    if not path.is_file():
+        raise ConfigError(f"{option} {spec}: there is no file {path}")
+    described = importlib.util.spec_from_file_location(path.stem, path)
+    assert described is not None  # of a name that ends with .py there is always a loader
+    assert described.loader is not None
+    module = importlib.util.module_from_spec(described)
+    sys.modules[path.stem] = module  # where its classes say that they come from
+    try:
+        described.loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{option} {spec}: {path} needs the module {error.name}, which is not there") from error
+    return module
