@@ -22,7 +22,7 @@ RandomActivation = Literal["relu", "none"]
 
 
 class RandomEncoder:
-    """A random encoder, and the linear decoder that is fitted to it by least squares.
+    """A random encoder, and the linear decoder, of samples or of targets, that is fitted to it by least squares.
 
     The code is z = activation(W (x − mean)), with the mean of the training set and W uniform within ±1/√input, as
     `torch.nn.Linear` draws it; as the encoder has no bias, the scale of W does not matter. The decoder, with a bias,
@@ -65,17 +65,17 @@ class RandomEncoder:
         most = max(1, min(_FIT_SAMPLES, _FIT_NUMBERS // len(self._center)))
         return torch.randperm(n, generator=self._generator)[:most] if n > most else torch.arange(n)
 
-    def fit(self, rows: Array) -> None:
-        """Fit the decoder to training samples (n, input)."""
-        code_sum, x_sum = torch.zeros(len(self._weight), dtype=torch.float64), torch.zeros_like(self._center)
+    def fit(self, rows: Array, targets: Array | None = None) -> None:
+        """Fit the decoder to training samples (n, input), or to what is to be produced of them (n, output)."""
+        code_sum, x_sum = (torch.zeros((), dtype=torch.float64) for _ in range(2))
         # The means come first: subtracted from finished sums of products, they would take digits with them.
-        for code, x in self._pairs(rows):
-            code_sum += code.sum(dim=0)
-            x_sum += x.sum(dim=0)
+        for code, x in self._pairs(rows, targets):
+            code_sum = code_sum + code.sum(dim=0)
+            x_sum = x_sum + x.sum(dim=0)
         code_mean, x_mean = code_sum / len(rows), x_sum / len(rows)
         gram = torch.zeros(len(code_mean), len(code_mean), dtype=torch.float64)
-        cross = torch.zeros_like(self._decoder)
-        for code, x in self._pairs(rows):
+        cross = torch.zeros(len(code_mean), len(x_mean), dtype=torch.float64)
+        for code, x in self._pairs(rows, targets):
             code -= code_mean
             gram.addmm_(code.T, code)
             cross.addmm_(code.T, x)
@@ -84,17 +84,21 @@ class RandomEncoder:
         self._decoder = torch.cholesky_solve(cross, torch.linalg.cholesky(gram))
         self._bias = x_mean - code_mean @ self._decoder
 
-    def squared_error(self, rows: Array) -> float:
-        """Squared error on samples (n, input), the sum over samples and pixels."""
-        pairs = self._pairs(rows)
+    def squared_error(self, rows: Array, targets: Array | None = None) -> float:
+        """Squared error on samples (n, input), or on targets (n, output), the sum over these and their entries."""
+        pairs = self._pairs(rows, targets)
         return sum(float((x - code @ self._decoder - self._bias).square().sum()) for code, x in pairs)
 
-    def _pairs(self, rows: Array) -> Iterator[tuple[Tensor, Tensor]]:
-        """Codes and centered samples in float64, some thousand at a time."""
+    def _pairs(self, rows: Array, targets: Array | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Codes, and centered samples or targets, in float64, some thousand at a time."""
+        start = 0
         for chunk in chunks(rows):
             centered = torch.from_numpy(chunk.astype(np.float64)).sub_(self._center)
             code = centered @ self._weight.T
-            yield (code.relu_() if self._rectified else code), centered
+            code = code.relu_() if self._rectified else code
+            end = start + len(chunk)
+            yield code, centered if targets is None else torch.from_numpy(targets[start:end].astype(np.float64))
+            start = end
 
 
 def random_encoder_error(

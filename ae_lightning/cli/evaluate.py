@@ -1,6 +1,7 @@
 """`ae-lightning evaluate`: a run's final numbers beside those of simple baselines."""
 
-from collections.abc import Iterator
+import argparse
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,20 @@ from rich.table import Table
 from rich.text import Text
 
 from ae_lightning.cli.command_parser import CommandParser
+from ae_lightning.cli.spliced import add_splice_options, print_splice, splice_of, without_data
 from ae_lightning.cli.tables import PlainConsole
 from ae_lightning.files import as_json
 from ae_lightning.numerals import numeral, with_error
 from ae_lightning.run.instances import of_instance
-from ae_lightning.run.results import RESULTS_NAME, TEST_IS_VALIDATION, known, set_with_exact_pca, with_nan
+from ae_lightning.run.results import (
+    RESULTS_NAME,
+    TEST_IS_VALIDATION,
+    has_targets,
+    known,
+    output_shape,
+    set_with_exact_pca,
+    with_nan,
+)
 
 # More rows would push the means off the screen.
 _MOST_INSTANCES = 64
@@ -39,8 +49,10 @@ def main(arguments: list[str]) -> int:
         help="print the numbers of one instance of a population alone, counted from 0; metrics.json holds all",
     )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON and nothing else")
+    add_splice_options(parser)
+    arguments, of_data = without_data(arguments)
     options = parser.parse_args(arguments)
-    results = _evaluate(options.run, options.device, options.instance)
+    results = _evaluate(options, of_data)
     if options.json:
         print(as_json(results, indent=2))
     else:
@@ -48,20 +60,21 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _evaluate(path: Path, device: str | None, instance: int | None) -> dict[str, Any]:
+def _evaluate(options: argparse.Namespace, of_data: Sequence[str]) -> dict[str, Any]:
     """The numbers of a run, or of one of its instances."""
     from ae_lightning.cli.run_command import open_run
     from ae_lightning.evaluation import evaluate_run
     from ae_lightning.evaluation.device import chosen_device, device_of
     from ae_lightning.models.checkpoint import load_autoencoder
 
-    run, checkpoint = open_run(path, f"use `ae-lightning test --ckpt_path {path} --data …`")
-    where = device_of(run.config) if device is None else chosen_device(device)
-    if instance is None:
-        return evaluate_run(run, checkpoint=checkpoint, device=where)
-    load_autoencoder(checkpoint, instance=instance)  # a mistake comes before what takes its time
-    results = evaluate_run(run, checkpoint=checkpoint, device=where)
-    return of_instance(results, instance) if "instances" in results else results
+    run, checkpoint = open_run(options.run, f"use `ae-lightning test --ckpt_path {options.run} --data …`")
+    device = device_of(run.config) if options.device is None else chosen_device(options.device)
+    if options.instance is not None:
+        load_autoencoder(checkpoint, instance=options.instance)  # a mistake comes before what takes its time
+    splice = splice_of(options, of_data, run, device)
+    results = evaluate_run(run, checkpoint=checkpoint, device=device, splice=splice)
+    one_of_many = options.instance is not None and "instances" in results
+    return of_instance(results, options.instance) if one_of_many else results
 
 
 def print_results(results: dict[str, Any]) -> None:
@@ -92,11 +105,16 @@ def print_numbers(results: dict[str, Any]) -> None:
     said = filter(None, (shortcoming(results) or _standing(results), missed_l0(results)))
     for sentence in (*said, *failed_instances(results), *shared_order(results)):
         console.print(sentence, markup=False)
+    if "splice" in results:
+        print_splice(results["splice"])
 
 
 def print_model(model: dict[str, Any]) -> None:
     """Print a line on a model as `ae_lightning.evaluation.describe` describes it."""
-    shape = "×".join(map(str, model["input_shape"])) + " → " + "×".join(map(str, model["latent_shape"]))
+    shapes = [model["input_shape"], model["latent_shape"]]
+    if output_shape(model) != model["input_shape"]:
+        shapes.append(output_shape(model))
+    shape = " → ".join("×".join(map(str, each)) for each in shapes)
     copies = f", {model['instances']} instances" if model["instances"] else _which(model)
     rest = f" {shape}, {_width(model['compression_ratio'])}, {model['parameters']:,} parameters{copies}"
     PlainConsole(soft_wrap=True).print(Text.assemble((model["class"], "bold"), rest))
@@ -129,18 +147,30 @@ def _sample(results: dict[str, Any]) -> str:
     return "image" if _has_pixels(results) else "sample"
 
 
+def _produced(results: dict[str, Any]) -> str:
+    return "target" if has_targets(results) else _sample(results)
+
+
 def _entry(results: dict[str, Any]) -> str:
     return "pixel" if _has_pixels(results) else "entry"
 
 
 def _has_pixels(results: dict[str, Any]) -> bool:
-    return len(results["model"]["input_shape"]) == 3
+    return len(output_shape(results["model"])) == 3
+
+
+def _of_rank(results: dict[str, Any]) -> str:
+    """The linear baseline, with its number of components."""
+    count = results["pca_components"]
+    return f"a linear regression of rank {count}" if has_targets(results) else f"{count} principal components"
 
 
 def _error_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
     test, validation = (results["errors"][split]["autoencoder"] for split in ("test", "validation"))
     explained = f"{_explained(test)} of the test set"
     yield "variance explained", f"{explained}, {_explained(validation)} of the validation set"
+    for name, part in results.get("parts", {}).items():
+        yield f"  of {name.replace('_', ' ')}", f"{_explained(part)} of the test set"
     error = _number(test, "mse_per_pixel", ".5f")
     if test["mse_per_pixel"] is not None:
         error = with_error(test["mse_per_pixel"], known(test, "mse_per_pixel_std"))
@@ -168,10 +198,11 @@ def _standing(results: dict[str, Any]) -> str:
     ours, mean, pca = (errors[name]["mse_per_pixel"] for name in ("autoencoder", "mean_image", "pca"))
     if ours is None or pca is None or not mean:
         return ""
-    said = f"Test error: {_part(ours / mean)} the mean {_sample(results)}'s"
+    said = f"Test error: {_part(ours / mean)} the mean {_produced(results)}'s"
     if set_with_exact_pca(results, "test"):
-        return f"{said}; {results['pca_components']} principal components are exact, so they are no baseline."
-    return f"{said}, {_part(ours / pca)} that of {results['pca_components']} principal components."
+        exact = "is exact, so it is" if has_targets(results) else "are exact, so they are"
+        return f"{said}; {_of_rank(results)} {exact} no baseline."
+    return f"{said}, {_part(ours / pca)} that of {_of_rank(results)}."
 
 
 def _part(ratio: float) -> str:
@@ -232,10 +263,12 @@ def _error_table(results: dict[str, Any]) -> Table:
         table.add_column(f"{name}\nper {_entry(results)}", justify="right")
         table.add_column(f"{name}\nper {_sample(results)}", justify="right")
     labels = {
-        "autoencoder": "this autoencoder",
-        "mean_image": f"mean {_sample(results)}",
+        "autoencoder": "this model" if has_targets(results) else "this autoencoder",
+        "mean_image": f"mean {_produced(results)}",
         "pca": f"PCA, {results['pca_components']} components",
     }
+    if has_targets(results):
+        labels["pca"] = f"regression, rank {results['pca_components']}"
     for key, label in labels.items():
         cells = []
         for split, errors in results["errors"].items():

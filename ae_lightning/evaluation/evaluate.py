@@ -3,6 +3,7 @@
 import contextlib
 import platform
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import Notice, RunFolderError
-from ae_lightning.evaluation.errors import Baselines, ErrorMeter, model_errors
+from ae_lightning.evaluation.baselines import Baselines
+from ae_lightning.evaluation.errors import ErrorMeter, errors_of_parts, model_errors
 from ae_lightning.evaluation.instances import means_of, penalties, rows_of, weights_of_each
 from ae_lightning.evaluation.latents import LatentMeter
 from ae_lightning.evaluation.truth import recovery
@@ -22,11 +24,12 @@ from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.scaled_dictionary import ScaledDictionary
 from ae_lightning.models.sparse_dictionary import SparseDictionary
+from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import like_weights
 from ae_lightning.run.results import write_results
 from ae_lightning.run.run import Run
 from ae_lightning.run.tables import latents_file
-from ae_lightning.training.checks import check_shape
+from ae_lightning.training.checks import check_shape, check_target
 from ae_lightning.version import __version__
 
 _SAMPLES_TO_MEASURE = 1000
@@ -40,7 +43,8 @@ def evaluate(
     Errors are squared errors in the units of the data after normalization: per pixel (mean over images and
     pixels) and per image (sum over pixels, mean over images); with instances, means over them. PCA has as many
     components as the code has latents, fitted on the training images; as many as
-    samples have entries, or directions in which they vary, are exact.
+    samples have entries, or directions in which they vary, are exact. Of data with targets all errors are those of the
+    target; in place of PCA stands a linear regression of as low a rank, in that of the mean image the mean target.
     Where each instance has samples of its own, both baselines are fitted to these, and the means are over instances.
     Sets are read in pieces, whatever their size; see `Baselines` for what is fitted to a part of the training set.
 
@@ -50,20 +54,23 @@ def evaluate(
         device: Where the model and the baselines compute; where the model is by default. The model stays there.
 
     Returns:
-        `model`, `data`, `versions`: what was measured. `errors`: for each set and for `autoencoder`, `mean_image` and
-        `pca`, what `ErrorMeter.compute` says. `baseline_samples`: how many training samples the baselines were fitted
-        to, `drawn` at random or all of them. `scaled_length`: root mean square of ‖x − mean‖ over the first 1,000 test
-        samples as the model scales them, None where it does not. `test_is_validation`: whether both sets are the same,
-        so that the errors are not those of unseen data. `latents`: what `LatentMeter.statistics` says of the code, on
-        the test set. `weights`: of shallow models; `recovery`: of shallow models on data whose true features are known,
-        see `truth_scores`; both are empty for others. `instances`: of models that have any, the numbers of each
-        alone, see `ae_lightning.evaluation.instances.rows_of`; those before are means over them. A number that is not
-        finite is None, with the reason beside it, see `ae_lightning.files.finite`.
+        `model`, `data`, `versions`: what was measured; `has_targets` of data that have any. `errors`: for each set and
+        for `autoencoder`, `mean_image` and `pca`, what `ErrorMeter.compute` says. `parts`: of models that name parts of
+        their output, the same of each on the test set, such as `source_0` of a `Crosscoder`. `baseline_samples`: how
+        many training samples the baselines were fitted to, `drawn` at random or all of them. `scaled_length`: root mean
+        square of ‖x − mean‖ over the first 1,000 test samples, or targets, as the model scales them, None where it does
+        not. `test_is_validation`: whether both sets are the same, so that the errors are not those of unseen data.
+        `latents`: what `LatentMeter.statistics` says of the code, on the test set. `weights`: of shallow models;
+        `recovery`: of shallow models on data whose true features are known, see `truth_scores`; both are empty for
+        others. `instances`: of models that have any, the numbers of each alone, see
+        `ae_lightning.evaluation.instances.rows_of`; those before are means over them. A number that is not finite is
+        None, with the reason beside it, see `ae_lightning.files.finite`.
 
     Raises:
-        ConfigError: The model was made for samples of another shape, or another number of instances.
+        ConfigError: The model was made for samples or targets of another shape, or another number of instances.
     """
-    return _measure(model if device is None else model.to(device), data)[0]
+    with evaluation_mode(model if device is None else model.to(device)):
+        return _measure(model, data)[0]
 
 
 def evaluate_run(
@@ -71,6 +78,7 @@ def evaluate_run(
     checkpoint: Path | None = None,
     data: AutoencoderDataModule | None = None,
     device: torch.device | str = "cpu",
+    splice: Callable[[Autoencoder], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint of a run on the run's own data, and write `metrics.json` and `latents.csv` into its folder.
 
@@ -83,12 +91,16 @@ def evaluate_run(
         checkpoint: The best one by default.
         data: Its data module, where it is at hand already.
         device: Where the model and the baselines compute.
+        splice: What measures the model within the network whose activations it was trained on, a `Splice`; its numbers
+            stand under `splice`.
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or not ours.
     """
     checkpoint = checkpoint or run.checkpoint
-    measured, latents = _measure(load_autoencoder(checkpoint).to(device), data or run.data)
+    model = load_autoencoder(checkpoint).to(device)
+    spliced = {} if splice is None else {"splice": splice(model)}  # first, for a network may turn out not to be fit
+    measured, latents = _measure(model, data or run.data)
     results: dict[str, Any] = {
         "run": str(run.folder),
         "checkpoint": checkpoint.name,
@@ -96,6 +108,7 @@ def evaluate_run(
         **measured,
         "probes": finite(run.last_values("probe")),
         "seconds": run.last_values("speed/train_seconds").get("speed/train_seconds"),
+        **spliced,
     }
     before = _earlier_hash(run) or results["data"]["hash"]
     if before != results["data"]["hash"]:
@@ -123,7 +136,8 @@ def describe(model: Autoencoder) -> dict[str, Any]:
 
     Returns:
         `penalties`: weights of the terms beside the reconstruction, means over instances. `asked_l0`: options that say
-        how many latents of a sample shall be active, see `SparseDictionary.asked_l0`.
+        how many latents of a sample shall be active, see `SparseDictionary.asked_l0`. `output_shape`: where that is not
+        the input's. `has_skip`: of a `Transcoder` with a linear map beside its latents.
     """
     return {
         "class": type(model).__name__,
@@ -137,6 +151,8 @@ def describe(model: Autoencoder) -> dict[str, Any]:
         "penalties": penalties(model),
         "asked_l0": model.asked_l0 if isinstance(model, SparseDictionary) else {},
         "images_seen": model.images_seen,
+        **({} if model.output_shape == model.input_shape else {"output_shape": list(model.output_shape)}),
+        **({} if getattr(model, "W_skip", None) is None else {"has_skip": True}),
     }
 
 
@@ -159,7 +175,9 @@ def _measure(model: Autoencoder, data: AutoencoderDataModule) -> tuple[dict[str,
     data.prepare_data()
     data.setup("fit")
     data.setup("test")
-    check_shape(data.test_set.take(1)[0], model.input_shape, model.instances, type(model).__name__)
+    x, target = model.pair(data.test_set.take(1))
+    check_shape(x, model.input_shape, model.instances, type(model).__name__)
+    check_target(target, model.output_shape, type(model).__name__)
     baselines = Baselines(data.train_set, model.latent_size, data.instances, model.device, _format(model))
     latents = LatentMeter(model)
     latents.measure(data.test_set, data.eval_batch_size)
@@ -172,7 +190,12 @@ def _measure(model: Autoencoder, data: AutoencoderDataModule) -> tuple[dict[str,
     recovered, weights = recovery(model, data), weights_of_each(model)
     results: dict[str, Any] = {
         "model": describe(model),
-        "data": {"class": type(data).__name__, "description": data.description, "hash": data.fingerprint()},
+        "data": {
+            "class": type(data).__name__,
+            "description": data.description,
+            "hash": data.fingerprint(),
+            **({} if data.test_set.target is None else {"has_targets": True}),
+        },
         "errors": {split: {name: meter.compute() for name, meter in of.items()} for split, of in meters.items()},
         "pca_components": baselines.components,
         "baseline_samples": {"count": baselines.samples, "drawn": baselines.are_drawn},
@@ -183,6 +206,9 @@ def _measure(model: Autoencoder, data: AutoencoderDataModule) -> tuple[dict[str,
         "weights": means_of(weights),
         "versions": versions(),
     }
+    if model.output_parts:
+        parts = errors_of_parts(model, data.test_set, data.eval_batch_size, data.instances)
+        results["parts"] = {name: meter.compute() for name, meter in parts.items()}
     if model.instances is not None:
         results["instances"] = rows_of(model, meters, latents.each(), recovered, weights)
     return finite(results), latents
@@ -191,7 +217,8 @@ def _measure(model: Autoencoder, data: AutoencoderDataModule) -> tuple[dict[str,
 def _scaled_length(model: Autoencoder, dataset: InMemoryDataset) -> float | None:
     if not isinstance(model, ScaledDictionary):
         return None
-    rows = model.inputs(like_weights(model, dataset.take(_SAMPLES_TO_MEASURE)[0])).cpu().double()
+    _, target = model.pair(dataset.take(_SAMPLES_TO_MEASURE))
+    rows = model.scaled_target(like_weights(model, target)).cpu().double()
     return float((rows - rows.mean(-2, keepdim=True)).square().sum(-1).mean().sqrt())
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ae_lightning.numerals import numeral
-from ae_lightning.run.results import known
+from ae_lightning.run.results import has_targets, known, output_shape
 
 # Part of a baseline's error down to which a model is hardly better: one that answers the mean may be so by chance.
 _HARDLY = 0.99
@@ -64,11 +64,13 @@ def shortcoming_of(results: Mapping[str, Any]) -> Shortcoming | None:
         return None
     better = how_little_better(ours, mean)
     empty = _emptiness(results, is_useless=bool(better))
+    model = "model" if has_targets(results) else "autoencoder"
     if better:
-        answer = f"always answering the mean of the training samples (error {numeral(ours)} against {numeral(mean)})"
-        what = f"The autoencoder is {better} than {answer}" + (f", and its code is {empty}" if empty else "")
+        those = "targets" if has_targets(results) else "samples"
+        answer = f"always answering the mean of the training {those} (error {numeral(ours)} against {numeral(mean)})"
+        what = f"The {model} is {better} than {answer}" + (f", and its code is {empty}" if empty else "")
     elif empty:
-        what = f"The autoencoder's code is {empty}"
+        what = f"The {model}'s code is {empty}"
     else:
         return None
     return Shortcoming(what, _advice(results))
@@ -114,7 +116,7 @@ def penalty_to_try(results: Mapping[str, Any]) -> float:
     length = results.get("scaled_length") or math.sqrt(results["errors"]["test"]["mean_image"]["mse_per_image"])
     gain = 2 * _BEARABLE * length if name == "l1" else (_BEARABLE * length) ** 2
     units = {"mse_sum": 1.0, "fvu": length**2}
-    bearable = gain / units.get(model.get("reconstruction_loss", "mse"), math.prod(model["input_shape"]))
+    bearable = gain / units.get(model.get("reconstruction_loss", "mse"), math.prod(output_shape(model)))
     if _OVER_LATENTS[model["class"]] == "mean":
         bearable *= math.prod(model["latent_shape"])
     return min(bearable, tenth)

@@ -56,7 +56,7 @@ class LatentMeter:
     @torch.no_grad()
     def measure(self, dataset: InMemoryDataset, batch_size: int) -> None:
         """Encode a set, batch by batch."""
-        for x, _ in dataset.batches(batch_size):
+        for x, *_ in dataset.batches(batch_size):
             z = self._codes(like_weights(self._model, x))
             for meter in self._meters:
                 meter.update(z)

@@ -141,7 +141,7 @@ def recovery(model: Autoencoder, data: AutoencoderDataModule) -> list[dict[str, 
     directions = data.feature_directions
     if directions is None or not isinstance(model, ShallowAutoencoder) or isinstance(model, ToyModel):
         return []
-    if directions.shape[-1] != model.input_size:
+    if directions.shape[-1] != model.input_size or model.needs_targets:
         return []
     if data.test_set.take(1)[1].shape[-1] != directions.shape[-2]:
         rows = model.writing(model.decoder_vectors).detach().cpu()

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from ae_lightning.evaluation.judgment import how_little_better, shortcoming_of
 from ae_lightning.numerals import numeral
 from ae_lightning.run.instances import are_unlike
-from ae_lightning.run.results import known, set_with_exact_pca
+from ae_lightning.run.results import has_targets, known, output_shape, pca_of, set_with_exact_pca
 
 Grade = Literal["good", "mixed", "bad"]
 
@@ -84,9 +84,9 @@ def _judged(results: Mapping[str, Any], pca_of_active: Mapping[str, Any] | None)
         return _by_truth(results)
     if pca_of_active is not None:
         active = f"with {results['latents']['l0']:.3g} of {_width(results):,} latents active on a sample"
-        return _by_pca(results, active, pca_of_active, "PCA of as many components")
+        return _by_pca(results, active, pca_of_active, pca_of(results, "as many components"))
     if not set_with_exact_pca(results, "test"):
-        return _by_pca(results, f"with {_width(results):,} latents", test["pca"], "PCA of the same width")
+        return _by_pca(results, f"with {_width(results):,} latents", test["pca"], pca_of(results, "the same width"))
     return _by_probe(results)
 
 
@@ -105,11 +105,11 @@ def _by_pca(results: Mapping[str, Any], width: str, pca: Mapping[str, Any], name
         return "good", "It works", reason
     if not how_little_better(bar, ours):
         return "bad", "It falls short", reason
-    return "mixed", "It is about as good as PCA", reason
+    return "mixed", f"It is about as good as {'a linear map' if has_targets(results) else 'PCA'}", reason
 
 
 def _by_probe(results: Mapping[str, Any]) -> tuple[Grade, str, str]:
-    reason = f"it leaves {_left(results, 'autoencoder')} where PCA of its width leaves none"
+    reason = f"it leaves {_left(results, 'autoencoder')} where {pca_of(results, 'its width')} leaves none"
     read = accuracies(results)
     if read is None:
         return "mixed", "It copies, which proves little", reason
@@ -133,12 +133,12 @@ def accuracies(results: Mapping[str, Any]) -> Accuracies | None:
 def components_of_active(results: Mapping[str, Any]) -> int | None:
     """Components of PCA that a sparse code is compared with: as many as a sample has active latents, at least one.
 
-    None for a code that nothing makes sparse, and for one in which as many are active as there are latents, or numbers
-    in a sample.
+    None for a code that nothing makes sparse, for one in which as many are active as there are latents, or numbers in a
+    sample, and for a model that has a linear map beside its code.
     """
     model, l0 = results["model"], known(results["latents"], "l0")
-    limit = min(_width(results), math.prod(model["input_shape"]))
-    if not (model.get("penalties") or model.get("asked_l0")) or not l0 < limit:
+    limit = min(_width(results), *(math.prod(shape) for shape in (model["input_shape"], output_shape(model))))
+    if not (model.get("penalties") or model.get("asked_l0")) or not l0 < limit or model.get("has_skip"):
         return None
     return max(1, round(l0))
 
@@ -176,11 +176,12 @@ def _all_beside(results: Mapping[str, Any], pca_of_active: Mapping[str, Any] | N
         which = f"mean of {copies} instances" if copies else "they fire on no test sample"
         yield Beside("dead latents", format(latents["dead"], ".3g" if copies else ".0f"), f"of {size:,}; {which}")
     ours, mean = (numeral(known(test[name], "mse_per_pixel")) for name in ("autoencoder", "mean_image"))
-    yield Beside(f"squared error per {entry_name(model['input_shape'])}", ours, f"of the mean sample: {mean}")
-    entries = math.prod(model["input_shape"])
+    what = "target" if has_targets(results) else "sample"
+    yield Beside(f"squared error per {entry_name(output_shape(model))}", ours, f"of the mean {what}: {mean}")
+    entries, written = (math.prod(shape) for shape in (model["input_shape"], output_shape(model)))
     yield Beside("numbers in a code", f"{size:,}", f"in a sample: {entries:,}")
-    of_pca = entries * (size + 1) * (model.get("instances") or 1)
-    yield Beside("parameters", f"{model['parameters']:,}", f"PCA of the same width: {of_pca:,}")
+    of_pca = (written * (size + 1) + has_targets(results) * size * entries) * (model.get("instances") or 1)
+    yield Beside("parameters", f"{model['parameters']:,}", f"{pca_of(results, 'the same width')}: {of_pca:,}")
 
 
 def entry_name(shape: Sequence[int]) -> str:
@@ -192,9 +193,10 @@ def _best_pca(results: Mapping[str, Any], pca_of_active: Mapping[str, Any] | Non
     """The strictest PCA that there is: of as many components as are active, else of the width of the code."""
     if pca_of_active is not None:
         count = components_of_active(results)
-        return f"PCA of {count} component{'s' * (count != 1)}: {_part(pca_of_active)}"
+        width = f"rank {count}" if has_targets(results) else f"{count} component{'s' * (count != 1)}"
+        return f"{pca_of(results, width)}: {_part(pca_of_active)}"
     is_exact = set_with_exact_pca(results, "test")
-    return f"PCA of the same width: {'exact' if is_exact else _part(results['errors']['test']['pca'])}"
+    return f"{pca_of(results, 'the same width')}: {'exact' if is_exact else _part(results['errors']['test']['pca'])}"
 
 
 def _left(results: Mapping[str, Any], name: str) -> str:

@@ -70,10 +70,27 @@ def pca_is_exact(error: float | None, mean_error: float | None, components: int 
     return error is not None and mean_error is not None and error <= _ROUNDING * mean_error
 
 
+def has_targets(results: Mapping[str, Any]) -> bool:
+    """Whether final numbers are those of data whose targets are not the samples, so that PCA is a linear regression."""
+    return bool(results.get("data", {}).get("has_targets"))
+
+
+def pca_of(results: Mapping[str, Any], width: str) -> str:
+    """What the numbers by the name `pca` are: PCA, or a linear regression, of a width that is said in words."""
+    return f"{'linear regression' if has_targets(results) else 'PCA'} of {width}"
+
+
+def output_shape(model: Mapping[str, Any]) -> list[int]:
+    """Shape of what a described model produces of one sample; earlier versions knew none but that of the sample."""
+    shape: list[int] = model.get("output_shape") or model["input_shape"]
+    return shape
+
+
 def set_with_exact_pca(results: Mapping[str, Any], split: str) -> bool:
     """Whether the principal components that final numbers have beside them leave nothing of a set, such as `test`."""
     pca, mean = (results["errors"][split][name]["mse_per_pixel"] for name in ("pca", "mean_image"))
-    return pca_is_exact(pca, mean, results["pca_components"], math.prod(results["model"]["input_shape"]))
+    size = None if has_targets(results) else math.prod(results["model"]["input_shape"])
+    return pca_is_exact(pca, mean, results["pca_components"], size)
 
 
 def row_with_exact_pca(row: Mapping[str, Any]) -> bool:
@@ -109,7 +126,8 @@ def as_row(results: Mapping[str, Any]) -> dict[str, Any]:
         **{name: ours.get(name) for name in ("explained_variance", "fvu")},
         "val_mse_per_pixel": validation.get("autoencoder", {}).get("mse_per_pixel"),
         **{f"{name}_test_mse_per_pixel": test.get(name, {}).get("mse_per_pixel") for name in ("pca", "mean_image")},
-        "pca_components": results.get("pca_components"),
+        # A linear regression has none.
+        "pca_components": None if data.get("has_targets") else results.get("pca_components"),
         "test_is_validation": results.get("test_is_validation") or None,
         **{f"{side}_effective_rank": weights.get(f"weights/{side}_effective_rank") for side in ("encoder", "decoder")},
         **{f"{name}_latents": latents.get(name) for name in ("active", "dead")},

@@ -32,6 +32,7 @@ _NUMBERS = {_ANY: _is_number}
 _LATENTS = {"mean_activation": _NUMBERS, _ANY: _is_number}
 _ERRORS = {_ANY: {_ANY: _NUMBERS}}
 _WEIGHTS_OF_LOSS = {name: _NUMBERS for name in ("penalties", "asked_l0")}
+_SPLICED = {_ANY: _NUMBERS}
 _INSTANCE: dict[str, Any] = {
     "instance": _is_count,
     "settings": {_ANY: _is_number},
@@ -47,19 +48,27 @@ _FORM: dict[str, Any] = {
     "model": {
         "class": _is_text,
         **{name: _is_count for name in ("parameters", "instances", "images_seen")},
-        **{name: _is_shape for name in ("input_shape", "latent_shape")},
+        **{name: _is_shape for name in ("input_shape", "output_shape", "latent_shape")},
         "compression_ratio": _is_number,
-        "is_undercomplete": _is_truth,
+        **{name: _is_truth for name in ("is_undercomplete", "has_skip")},
         "reconstruction_loss": _is_text,
         **_WEIGHTS_OF_LOSS,
     },
-    "data": {name: _is_text for name in ("class", "description", "hash")},
+    "data": {**{name: _is_text for name in ("class", "description", "hash")}, "has_targets": _is_truth},
     "test_is_validation": _is_truth,
     "baseline_samples": {"count": _is_count, "drawn": _is_truth},
     "errors": _ERRORS,
+    "parts": {_ANY: _NUMBERS},
     "latents": _LATENTS,
     **{name: _NUMBERS for name in ("recovery", "weights", "probes")},
     "instances": [_INSTANCE],
+    "splice": {
+        **{name: _is_text for name in ("network", "class", "read", "replaced", "data", "loss")},
+        "held_out": _is_truth,
+        "samples": _is_count,
+        "measures": _SPLICED,
+        "instances": [_SPLICED],
+    },
     "versions": {_ANY: _is_text},
 }
 """What stands by which name: a check, the same for what a mapping holds, or in a list that for each of its entries.

@@ -10,8 +10,10 @@ from sklearn.decomposition import PCA
 
 from ae_lightning import ArraysDataModule, DigitsDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
-from ae_lightning.evaluation import errors, evaluate
-from ae_lightning.evaluation.errors import NO_VARIANCE, Baselines
+from ae_lightning.evaluation import baselines as module
+from ae_lightning.evaluation import evaluate
+from ae_lightning.evaluation.baselines import Baselines
+from ae_lightning.evaluation.errors import NO_VARIANCE
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 
 RNG = np.random.default_rng(0)
@@ -25,7 +27,7 @@ def pca_error(train: np.ndarray, x: np.ndarray, components: int) -> float:
 
 
 def test_however_small_the_pieces_the_numbers_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errors, "_CHUNK_NUMBERS", 40 * 7)
+    monkeypatch.setattr(module, "_CHUNK_NUMBERS", 40 * 7)
     train, test = InMemoryDataset(X[:2000]), InMemoryDataset(X[2000:])
     baselines = Baselines(train, 6)
     found = baselines.errors(test)
@@ -36,7 +38,7 @@ def test_however_small_the_pieces_the_numbers_are_the_same(monkeypatch: pytest.M
 
 
 def test_no_piece_is_larger_than_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errors, "_CHUNK_NUMBERS", 40 * 100)
+    monkeypatch.setattr(module, "_CHUNK_NUMBERS", 40 * 100)
     read = InMemoryDataset.__getitems__
     sizes = []
 
@@ -50,8 +52,8 @@ def test_no_piece_is_larger_than_it_may_be(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_samples_too_wide_for_a_covariance_are_drawn_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errors, "_LARGEST_COVARIANCE", 39**2)
-    monkeypatch.setattr(errors, "_MOST_DRAWN", 1500)
+    monkeypatch.setattr(module, "_LARGEST_COVARIANCE", 39**2)
+    monkeypatch.setattr(module, "_MOST_DRAWN", 1500)
     # Sorted by what matters most: the first samples would not do for all.
     rows = X[np.argsort(X[:, 0])]
     baselines = Baselines(InMemoryDataset(rows), 6)
@@ -66,8 +68,8 @@ def test_how_many_were_drawn_is_in_the_record(monkeypatch: pytest.MonkeyPatch, d
     model = OvercompleteAutoencoder((1, 8, 8), 5).eval()
     whole = evaluate(model, digits)
     assert whole["baseline_samples"] == {"count": 1293, "drawn": False}
-    monkeypatch.setattr(errors, "_LARGEST_COVARIANCE", 63**2)
-    monkeypatch.setattr(errors, "_MOST_DRAWN_NUMBERS", 64 * 900)
+    monkeypatch.setattr(module, "_LARGEST_COVARIANCE", 63**2)
+    monkeypatch.setattr(module, "_MOST_DRAWN_NUMBERS", 64 * 900)
     part = evaluate(model, digits)
     assert part["baseline_samples"] == {"count": 900, "drawn": True}
     ours, exact = (found["errors"]["test"]["pca"]["mse_per_pixel"] for found in (part, whole))
