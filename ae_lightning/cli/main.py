@@ -32,6 +32,10 @@ COMMANDS = {
         "ae_lightning.cli.lab.command",
         "Train dictionaries on a known world, and rank them by the truth that they recover.",
     ),
+    "harvest": (
+        "ae_lightning.cli.harvest.command",
+        "Write the activations of a network's layers into a store, to train dictionaries on.",
+    ),
     "report": (
         "ae_lightning.cli.report",
         "Turn a run into figures and one HTML page, with its numbers beside baselines.",

@@ -12,7 +12,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-TYPES = ("float16", "float32", "int8", "uint8", "int16", "uint16")
+TYPES = ("float16", "float32", "int8", "uint8", "int16", "uint16", "uint32")
 """Types that a block can have."""
 
 _LEVEL = 9

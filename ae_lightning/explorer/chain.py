@@ -151,7 +151,7 @@ def _of_dictionary(model: Any, instance: int) -> list[DenseLayer]:
     output = getattr(model, "output_activation", None)
     last = _elementwise(model, output) if isinstance(output, nn.Module) else IDENTITY
     decoder = own(dictionary.decoder_vectors)
-    if decoder.shape != encoder.T.shape:
+    if model.needs_targets or decoder.shape != encoder.T.shape:
         raise _not_dense(model, "it gives something else than its input again")
     code = DenseLayer(CODE, encoder, bias, _code_activation(model, lambda part: own(part).to(encoder)))
     return [code, DenseLayer(RECONSTRUCTION, decoder, decoder_bias, last)]

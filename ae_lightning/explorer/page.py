@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ _INDENT = re.compile(r"^(?:  )+", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*.*?\*/|<!--.*?-->)[ \t]*\n+", re.MULTILINE | re.DOTALL)
 
 
-def inlined(manifest: Mapping[str, Any], blocks: Mapping[str, str], page: Path = PAGE) -> str:
+def inlined(
+    manifest: Mapping[str, Any], blocks: Mapping[str, str], page: Path = PAGE, shared: Sequence[str] = ()
+) -> str:
     """The page with all that it needs.
 
     Whatever the data say is harmless: it is not looked at for placeholders, and can end no element.
@@ -30,6 +32,7 @@ def inlined(manifest: Mapping[str, Any], blocks: Mapping[str, str], page: Path =
         manifest: Numbers and names; its title is that of the page.
         blocks: Arrays as text, by name.
         page: Folder of index.html, the style sheets and the modules.
+        shared: Names of those that it takes from the explorer's own.
 
     Returns:
         The text of one file, which is the same for the same arguments.
@@ -37,12 +40,13 @@ def inlined(manifest: Mapping[str, Any], blocks: Mapping[str, str], page: Path =
     Raises:
         ValueError: The page lacks a placeholder, or has one that is not known.
     """
+    files = [*page.iterdir(), *(PAGE / name for name in shared)]
     parts = {
         "title": html.escape(str(manifest["title"])),
-        "styles": "\n".join(_code(path) for path in _style_files(page)),
+        "styles": "\n".join(_code(path) for path in _style_files(files)),
         "manifest": _json(manifest),
         "blocks": "\n".join(_block_element(name, text) for name, text in blocks.items()),
-        "modules": "\n".join(_module_element(path) for path in sorted(page.glob("*.js"))),
+        "modules": "\n".join(_module_element(path) for path in _named(files, ".js")),
     }
     frame = _code(page / "index.html")
     found = set(_PLACEHOLDER.findall(frame))
@@ -51,9 +55,13 @@ def inlined(manifest: Mapping[str, Any], blocks: Mapping[str, str], page: Path =
     return _PLACEHOLDER.sub(lambda match: parts[match[1]], frame)
 
 
-def _style_files(page: Path) -> list[Path]:
+def _style_files(files: Iterable[Path]) -> list[Path]:
     """What all views share comes first, so that a view's own rules win."""
-    return sorted(page.glob("*.css"), key=lambda path: (path.name != "style.css", path.name))
+    return sorted(_named(files, ".css"), key=lambda path: path.name != "style.css")
+
+
+def _named(files: Iterable[Path], suffix: str) -> list[Path]:
+    return sorted((path for path in files if path.suffix == suffix), key=lambda path: path.name)
 
 
 def _json(manifest: Mapping[str, Any]) -> str:

@@ -111,7 +111,7 @@ def flat_batches(
     """The first so many samples of a set, in batches: x (batch, input) of one instance, and y."""
     end = min(count, len(dataset))
     for start in range(0, end, batch_size):
-        x, y = dataset.__getitems__(torch.arange(start, min(start + batch_size, end)))
+        x, y, *_ = dataset.__getitems__(torch.arange(start, min(start + batch_size, end)))
         yield flat_samples(model, x, instance), labels_of(y)
 
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from ae_lightning.analysis.importance import unit_importance
+from ae_lightning.explorer.histograms import Histograms
 from ae_lightning.explorer.network import Network
 
 Array = np.ndarray[Any, Any]
 Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
 """Gives the same batches, x (batch, input) and y, each time that it is called."""
 
-BINS = 24
 TOP = 16
 NONE = 65535
 """Stands in place of the number of a sample where there is none."""
@@ -60,10 +60,11 @@ def unit_statistics(network: Network, batches: Batches, classes: int | None) -> 
     for x, y in batches():
         for part, values in zip(sums, network.outputs(x), strict=False):
             part.add(values, y)
-    histograms = [_Histogram(part.low, part.high) for part in sums]
+    histograms = [Histograms(part.low, part.high) for part in sums]
     for x, _ in batches():
         for histogram, values in zip(histograms, network.outputs(x), strict=False):
-            histogram.add(values)
+            sample, unit = values.nonzero(as_tuple=True)
+            histogram.add(unit, values[sample, unit])
     return [part.result(histogram) for part, histogram in zip(sums, histograms, strict=True)]
 
 
@@ -125,7 +126,7 @@ class _Sums:
             self.by_class += one_hot.T @ values.double()
             self.class_counts += one_hot.sum(dim=0)
 
-    def result(self, histogram: _Histogram) -> UnitStatistics:
+    def result(self, histogram: Histograms) -> UnitStatistics:
         of_class = None
         if self.by_class is not None:
             of_class = (self.by_class / self.class_counts.clamp(min=1)[:, None]).T.numpy()
@@ -135,23 +136,6 @@ class _Sums:
             density=(self.active / self.count).numpy(),
             low=histogram.low.numpy(),
             high=histogram.high.numpy(),
-            histogram=histogram.counts.reshape(-1, BINS).numpy(),
+            histogram=histogram.counts.numpy(),
             class_mean=of_class,
         )
-
-
-class _Histogram:
-    """Counts of activations that are not zero, in bins of each unit's own."""
-
-    def __init__(self, low: Tensor, high: Tensor) -> None:
-        silent = ~low.isfinite()
-        self.low, self.high = low.masked_fill(silent, 0), high.masked_fill(silent, 0)
-        width = self.high.double() - self.low.double()
-        self._factor = torch.where(width > 0, BINS / width.clamp(min=torch.finfo(torch.float64).tiny), 0)
-        self.counts = torch.zeros(len(low) * BINS, dtype=torch.int64)
-
-    def add(self, values: Tensor) -> None:
-        sample, unit = values.nonzero(as_tuple=True)
-        above = values[sample, unit].double() - self.low.double()[unit]
-        place = (above * self._factor[unit]).long().clamp(max=BINS - 1)
-        self.counts += torch.bincount(unit * BINS + place, minlength=len(self.counts))

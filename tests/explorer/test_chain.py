@@ -21,6 +21,7 @@ from ae_lightning.models.sparse import SparseAutoencoder, TiedSparseAutoencoder
 from ae_lightning.models.standard_sae import StandardSAE
 from ae_lightning.models.topk_sae import BatchTopKSAE, TopKSAE
 from ae_lightning.models.toy_model import ToyModel
+from ae_lightning.models.transcoder import Transcoder
 from ae_lightning.nn.batch_topk import BatchTopK
 from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.dictionary import Dictionary
@@ -29,7 +30,7 @@ from ae_lightning.nn.scaling import AffineScaling
 
 SHAPE = (1, 8, 8)
 NOT_DENSE = {"ConvAutoencoder", "DeepConvAutoencoder"}
-DENSE = sorted(set(variants()) - NOT_DENSE)
+DENSE = sorted(set(variants()) - NOT_DENSE - {"Transcoder"})
 SMALL = {"hidden_dims": (12, 9), "latent_dim": 5}
 OPTIONS = {
     "sigmoid": partial(OvercompleteAutoencoder, latent_dim=70, output_activation="sigmoid"),
@@ -131,6 +132,12 @@ def test_a_convolutional_model_gets_one_sentence(name):
     assert "fully connected" in message
     assert "`ae-lightning report`" in message
     assert "\n" not in message
+
+
+def test_a_transcoder_gets_one_sentence():
+    for model in (Transcoder(SHAPE, 70, target_shape=(5,)), Transcoder(SHAPE, 70, skip=True)):
+        with pytest.raises(ConfigError, match="this Transcoder: it gives something else than its input again"):
+            dense_layers(model)
 
 
 def test_a_tied_layer_of_a_shallow_model_is_stored_by_what_units_read_and_write():

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from ae_lightning.explorer.code import Elementwise
+from ae_lightning.explorer.histograms import BINS
 from ae_lightning.explorer.network import DenseLayer, Network
-from ae_lightning.explorer.statistics import BINS, NONE, TOP, importances, top_samples, unit_statistics
+from ae_lightning.explorer.statistics import NONE, TOP, importances, top_samples, unit_statistics
 
 CLASSES = 4
 

@@ -87,7 +87,7 @@ class AutoencoderCLI(ParsedCLI):
         config = self._setting(self.config_init, "trainer")
         if self._checkpoint is not None:
             path = Path(self._setting(self.config, "ckpt_path"))
-            refuse_other_shape(self.model.input_shape, self._checkpoint, path, type(self.datamodule).__name__)
+            refuse_other_shape(self.model, self._checkpoint, path, type(self.datamodule).__name__)
             require_loadable(self.model, self._checkpoint, path, resume=self.subcommand == "fit")
             # The path in full, since Lightning takes `last` or `best` for a word of its own.
             self.config_init[self.subcommand]["ckpt_path"] = str(path.absolute())

@@ -31,7 +31,7 @@ from ae_lightning.cli.fit.resume import (
     refuse_other_settings,
     with_run_config,
 )
-from ae_lightning.cli.fit.setting_checks import check_settings
+from ae_lightning.cli.fit.setting_checks import FROM_DATA, check_settings
 from ae_lightning.cli.fit.trainer_setup import (
     quiet_lightning,
     shorten_device_check,
@@ -173,7 +173,8 @@ class ParsedCLI(LightningCLI):
                 "checkpoint.enable_version_counter": False,
             }
         )
-        parser.link_arguments("data.input_shape", "model.init_args.input_shape", apply_on="instantiate")
+        for shape in FROM_DATA:
+            parser.link_arguments(f"data.{shape}", f"model.init_args.{shape}", apply_on="instantiate")
         self._parsers.append(parser)
 
     def _read_checkpoint(self) -> None:

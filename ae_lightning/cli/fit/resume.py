@@ -5,6 +5,7 @@ from shlex import quote
 from typing import Any
 
 from ae_lightning.cli.command_line import CONFIG, CommandLine
+from ae_lightning.cli.fit.setting_checks import FROM_DATA
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import checkpoint_class, import_class, model_settings, read_checkpoint
@@ -37,7 +38,7 @@ def model_of_checkpoint(line: CommandLine) -> dict[str, Any] | None:
     if path is None or line.has(CONFIG, "--model"):
         return None
     checkpoint = read_checkpoint(path)
-    settings = {name: value for name, value in model_settings(checkpoint).items() if name != "input_shape"}
+    settings = {name: value for name, value in model_settings(checkpoint).items() if name not in FROM_DATA}
     return {"class_path": checkpoint["autoencoder"]["class_path"], "init_args": settings}
 
 
@@ -96,19 +97,21 @@ def refuse_other_settings(model: dict[str, Any], checkpoint: dict[str, Any], pat
             )
 
 
-def refuse_other_shape(input_shape: tuple[int, ...], checkpoint: dict[str, Any], path: Path, data: str) -> None:
-    """Check that data have the shape of those that the checkpoint's model was trained on.
+def refuse_other_shape(model: Autoencoder, checkpoint: dict[str, Any], path: Path, data: str) -> None:
+    """Check that data, for which a model was built, have the shapes of those that the checkpoint's was trained on.
 
     Raises:
         ConfigError: They have not.
     """
-    trained = model_settings(checkpoint).get("input_shape")
-    if trained is not None and tuple(trained) != tuple(input_shape):
-        shapes = ["×".join(map(str, shape)) for shape in (input_shape, trained)]
-        raise ConfigError(
-            f"samples of {data} are {shapes[0]}, but the model in {path} was trained on {shapes[1]}: name its data "
-            "with --data"
-        )
+    settings = model_settings(checkpoint)
+    for name, what in FROM_DATA.items():
+        trained, own = settings.get(name), getattr(model, name, None)
+        if trained is not None and own is not None and tuple(trained) != tuple(own):
+            shapes = ["×".join(map(str, shape)) for shape in (own, trained)]
+            raise ConfigError(
+                f"{what} of {data} are {shapes[0]}, but the model in {path} was trained on {shapes[1]}: name its data "
+                "with --data"
+            )
 
 
 def require_loadable(model: Autoencoder, checkpoint: dict[str, Any], path: Path, resume: bool) -> None:

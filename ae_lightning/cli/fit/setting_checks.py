@@ -11,6 +11,9 @@ from ae_lightning.cli.command_parser import LARGEST_SEED
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.checkpoint import import_class
 
+FROM_DATA = {"input_shape": "samples", "target_shape": "targets"}
+"""Arguments of a model that the data say, and what they are the shape of."""
+
 
 def check_settings(settings: Namespace, command: str) -> None:
     """Check what the parser made of the options of a subcommand.
@@ -42,8 +45,7 @@ def _check_null(part: str, spec: Any) -> None:
     for name, parameter in inspect.signature(import_class(spec["class_path"])).parameters.items() if given else ():
         kind = str(getattr(parameter.annotation, "__name__", parameter.annotation))
         takes_null = any(word in f"{kind} {parameter.annotation}" for word in ("None", "Optional", "Any", "_empty"))
-        # The shape comes from the data.
-        if name in given and given[name] is None and not takes_null and name != "input_shape":
+        if name in given and given[name] is None and not takes_null and name not in FROM_DATA:
             raise ConfigError(f"--{part}.{name} is null; it must be given as {kind}, or left out")
 
 

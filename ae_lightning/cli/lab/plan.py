@@ -19,6 +19,7 @@ from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.models.topk_sae import SelectingSAE
 from ae_lightning.run.place import ROOT_NAME
 from ae_lightning.run.run import data_of
+from ae_lightning.training.default_rate import default_rate
 
 KEY = "model"
 # Every fit has seeds of its own; a record of what fits share holds these.
@@ -118,8 +119,7 @@ class Lab:
             f"--model.latent_dim={width or self.latents}",
             f"--model.{self._sparsity[name]}={l0s}",
             f"--model.seed={seed}",
-            # By the rule for width and length, for all alike.
-            "--model.optimizer.lr=0",
+            f"--model.optimizer.lr={default_rate(width or self.latents, self._steps):.6g}",
             f"--trainer.max_steps={self._steps}",
             "--trainer.max_epochs=-1",
             *self._seeded(seed),

@@ -7,7 +7,7 @@
 
 const arrayTypes = {
   float32: Float32Array, float16: Uint16Array, int8: Int8Array, uint8: Uint8Array, int16: Int16Array,
-  uint16: Uint16Array,
+  uint16: Uint16Array, uint32: Uint32Array,
 };
 
 /** How many numbers something of a shape has. */

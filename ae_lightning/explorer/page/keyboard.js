@@ -1,11 +1,9 @@
-/** The keyboard: one table of keys, what each does, and the words that the list of keys says about it. */
+/** The keyboard: what each key does, and the words that the list of keys says about it. */
 
-import { announce, button, checkbox, h, isCommand, quiet, tools } from "explorer/dom.js";
+import { announce } from "explorer/dom.js";
+import { listenToKeys, showKeys } from "explorer/keys.js";
 import { stepUnit } from "explorer/units.js";
 
-let listening = true;
-
-// `keys` are values of KeyboardEvent.key with what each does, `shown` is how they are written; `held` ones repeat.
 const table = [
   { shown: ["←", "→"], text: "previous or next sample (in the units and the map: move there)", held: true,
     keys: { ArrowLeft: (store) => step(store, -1), ArrowRight: (store) => step(store, 1) } },
@@ -23,43 +21,14 @@ const table = [
     } },
   { shown: ["d", "e", "v"], text: "draw, erase or pick pixels of the input",
     keys: { d: take("draw"), e: take("erase"), v: take("pick") } },
-  { shown: ["?"], text: "show this list", keys: { "?": () => showKeys() } },
+  { shown: ["?"], text: "show this list", keys: { "?": () => showKeys(table) } },
 ];
 
-/** Listen to the keys of the table. */
-export function mountKeyboard(store) {
-  document.addEventListener("keydown", (event) => {
-    const entry = table.find(({ keys }) => event.key in keys);
-    if (!entry || !isFree(event) || (event.repeat && !entry.held) || (!listening && event.key !== "?")) return;
-    event.preventDefault();
-    entry.keys[event.key](store);
-  });
-}
+/** Listen to the keys. */
+export const mountKeyboard = (store) => listenToKeys(table, store);
 
-/** Show the list of keys; the browser gives the focus back when it closes. */
-export function showKeys() {
-  if (document.querySelector("dialog[open]")) return;
-  const rows = table.map(({ shown, text }) =>
-    h("tr", {}, h("th", { scope: "row" }, ...shown.map((key) => h("kbd", {}, key))), h("td", {}, text)));
-  const { box, label } = checkbox("Listen to keys", (checked) => (listening = checked));
-  box.checked = listening;
-  const dialog = h("dialog", { class: "keys", "aria-labelledby": "keys-title", onclose: () => dialog.remove() },
-    h("h2", { id: "keys-title" }, "Keys"),
-    h("table", {}, ...rows),
-    quiet("They rest while you type, and with Ctrl, Alt or ⌘ held."),
-    tools(button("Close", () => dialog.close(), { class: "primary", autofocus: true }), label));
-  document.body.append(dialog);
-  dialog.showModal();
-}
-
-/** Whether a key belongs to nobody else: no other view, no dialog, no field, no slider, no button. */
-function isFree(event) {
-  if (event.defaultPrevented || isCommand(event)) return false;
-  if (document.querySelector("dialog[open]")) return false;
-  const isAt = (selector) => event.target.closest(selector) !== null;
-  if (isAt("select, input:not([type=range], [type=checkbox])")) return false;
-  return event.key === " " ? !isAt("button, a, input") : !event.key.startsWith("Arrow") || !isAt("input");
-}
+/** Show the list of keys. */
+export const showKeyboard = () => showKeys(table);
 
 function step(store, by) {
   store.selectSample(store.sample === null ? 0 : store.sample + by);

@@ -7,6 +7,7 @@
  */
 
 import { meanSquaredError } from "explorer/network.js";
+import { Observable } from "explorer/observable.js";
 import { openingUnit } from "explorer/opening.js";
 
 const initial = {
@@ -48,17 +49,17 @@ const initial = {
 const undone = ["input", "sample", "edited", "surgery"];
 const stepsBack = 100;
 
-export class Store {
+export class Store extends Observable {
   /**
    * @param {import("./session.js").Session} session
    * @param {import("./network.js").Network} network That of the checkpoint.
    */
   constructor(session, network) {
+    super();
     this.session = session;
     this.network = network;
     this.checkpoint = network;
     this.opening = [];
-    this.listeners = [];
     this.past = [];
     this.asked = 0;
     const { final, code } = session.manifest;
@@ -67,24 +68,10 @@ export class Store {
     this.compute();
   }
 
-  /** Call a listener after changes of any of these names (separated by spaces), and once now. */
-  on(names, listener) {
-    this.listeners.push({ names: names.split(" "), listener });
-    listener();
-  }
-
-  /** Change properties, compute what follows from them, and tell who listens. */
-  set(changes) {
-    const changed = Object.keys(changes).filter((name) => this[name] !== changes[name]);
-    if (changed.length === 0) return;
-    Object.assign(this, changes);
-    if (changed.some((name) => ["input", "network", "surgery"].includes(name))) {
-      this.compute();
-      changed.push("result");
-    }
-    for (const { names, listener } of this.listeners) {
-      if (names.some((name) => changed.includes(name))) listener();
-    }
+  derive(changed) {
+    if (!changed.some((name) => ["input", "network", "surgery"].includes(name))) return [];
+    this.compute();
+    return ["result"];
   }
 
   compute() {

@@ -1,35 +1,18 @@
 /** What concerns the page as a whole: a link to what is shown, a picture of it, and the list of keys. */
 
 import { addressOf } from "explorer/address.js";
-import { announce, button, h, savePicture, short } from "explorer/dom.js";
-import { showKeys } from "explorer/keyboard.js";
+import { button, savePicture, short } from "explorer/dom.js";
+import { showKeyboard } from "explorer/keyboard.js";
+import { linkTools } from "explorer/link.js";
 import { labelledPicture } from "explorer/pictures.js";
 
 /** Put the buttons into the header. */
 export function mountToolbar(store, element) {
-  // Where a page may not write to the clipboard the address is shown, to be copied by hand.
-  const link = h("input", { readonly: true, hidden: true, "aria-label": "Address of this view" });
   element.append(
-    button("copy link", (event) => copyLink(store, event.target, link),
-      { title: "The address of this view: unit, sample, snapshot, surgery" }),
-    link,
+    ...linkTools(() => addressOf(store), "The address of this view: unit, sample, snapshot, surgery"),
     button("save picture", () => saveReconstruction(store),
       { title: "Input, reconstruction and difference as a picture file" }),
-    button("?", showKeys, { title: "List of keys", class: "icon" }));
-}
-
-async function copyLink(store, copy, link) {
-  const address = location.href.replace(/#.*/, "") + addressOf(store);
-  try {
-    await navigator.clipboard.writeText(address);
-    copy.textContent = "copied";
-    announce("The address of this view is copied.");
-    setTimeout(() => (copy.textContent = "copy link"), 2000);
-  } catch {
-    link.hidden = false;
-    link.value = address;
-    link.select();
-  }
+    button("?", showKeyboard, { title: "List of keys", class: "icon" }));
 }
 
 /** The three pictures of the studio as one file. */
