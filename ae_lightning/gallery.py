@@ -93,7 +93,7 @@ class Gallery:
         """
         figures = self.drawable()
         left_out = {"samples", "grid"} if self._is_sparse else set()
-        if not is_picture(self.model.input_shape):
+        if not is_picture(self.model.input_shape) or self.model.needs_targets:
             left_out = {"interpolation", "arithmetic", "samples", "grid"}
         return {name: draw for name, draw in figures.items() if name not in left_out}
 
@@ -116,16 +116,21 @@ class Gallery:
         return figures
 
     def reconstructions(self, n: int = _RECONSTRUCTIONS) -> Figure:
-        """The first n test samples, their reconstructions, and the error; of vectors, the first 1,000 by entry."""
-        pictures = is_picture(self.model.input_shape)
-        x = self.test_set.take(n if pictures else _VECTORS)[0]
+        """The first n test samples, their reconstructions, and the error; of vectors, the first 1,000 by entry.
+
+        Where the data have targets they stand in place of samples.
+        """
+        pictures = is_picture(self.model.output_shape)
+        batch = self.test_set.take(n if pictures else _VECTORS)
+        x, target = self.model.pair(batch)
         with evaluation_mode(self.model):
             x_hat = self.model(like_weights(self.model, x)).x_hat
         x_hat = x_hat if self.model.instances is None else x_hat[0]
         if not pictures:
-            return vector_reconstructions(x.flatten(1), x_hat.flatten(1))
-        shape = viewable_shape(self.model.input_shape)
-        return reconstruction_strip(x.reshape(-1, *shape), x_hat.reshape(-1, *shape), self._value_range, n)
+            return vector_reconstructions(target.flatten(1), x_hat.flatten(1))
+        shape = viewable_shape(self.model.output_shape)
+        known_range = self._value_range if len(batch) == 2 else None
+        return reconstruction_strip(target.reshape(-1, *shape), x_hat.reshape(-1, *shape), known_range, n)
 
     def interpolation(self, pairs: Sequence[tuple[int, int]], steps: int = STEPS) -> Figure:
         """A row for each pair of test samples: the straight line between their codes, decoded at so many steps.
@@ -201,7 +206,7 @@ class Gallery:
         if self._has_maps():
             maps = [(name, value[0]) for name, value in self._outputs(self.test_set.take(1)[0]) if value.ndim == 4]
             return feature_maps([value for _, value in maps], [name for name, _ in maps], title="test sample #0")
-        x, y = self.test_set.take(_ACTIVATION_ROWS)
+        x, y, *_ = self.test_set.take(_ACTIVATION_ROWS)
         title = f"first {len(x)} test samples"
         if self.data.num_classes is not None:
             x = x[labels_of(y).argsort(stable=True)]
@@ -225,7 +230,7 @@ class Gallery:
     @cached_property
     def _is_sparse(self) -> bool:
         """Whether latents are silent on some samples, and not just nearly so."""
-        x, y = self.test_set.take(_CODES_LOOKED_AT)
+        x, y, *_ = self.test_set.take(_CODES_LOOKED_AT)
         codes = encode_dataset(self._coder, [(x, labels_of(y))])[0]
         return has_silent_latents(codes.flatten(1))
 
@@ -253,7 +258,7 @@ class Gallery:
         n = max(2, min(MOST_CODES, _MOST_NUMBERS // self.model.latent_size))
         for start in range(0, min(n, len(dataset)), size):
             rows = torch.arange(start, min(start + size, n, len(dataset)), device=dataset.device)
-            x, y = dataset.__getitems__(rows)
+            x, y, *_ = dataset.__getitems__(rows)
             yield x, labels_of(y)
 
     def _has_layers(self) -> bool:

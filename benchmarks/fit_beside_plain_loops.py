@@ -48,7 +48,7 @@ def images(standardized: bool) -> Images:
     data = MNISTDataModule(normalize=(0.1307, 0.3081) if standardized else "unit")
     data.prepare_data()
     data.setup("fit")
-    return Images(*(torch.cat([x for x, _ in part.batches(4096)]) for part in (data.train_set, data.val_set)))
+    return Images(*(torch.cat([x for x, *_ in part.batches(4096)]) for part in (data.train_set, data.val_set)))
 
 
 def steps(batch: int) -> int:

@@ -34,7 +34,7 @@ LEVELS = [
     {"models", "data", "plots"},
     {"gallery", "run"},
     {"callbacks", "lean_loop"},
-    {"evaluation", "explorer", "report"},
+    {"evaluation", "explorer", "harvesting", "report"},
     {"cli", "testing"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

@@ -28,6 +28,8 @@ from ae_lightning.cli import compare, explore, latent, report, sparsity
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.command_parser import CommandParser
 from ae_lightning.cli.fit.parsing import OnlySettings, prepare
+from ae_lightning.cli.harvest import command as harvest
+from ae_lightning.cli.harvest.shown_by_options import data_settings
 from ae_lightning.cli.lab import command as lab
 from ae_lightning.cli.main import SAFE, TRAINER_COMMANDS, main
 from ae_lightning.cli.sweep import command as sweep
@@ -58,6 +60,7 @@ NOT_RUN = {
     "torchrun": "it takes several processes; tests/distributed starts two",
     "srun": "it needs SLURM",
     "lab": "it trains for minutes; tests/cli/lab trains a small one",
+    "harvest": "it takes a network of the reader's; tests/cli/harvest fills a store",
     "sweep": "it trains a dozen runs; tests/cli/sweep trains small ones",
     SAFE: "a process that was made safe stays so; see tests/cli/test_safe_mode.py",
     "fit --ckpt_path": "it goes on with a run that was stopped; see tests/cli/fit/test_resume.py",
@@ -111,7 +114,7 @@ class Command(NamedTuple):
 
 def blocks_in(file: Path) -> Iterator[Block]:
     text = file.read_text(encoding="utf-8")
-    for match in re.finditer(r"^(?:<!-- not run: (.+) -->\n)?```(\S*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+    for match in re.finditer(r"^(?:<!-- not run: ([^\n]+) -->\n)?```(\S*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         line = text[: match.start(3)].count("\n") + 1
         yield Block(f"{file.relative_to(ROOT).as_posix()}:{line}", match[2], match[3], match[1] or "")
 
@@ -261,6 +264,12 @@ def read_lab(arguments: list[str]) -> None:
         read_fit(["fit", *run.options])
 
 
+def read_harvest(arguments: list[str]) -> None:
+    ours, of_data = harvest._split(arguments)
+    harvest._parser().parse_args(ours)
+    data_settings(of_data, None)
+
+
 def read_of_run(make: Callable[[], CommandParser]) -> Callable[[list[str]], None]:
     def read(arguments: list[str]) -> None:
         options = make().parse_args(arguments[1:])
@@ -305,6 +314,7 @@ READERS: dict[str, Callable[[list[str]], None]] = {
     **dict.fromkeys(TRAINER_COMMANDS, read_fit),
     "sweep": lambda arguments: read_sweep(arguments[1:]),
     "lab": lambda arguments: read_lab(arguments[1:]),
+    "harvest": lambda arguments: read_harvest(arguments[1:]),
     "report": read_of_run(report._parser),
     "explore": read_of_run(explore._parser),
     "latent": read_of_run(latent._parser),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ae_lightning.cli.fit.named_classes import classes_for
+from ae_lightning.cli.fit.setting_checks import FROM_DATA
 from ae_lightning.cli.main import COMMANDS, TRAINER_COMMANDS
 from site_builder.help_text import Group, Help, Option, help_of
 from site_builder.markup import code, paragraphs, prose, table
@@ -163,6 +164,7 @@ def _class(kind: Kind, found: type) -> str:
     name = found.__name__
     told = help_of(_FIT, f"--{kind.option}.help", name)
     summary = prose(" ".join(inspect.cleandoc(found.__doc__ or "").partition("\n\n")[0].split()))
-    options = [option for option in _shown(told.options) if option.key != f"{kind.option}.input_shape"]
+    from_data = [f"{kind.option}.{name}" for name in FROM_DATA]
+    options = [option for option in _shown(told.options) if option.key not in from_data]
     body = _list(options, f"{name}.") if options else "It has no options."
     return f"## {name}\n\n{summary}\n\nIn Python: [`{name}`][{found.__module__}.{name}].\n\n{body}"

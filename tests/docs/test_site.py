@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page
 import ae_lightning
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.fit.parsing import OnlySettings, prepare
+from ae_lightning.cli.fit.setting_checks import FROM_DATA
 from ae_lightning.cli.main import COMMANDS, TRAINER_COMMANDS
 from ae_lightning.models import own_variants
 from ae_lightning.upstream import option_names
@@ -155,7 +156,7 @@ def test_every_option_of_a_command_is_on_its_page(command: str, built: Path) -> 
 def test_every_variant_has_its_options(built: Path) -> None:
     places = places_in(built / "reference" / "options" / "variants.html")
     for name, kind in own_variants().items():
-        own = [option for option in inspect.signature(kind).parameters if option not in ("input_shape", "kwargs")]
+        own = [option for option in inspect.signature(kind).parameters if option not in (*FROM_DATA, "kwargs")]
         assert not [option for option in own if f"{name}.model.{option}" not in places], name
 
 
