@@ -55,7 +55,7 @@ class Collection:
 
     def _try(self) -> dict[str, int]:
         """Widths of the arrays, by a pass over the first samples."""
-        inputs = next(self.source.batches()).first(_TRIED)
+        inputs = self.source.first_batch().first(_TRIED)
         module = self.work.model.module.to(self.work.device)
         require_single_calls(module, self.work.points, inputs)
         taken = Capture(module, self.work.points, self.work.channels)(inputs)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ae_lightning.data.base import AutoencoderDataModule
-from ae_lightning.errors import ConfigError
+from ae_lightning.errors import ConfigError, DataError
 from ae_lightning.training.batch import labels_of
 
 SPLITS = ("development", "test")
@@ -83,6 +83,17 @@ class Source(ABC):
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """What tells these samples from others, as plain values: a harvest goes on only with the same ones."""
+
+    def first_batch(self) -> Inputs:
+        """The first batch.
+
+        Raises:
+            DataError: There is none.
+        """
+        found = next(self.batches(), None)
+        if found is None:
+            raise DataError("the model has nothing to be shown: the data, or all text files, are empty")
+        return found
 
 
 class DataModuleInputs(Source):

@@ -61,3 +61,6 @@ def test_files_that_are_no_texts_are_refused(tmp_path: Path, reader: Reader) -> 
     (tmp_path / "bytes").write_bytes(b"the cat \xff\xfe")
     with pytest.raises(DataError, match=r"bytes is no text in UTF-8 \(invalid start byte near byte 8\)"):
         list(TextInputs([tmp_path / "bytes"], Words(), reader, 2).batches())
+    (tmp_path / "empty").touch()
+    with pytest.raises(DataError, match="the model has nothing to be shown: the data, or all text files, are empty"):
+        TextInputs([tmp_path / "empty"], Words(), reader, 2).first_batch()

@@ -106,7 +106,7 @@ def _list(model: "LoadedModel", settings: Any, options: argparse.Namespace, numb
     if settings or options.text:
         shown = {name: numbers[name] for name in ("batch_size", "context") if name in numbers}
         source = source_for(model, settings, options.text, split=options.split, **shown)
-        inputs = next(source.batches())
+        inputs = source.first_batch()
     print_layers(list_layers(model.module, inputs, options.channels), inputs is not None)
     return 0
 
