@@ -91,6 +91,16 @@ class CommandLine:
         return self.arguments[:place], self.arguments[place:]
 
 
+def apart_from_data(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The arguments of a command without options of data, and these: `--data` and `--data.…`."""
+    ours: list[str] = []
+    of_data: list[str] = []
+    for option in CommandLine(arguments).options:
+        is_data = option.name == "--data" or option.name.startswith("--data.")
+        (of_data if is_data else ours).extend(option.typed)
+    return ours, of_data
+
+
 def is_file(path: Path) -> bool:
     """Whether there is such a file; False where the name is too long, or otherwise unfit, to be a path."""
     try:

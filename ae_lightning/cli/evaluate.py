@@ -9,8 +9,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from ae_lightning.cli.command_line import apart_from_data
 from ae_lightning.cli.command_parser import CommandParser
-from ae_lightning.cli.spliced import add_splice_options, print_splice, splice_of, without_data
+from ae_lightning.cli.spliced import add_splice_options, print_splice, splice_of
 from ae_lightning.cli.tables import PlainConsole
 from ae_lightning.files import as_json
 from ae_lightning.numerals import numeral, with_error
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON and nothing else")
     add_splice_options(parser)
-    arguments, of_data = without_data(arguments)
+    arguments, of_data = apart_from_data(arguments)
     options = parser.parse_args(arguments)
     results = _evaluate(options, of_data)
     if options.json:

@@ -8,9 +8,8 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.command_parser import CommandParser
-from ae_lightning.cli.lab.numbers import whole_of
+from ae_lightning.cli.lab.numbers import wholes_of
 from ae_lightning.cli.tables import PlainConsole
 from ae_lightning.errors import ConfigError
 from ae_lightning.numerals import with_error
@@ -61,16 +60,6 @@ def add_splice_options(parser: CommandParser) -> None:
     add("--batch-size", metavar="N", help="samples that it is given at a time (default: 16)")
 
 
-def without_data(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments without options of data, and these: `--data` and `--data.…`."""
-    rest: list[str] = []
-    of_data: list[str] = []
-    for option in CommandLine(arguments).options:
-        is_data = option.name == "--data" or option.name.startswith("--data.")
-        (of_data if is_data else rest).extend(option.typed)
-    return rest, of_data
-
-
 def splice_of(
     options: argparse.Namespace, of_data: Sequence[str], run: "Run", device: "torch.device"
 ) -> "Splice | None":
@@ -87,7 +76,7 @@ def splice_of(
         return None
     if of_data and options.text:
         raise ConfigError("--data and --text are two things to run a network on; name one of them")
-    numbers = {name: whole_of(f"--{name.replace('_', '-')}", getattr(options, name)) for name in _NUMBERS}
+    numbers = wholes_of(options, _NUMBERS)
 
     from ae_lightning.cli.harvest.shown_by_options import data_settings
     from ae_lightning.evaluation.splice import Splice
@@ -100,7 +89,7 @@ def splice_of(
         options.loss,
         device=device,
         watch=_watched,
-        **{name: number for name, number in numbers.items() if number is not None},
+        **numbers,
     )
 
 

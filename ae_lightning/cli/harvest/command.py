@@ -2,13 +2,12 @@
 
 import argparse
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ae_lightning.cli.command_line import CommandLine
+from ae_lightning.cli.command_line import apart_from_data
 from ae_lightning.cli.command_parser import CommandParser
-from ae_lightning.cli.lab.numbers import whole_of
+from ae_lightning.cli.lab.numbers import wholes_of
 from ae_lightning.cli.main import is_out_of_memory
 from ae_lightning.errors import ConfigError
 
@@ -44,11 +43,10 @@ _NUMBERS = ("rows", "batch_size", "context", "processes", "shard_rows")
 
 def main(arguments: list[str]) -> int:
     """Fill a store, or list the layers of a network."""
-    ours, of_data = _split(arguments)
+    ours, of_data = apart_from_data(arguments)
     parser = _parser()
     options = parser.parse_args(ours)
-    given = {name: whole_of(f"--{name.replace('_', '-')}", getattr(options, name)) for name in _NUMBERS}
-    numbers = {name: number for name, number in given.items() if number is not None}
+    numbers = wholes_of(options, _NUMBERS)
     seed = _seed_of(options.shuffle)
     if options.layers is not None and options.output is None:
         raise ConfigError("-o must name the folder of the store (`ae-lightning harvest --help` tells more)")
@@ -77,16 +75,6 @@ def main(arguments: list[str]) -> int:
         index = shuffle_store(index.folder, seed)
     print(_summary(index))
     return 0
-
-
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The options of this command, and those of the data."""
-    ours: list[str] = []
-    of_data: list[str] = []
-    for option in CommandLine(arguments).options:
-        is_data = option.name == "--data" or option.name.startswith("--data.")
-        (of_data if is_data else ours).extend(option.typed)
-    return ours, of_data
 
 
 def _seed_of(text: str | None) -> int | None:
