@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import errno
+import hashlib
 import io
 import json
 import math
@@ -15,6 +16,7 @@ from ae_lightning.errors import RunFolderError
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _APOSTROPHE = tuple(f"'{sign}" for sign in _FORMULA)
+_HASHED_AT_ONCE = 2**20
 _LONGEST_NUMBER = 18  # digits, all of which fit into 64 bits
 
 
@@ -46,6 +48,19 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
         if error.filename is not None and str(error.filename) != str(temporary):
             raise
         raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file, which is read in pieces, as 64 hexadecimal digits.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_HASHED_AT_ONCE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -122,14 +122,20 @@ class Capture:
 
 
 @contextlib.contextmanager
-def hooked(layer: nn.Module, side: str, take: Callable[[Any], None]) -> Iterator[None]:
-    """Let a function see what a layer is given, or gives, each time that it is called."""
+def hooked(layer: nn.Module, side: str, act: Callable[[Any], Any]) -> Iterator[None]:
+    """Let a function see what a layer is given, or gives, each time that it is called.
 
-    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        take(args or kwargs)
+    What the function answers takes its place; None leaves it as it is.
+    """
 
-    def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        take(output)
+    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        other = act(args or kwargs)
+        if other is None:
+            return None
+        return (other, kwargs) if args else (args, other)
+
+    def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        return act(output)
 
     if side == "input":
         handle = layer.register_forward_pre_hook(before, with_kwargs=True)

@@ -10,20 +10,15 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ae_lightning.data.store import StoreIndex, StoreWriter
+from ae_lightning.data.store.names import TOKENS
 from ae_lightning.errors import ConfigError, DataError
 from ae_lightning.files import write_json
 from ae_lightning.harvesting.capture import Capture, Taken
 from ae_lightning.harvesting.identity import weights_hash
 from ae_lightning.harvesting.inputs import Inputs, Source
 from ae_lightning.harvesting.layout import places_of
-from ae_lightning.harvesting.listing import require_single_calls
+from ae_lightning.harvesting.listing import ENOUGH, require_single_calls
 from ae_lightning.harvesting.processes import Result, Work, computed_by, computed_here
-
-TOKENS = "tokens.json"
-"""In a store of a text's activations: all tokens by their ids, as the tokenizer writes them."""
-
-# A batch of two tells the samples' axis from one that happens to be 1.
-_TRIED = 2
 
 
 class Reached(NamedTuple):
@@ -55,7 +50,7 @@ class Collection:
 
     def _try(self) -> dict[str, int]:
         """Widths of the arrays, by a pass over the first samples."""
-        inputs = self.source.first_batch().first(_TRIED)
+        inputs = self.source.first_batch().first(ENOUGH)
         module = self.work.model.module.to(self.work.device)
         require_single_calls(module, self.work.points, inputs)
         taken = Capture(module, self.work.points, self.work.channels)(inputs)

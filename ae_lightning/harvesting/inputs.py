@@ -31,13 +31,17 @@ class Inputs(NamedTuple):
 
     def first(self, samples: int) -> "Inputs":
         """The first samples of the batch alone."""
+        return self.selected(torch.arange(min(samples, self.samples)))
+
+    def selected(self, samples: Tensor) -> "Inputs":
+        """Some samples (n,) int64 of the batch; what was left out stays that of all."""
         return self._replace(
-            args=tuple(value[:samples] for value in self.args),
-            kwargs={name: value[:samples] for name, value in self.kwargs.items()},
-            samples=min(samples, self.samples),
-            kept=None if self.kept is None else self.kept[:samples],
-            y=None if self.y is None else self.y[:samples],
-            tokens=self.tokens[:samples],
+            args=tuple(value[samples] for value in self.args),
+            kwargs={name: value[samples] for name, value in self.kwargs.items()},
+            samples=len(samples),
+            kept=None if self.kept is None else self.kept[samples],
+            y=None if self.y is None else self.y[samples],
+            tokens=tuple(self.tokens[number] for number in samples.tolist()) if self.tokens else (),
         )
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> "Inputs":

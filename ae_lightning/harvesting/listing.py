@@ -12,9 +12,10 @@ from ae_lightning.errors import ConfigError, DataError
 from ae_lightning.harvesting.capture import Point, hooked
 from ae_lightning.harvesting.inputs import Inputs
 from ae_lightning.harvesting.layout import Channels, layout_of, tensor_in, usual_channels
+from ae_lightning.harvesting.named import first_line
 
-# A batch of two tells the samples' axis from one that happens to be 1.
-_SAMPLES = 2
+ENOUGH = 2
+"""Samples that show a network's layers: two tell the samples' axis from one that happens to be 1."""
 
 
 class Layer(NamedTuple):
@@ -40,7 +41,7 @@ def list_layers(module: nn.Module, inputs: Inputs | None, channels: Channels | N
     layers = {name: layer for name, layer in module.named_modules() if name}
     if inputs is None:
         return [Layer(name, type(layer).__name__, None, "") for name, layer in layers.items()]
-    inputs = inputs.first(_SAMPLES).beside(module)
+    inputs = inputs.first(ENOUGH).beside(module)
     seen: dict[str, list[Any]] = {name: [] for name in layers}
     with contextlib.ExitStack() as hooks:
         for name, layer in layers.items():
@@ -87,8 +88,9 @@ def run_once(module: nn.Module, inputs: Inputs) -> None:
             module(*inputs.args, **inputs.kwargs)
     except (TypeError, RuntimeError, ValueError, IndexError) as error:
         shapes = ", ".join(f"{name} {(inputs.samples, *shape)}".strip() for name, shape in inputs.shapes)
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"the model {type(module).__name__} does not take these data, {shapes}: {reason}") from error
+        raise ConfigError(
+            f"the model {type(module).__name__} does not take these data, {shapes}: {first_line(error)}"
+        ) from error
 
 
 def _note(shapes: list[Any], value: Any) -> None:

@@ -47,6 +47,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def first_line(error: Exception) -> str:
+    """What an error of other code says, in a line; its class where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _module(name: str, spec: str, option: str) -> ModuleType:
     if (here := os.getcwd()) not in sys.path:
         sys.path.append(here)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from ae_lightning.errors import ConfigError, Notice
-from ae_lightning.harvesting.named import import_named, nearest
+from ae_lightning.harvesting.named import first_line, import_named, nearest
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.run.config import is_run
 
@@ -134,7 +134,7 @@ def _of_timm(name: str, option: str) -> nn.Module:
     try:
         return timm.create_model(name, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:  # no network, no weights of that name, or damaged ones
-        raise ConfigError(f"{option} timm:{name}: its weights cannot be had ({_first_line(error)})") from error
+        raise ConfigError(f"{option} timm:{name}: its weights cannot be had ({first_line(error)})") from error
 
 
 def _of_transformers(path: Path, option: str) -> tuple[nn.Module, Any | None]:
@@ -147,7 +147,7 @@ def _of_transformers(path: Path, option: str) -> tuple[nn.Module, Any | None]:
         kind = getattr(transformers, saved_as, transformers.AutoModel)
         model, loading = kind.from_pretrained(path, local_files_only=True, output_loading_info=True)
     except Exception as error:  # whatever it has against a folder
-        raise ConfigError(f"{option} {path}: transformers cannot open it ({_first_line(error)})") from error
+        raise ConfigError(f"{option} {path}: transformers cannot open it ({first_line(error)})") from error
     if missing := sorted(loading["missing_keys"]):
         warnings.warn(
             Notice(f"{path} lacks the weights {', '.join(missing[:3])}{' …' * (len(missing) > 3)}: these are random"),
@@ -162,7 +162,7 @@ def _tokenizer_of(transformers: ModuleType, path: Path, option: str) -> Any | No
     try:
         return transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
     except Exception as error:  # whatever it has against a folder
-        raise ConfigError(f"{option} {path}: its tokenizer cannot be opened ({_first_line(error)})") from error
+        raise ConfigError(f"{option} {path}: its tokenizer cannot be opened ({first_line(error)})") from error
 
 
 def required(package: str, what: str) -> ModuleType:
@@ -181,7 +181,3 @@ def required(package: str, what: str) -> ModuleType:
         if error.name != package:
             raise
         raise ConfigError(f"{what} needs the package {package}: pip install 'ae-lightning[{package}]'") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -11,14 +11,13 @@ import torch
 from torch import nn
 
 from ae_lightning.errors import ConfigError, DataError
-from ae_lightning.files import as_json
+from ae_lightning.files import as_json, sha256_of
 from ae_lightning.harvesting.inputs import Inputs, Source, token_inputs
 
 CONTEXT = 128
 """Tokens of a sequence, special ones included, where nothing else is said and the model takes so many."""
 
 _PIECE = 1 << 16  # characters that are tokenized at a time, up to the end of a line
-_HASHED = 1 << 20
 
 
 class _Frame(NamedTuple):
@@ -121,7 +120,7 @@ class TextInputs(Source):
 
     @cached_property
     def _hashes(self) -> list[str]:
-        return [_hash(file) for file in self.files]
+        return [sha256_of(file) for file in self.files]
 
     def _cut(self) -> dict[str, Any]:
         vocabulary = as_json(sorted(self.tokenizer.get_vocab().items())).encode()
@@ -163,11 +162,3 @@ def _pieces(path: Path) -> Iterator[tuple[str, int]]:
                 yield piece, read
     except UnicodeDecodeError as error:
         raise DataError(f"--text {path} is no text in UTF-8 ({error.reason} near byte {error.start:,})") from error
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(_HASHED):
-            digest.update(part)
-    return digest.hexdigest()

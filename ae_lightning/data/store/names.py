@@ -7,6 +7,8 @@ INDEX = "index.json"
 """Written last: a folder that has it is whole."""
 SETTINGS = "harvest.json"
 """What a harvest was asked for: written first, and a harvest goes on only where it is asked for the same."""
+TOKENS = "tokens.json"
+"""All tokens by their ids as the tokenizer writes them, of a store of a text's activations."""
 MERGED = "merged.safetensors"
 """Statistics of the first shards, while a harvest is unfinished."""
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ae_lightning.data.store.index import StoreIndex
 from ae_lightning.data.store.names import samples_file
-from ae_lightning.data.store.shard_file import Damaged, Head, sha256_of
+from ae_lightning.data.store.shard_file import Damaged, Head
+from ae_lightning.files import sha256_of
 from ae_lightning.safetensors_writer import write_tensors
 
 SAMPLES = 2**16

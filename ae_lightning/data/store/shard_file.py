@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -20,7 +19,6 @@ _DTYPES = {
 }
 # A header names a few tensors. What claims more is none.
 _LONGEST_HEADER = 2**20
-_HASHED_AT_ONCE = 2**20
 
 
 class Damaged(Exception):
@@ -141,12 +139,3 @@ def read_into(file: int, buffer: memoryview, offset: int) -> None:
 def bytes_of(tensor: Tensor) -> memoryview:
     """The memory of a contiguous tensor, of any type, as bytes that may be written to."""
     return tensor.view(-1).view(torch.uint8).numpy().data
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_HASHED_AT_ONCE):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from ae_lightning.data.store.filling import Shapes
 from ae_lightning.data.store.names import MERGED, rows_file
-from ae_lightning.data.store.shard_file import Damaged, Head, read_tensors, sha256_of
+from ae_lightning.data.store.shard_file import Damaged, Head, read_tensors
 from ae_lightning.data.store.statistics import RowSums, read_vectors
-from ae_lightning.files import as_json, replacing
+from ae_lightning.files import as_json, replacing, sha256_of
 from ae_lightning.safetensors_writer import pieces, write_tensors
 
 # Seconds between two records of what is merged: a harvest that was killed reads no more than it wrote in these.

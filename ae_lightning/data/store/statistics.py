@@ -14,6 +14,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ae_lightning.analysis.moments import Moments
+from ae_lightning.files import sha256_of
+from ae_lightning.safetensors_writer import write_tensors
 
 WIDEST_COVARIANCE = 4096
 """Width up to which the covariance is kept where nothing else is said."""
@@ -123,6 +125,17 @@ class RowSums:
         self.norms += norms
         self.squares += squares
         self.minimum, self.maximum = min(self.minimum, minimum), max(self.maximum, maximum)
+
+
+def write_statistics(file: Path, sums: RowSums) -> dict[str, Any]:
+    """Write the file of an array's statistics, and answer what an index says of them.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_tensors(file, sums.vectors())
+    whole = {"sha256": sha256_of(file), "bytes": file.stat().st_size}
+    return {"count": sums.moments.count, **sums.scalars(), "file": file.name, **whole}
 
 
 def statistics_of(scalars: Mapping[str, Any], width: int, count: int, file: Path) -> RowStatistics:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ae_lightning.data.store.index import StoreIndex, said
-from ae_lightning.data.store.shard_file import sha256_of
 from ae_lightning.errors import DataError
+from ae_lightning.files import sha256_of
 
 
 def verify(folder: str | Path, option: str = "STORE") -> StoreIndex:

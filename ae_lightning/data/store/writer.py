@@ -24,12 +24,11 @@ from ae_lightning.data.store.names import (
 )
 from ae_lightning.data.store.samples import SampleWriter
 from ae_lightning.data.store.settings import agree_on_settings, alone_in
-from ae_lightning.data.store.shard_file import Damaged, sha256_of
+from ae_lightning.data.store.shard_file import Damaged
 from ae_lightning.data.store.shards import ShardPool, whole_shards
-from ae_lightning.data.store.statistics import WIDEST_COVARIANCE
+from ae_lightning.data.store.statistics import WIDEST_COVARIANCE, write_statistics
 from ae_lightning.errors import DataError
 from ae_lightning.files import remove_leftovers, write_json
-from ae_lightning.safetensors_writer import write_tensors
 
 
 class StoreWriter:
@@ -287,14 +286,11 @@ class StoreWriter:
         """What the index says of each array; writes the files of their statistics."""
         described = {}
         for number, (name, width) in enumerate(self.arrays.items()):
-            file, sums = self.folder / statistics_file(number), self._pool.sums[name]
-            write_tensors(file, sums.vectors())
             layer, _, side = name.partition(":")
             layer, side = sides.get(name, (layer, side or "output"))
-            statistics = {"count": sums.moments.count, **sums.scalars(), "file": file.name}
             described[name] = {
                 **{"width": width, "dtype": self._settings["dtype"], "layer": layer, "side": side},
-                "statistics": {**statistics, "sha256": sha256_of(file), "bytes": file.stat().st_size},
+                "statistics": write_statistics(self.folder / statistics_file(number), self._pool.sums[name]),
             }
         return described
 

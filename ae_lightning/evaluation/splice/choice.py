@@ -31,18 +31,7 @@ def chosen(source: Source, numbers: Tensor | None, most: int, batch_size: int) -
     for inputs in source.batches():
         here = numbers[(numbers >= before) & (numbers < before + inputs.samples)] - before
         for rows in here.split(batch_size) if len(here) else ():
-            yield selected(inputs, rows)
+            yield inputs.selected(rows)
         before += inputs.samples
         if before > last:
             return
-
-
-def selected(inputs: Inputs, rows: Tensor) -> Inputs:
-    """Some samples (n,) int64 of a batch."""
-    return inputs._replace(
-        args=tuple(value[rows] for value in inputs.args),
-        kwargs={name: value[rows] for name, value in inputs.kwargs.items()},
-        samples=len(rows),
-        kept=None if inputs.kept is None else inputs.kept[rows],
-        y=None if inputs.y is None else inputs.y[rows],
-    )

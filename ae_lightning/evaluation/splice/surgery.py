@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError
+from ae_lightning.harvesting.capture import hooked
 from ae_lightning.harvesting.layout import Layout, from_rows, layout_of, tensor_in, to_rows, usual_channels, with_tensor
 
 Change = Callable[[Tensor], Tensor]
@@ -47,7 +48,7 @@ def replaced(
     with contextlib.ExitStack() as hooks:
         # In this order, so that at a single site rows are read before they are replaced.
         for site, act in ((read, cut.read), (write, cut.write)):
-            hooks.callback(_hook(model.get_submodule(site.layer), site.side, act).remove)
+            hooks.enter_context(hooked(model.get_submodule(site.layer), site.side, act))
         yield
 
 
@@ -64,11 +65,10 @@ class _Cut:
         self._kept = kept
         self._made: Tensor | None = None
 
-    def read(self, value: Any) -> Any:
+    def read(self, value: Any) -> None:
         # At once: what comes next may write into the same memory.
         rows, _ = self._rows(value, self._read)
         self._made = self._change(rows[self._which(rows)])
-        return value
 
     def write(self, value: Any) -> Any:
         if self._made is None:
@@ -113,17 +113,3 @@ class _Cut:
                 "that padding cannot be told from the rest"
             )
         return self._kept.to(rows.device)
-
-
-def _hook(module: nn.Module, side: str, act: Callable[[Any], Any]) -> torch.utils.hooks.RemovableHandle:
-    """Show what a module reads or gives to `act`, and let the network go on with what it answers."""
-
-    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        return (act(args), kwargs) if args else (args, act(kwargs))
-
-    def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        return act(output)
-
-    if side == "input":
-        return module.register_forward_pre_hook(before, with_kwargs=True)
-    return module.register_forward_hook(after)

@@ -11,9 +11,10 @@ import torch
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.data.store import StoreIndex
+from ae_lightning.data.store.names import INDEX, TOKENS
 from ae_lightning.errors import RunFolderError, UserError
 from ae_lightning.explorer.latents.samples import Images, Shown, Texts
-from ae_lightning.explorer.latents.stored import TOKENS, StoredTokens
+from ae_lightning.explorer.latents.stored import StoredTokens
 from ae_lightning.explorer.latents.vocabulary import readable
 from ae_lightning.explorer.samples import drawn_range
 from ae_lightning.files import read_json
@@ -58,7 +59,7 @@ def _texts(index: StoreIndex) -> Texts:
 def _data_of(index: StoreIndex) -> AutoencoderDataModule:
     if not index.data.get("settings"):
         raise RunFolderError(f"{index.folder} does not say how its data module can be made again")
-    data = data_of(index.data["settings"], index.folder / "index.json")
+    data = data_of(index.data["settings"], index.folder / INDEX)
     data.setup()
     return data
 

@@ -15,10 +15,8 @@ from ae_lightning.data.activations import ActivationsDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.data.row_arrays import RowsSideBySide
 from ae_lightning.data.store import StoredArray, StoreIndex
+from ae_lightning.data.store.names import TOKENS
 from ae_lightning.explorer.latents.rows import Rows
-
-TOKENS = "tokens.json"
-"""A store's file that has all tokens by their numbers, as the tokenizer writes them."""
 
 _SPANS = 64
 # Files of token ids that are kept open in memory.
