@@ -70,9 +70,7 @@ def main(arguments: list[str]) -> int:
             "there is not enough memory for this: lower --batch-size, --shard-rows, or of a text --context"
         ) from error
     if seed is not None:
-        from ae_lightning.data.store import shuffle_store
-
-        index = shuffle_store(index.folder, seed)
+        index = _shuffled(index, seed)
     print(_summary(index))
     return 0
 
@@ -124,6 +122,20 @@ def _harvest(
             tell=tell,
             **numbers,
         )
+
+
+def _shuffled(index: "StoreIndex", seed: int) -> "StoreIndex":
+    from ae_lightning.cli.harvest.progress import telling
+    from ae_lightning.data.store import shuffle_store
+    from ae_lightning.harvesting.collect import Reached
+
+    with telling("shuffling: ") as tell:
+
+        def progress(done: int, of: int) -> None:
+            rows = done * index.rows // of  # which two passes go through
+            tell(Reached(rows, rows, done / of))
+
+        return shuffle_store(index.folder, seed, "-o", progress)
 
 
 def _summary(index: "StoreIndex") -> str:

@@ -20,17 +20,18 @@ _LINE_EVERY = 30.0  # seconds
 class _Pace:
     """Rows a second, and the seconds that are left, since the first batch that the network was run for."""
 
-    def __init__(self) -> None:
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
         self._start: tuple[float, Reached] | None = None
 
     def of(self, reached: "Reached", now: float) -> str:
         if self._start is None:
             if reached.computed:
                 self._start = now, reached
-            return f"{reached.rows:,} rows"
+            return f"{self._doing}{reached.rows:,} rows"
         before, first = self._start
         seconds = max(now - before, 1e-9)
-        told = f"{reached.rows:,} rows, {(reached.computed - first.computed) / seconds:,.0f} a second"
+        told = f"{self._doing}{reached.rows:,} rows, {(reached.computed - first.computed) / seconds:,.0f} a second"
         done = reached.part - first.part
         if math.isnan(done) or done <= 0:
             return told
@@ -38,15 +39,18 @@ class _Pace:
 
 
 @contextlib.contextmanager
-def telling() -> Iterator[Tell]:
+def telling(doing: str = "") -> Iterator[Tell]:
     """Show how far it is: a bar on a terminal, else a line every half minute.
+
+    Args:
+        doing: What is being done, before the numbers.
 
     Yields:
         What is to be called after each batch.
     """
     from rich.console import Console
 
-    console, pace = Console(stderr=True), _Pace()
+    console, pace = Console(stderr=True), _Pace(doing)
     if console.is_terminal:
         with _bar(console, pace) as show:
             yield show

@@ -52,7 +52,9 @@ def test_layers_are_listed_with_what_each_gives(answers: Callable[..., Any]) -> 
     assert "name data with --data" in names_only.out
 
 
-def test_a_store_is_filled_gone_on_with_and_shuffled(answers: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_store_is_filled_gone_on_with_and_shuffled(
+    answers: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = ["--data", "digits", "--data.batch_size", "32", "--layers", "2", "--dtype", "float16", "--rows", "1000"]
     told = answers(*options, "-o", "store")
     assert told.code == 0, told.err
@@ -62,7 +64,12 @@ def test_a_store_is_filled_gone_on_with_and_shuffled(answers: Callable[..., Any]
     assert store.data["settings"]["class_path"].endswith("DigitsDataModule")
     assert store.command.startswith("ae-lightning harvest --model net.py:Net --data digits")
     torch.manual_seed(0)
-    assert answers(*options, "-o", "shuffled", "--shuffle", "3").code == 0
+    monkeypatch.setattr("ae_lightning.cli.harvest.progress._LINE_EVERY", 0.0)
+    told = answers(*options, "-o", "shuffled", "--shuffle", "3")
+    assert told.code == 0
+    first, second = (line for line in told.err.splitlines() if line.startswith("shuffling: "))
+    assert first == "shuffling: 500 rows"  # of two passes half are done
+    assert second.startswith("shuffling: 1,000 rows, ")
     shuffled = StoreIndex.read(tmp_path / "shuffled")
     assert shuffled.shuffled == {"seed": 3}
     samples = StoredArray(shuffled, "sample").read(0, 1000)
