@@ -234,8 +234,8 @@ class AutoencoderDataModule(LightningDataModule, ABC):
         if train.target is None:
             x = self.examples(n, generator)
             return x, x
-        rows = draw_rows(len(train), n, generator).to(train.device)
-        return train.__getitems__(rows)[0], train.targets.__getitems__(rows)[0]
+        x, _, *targets = train.__getitems__(draw_rows(len(train), n, generator))
+        return x, targets[0]
 
     def starting_samples(self, n: int) -> Tensor:
         """Training samples (n, *input_shape) for a model that starts from them: the same ones for the same run seed.
