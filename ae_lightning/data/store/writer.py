@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ae_lightning.data.store.failures import telling_failures
 from ae_lightning.data.store.filling import Filling, Shapes, shapes_of
-from ae_lightning.data.store.index import StoreIndex, said
+from ae_lightning.data.store.index import StoreIndex
 from ae_lightning.data.store.names import (
     INDEX,
     MERGED,
@@ -24,7 +25,6 @@ from ae_lightning.data.store.names import (
 )
 from ae_lightning.data.store.samples import SampleWriter
 from ae_lightning.data.store.settings import agree_on_settings, alone_in
-from ae_lightning.data.store.shard_file import Damaged
 from ae_lightning.data.store.shards import ShardPool, whole_shards
 from ae_lightning.data.store.statistics import WIDEST_COVARIANCE, write_statistics
 from ae_lightning.errors import DataError
@@ -294,19 +294,5 @@ class StoreWriter:
             }
         return described
 
-    @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Let a disk that fails be told in a sentence that says what is kept."""
-        try:
-            yield
-        except Damaged as error:
-            raise DataError(f"A shard of {self.folder} {error}; {self._go_on()}.") from error
-        except OSError as error:
-            kept = len(whole_shards(self.folder, self._shapes_of(self.shard_rows)))
-            reason = (error.strerror or str(error)).lower()
-            raise DataError(
-                f"{error.filename or self.folder}: {reason}; {kept:,} whole shards are kept, and {self._go_on()}."
-            ) from error
-
-    def _go_on(self) -> str:
-        return f"{said(self.command, self.folder)} goes on from there"
+    def _telling(self) -> contextlib.AbstractContextManager[None]:
+        return telling_failures(self.folder, self._shapes_of(self.shard_rows), self.command)
