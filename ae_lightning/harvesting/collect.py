@@ -134,6 +134,8 @@ class Collection:
             name: each.flatten(0, 1) if whole else each[sample.to(each.device), position.to(each.device)]
             for name, each in taken.rows.items()
         }
+        if inputs.places is not None and self._shape:  # padding may come before the tokens that are kept
+            position = inputs.places[sample, position]
         y = None if inputs.y is None else inputs.y[sample]
         writer.add(rows, before + sample, position, y, inputs.left_out)
 

@@ -25,7 +25,8 @@ class Inputs(NamedTuple):
     samples: int
     kept: Tensor | None = None  #: tokens (samples, tokens) bool of which rows are kept; None keeps all
     y: Tensor | None = None  #: class of each sample (samples,) int64; None where there are none
-    tokens: tuple[Tensor, ...] = ()  #: ids (n,) of each sample that is a sequence of tokens
+    tokens: tuple[Tensor, ...] = ()  #: ids (n,) of each sample that is a sequence of tokens, without padding
+    places: Tensor | None = None  #: of each position (samples, tokens) int64 in its sample's `tokens`
     left_out: dict[str, int] = {}  # noqa: RUF012 - how many tokens were left out, by reason; never changed
     done: float = math.nan  #: part of all there is that has been given with this batch; NaN where it is not known
 
@@ -42,6 +43,7 @@ class Inputs(NamedTuple):
             kept=None if self.kept is None else self.kept[samples],
             y=None if self.y is None else self.y[samples],
             tokens=tuple(self.tokens[number] for number in samples.tolist()) if self.tokens else (),
+            places=None if self.places is None else self.places[samples],
         )
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> "Inputs":
@@ -230,6 +232,7 @@ def token_inputs(ids: Tensor, mask: Tensor, tokenizer: Any | None, named: dict[s
         len(ids),
         kept,
         tokens=tuple(sequence[own] for sequence, own in zip(ids, real, strict=True)),
+        places=real.cumsum(1) - 1,
         left_out={"padding": real.numel() - whole, "special": whole - int(kept.sum())},
     )
 

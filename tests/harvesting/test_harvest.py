@@ -172,6 +172,17 @@ def test_texts_and_where_they_are_from_stand_in_the_store(texts: list[Path], rea
         source_of(store, model)
 
 
+def test_positions_count_tokens_where_padding_comes_before_them(reader: Reader, tmp_path: Path) -> None:
+    ids, mask = torch.tensor([[0, 0, 1, 3, 4, 2], [1, 5, 6, 3, 7, 2]]), torch.tensor([[0, 0, 1, 1, 1, 1], [1] * 6])
+    model = LoadedModel(reader, Words(), "reading:model_and_tokenizer", "object")
+    store = harvest(model, ["embed"], tmp_path / "store", [{"input_ids": ids, "attention_mask": mask}])
+    assert torch.equal(rows_of(store, "embed"), reader.embed.weight.detach()[[3, 4, 5, 6, 3, 7]])
+    samples, positions = rows_of(store, "sample").tolist(), rows_of(store, "position").tolist()
+    assert positions == [1, 2, 1, 2, 3, 4]
+    tokens = [int(StoredSamples(store)[sample][place]) for sample, place in zip(samples, positions, strict=True)]
+    assert tokens == [3, 4, 5, 6, 3, 7]
+
+
 def test_the_network_stops_after_the_last_layer(texts: list[Path], reader: Reader, tmp_path: Path) -> None:
     model = LoadedModel(reader, Words(), "reader", "object")
     harvest(model, ["mix"], tmp_path / "store", text=texts, context=5, batch_size=1)
