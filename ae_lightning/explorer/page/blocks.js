@@ -16,6 +16,28 @@ export const sizeOf = ({ shape }) => shape.reduce((product, size) => product * s
 /** What is thrown for an array that is missing or damaged; its message is meant for a person. */
 export class DamagedBlock extends Error {}
 
+/**
+ * What the page holds, as it describes it.
+ * @param {Document} page Holds the description in the element `manifest`.
+ * @param {string} kind What it describes, `explorer` or `latents`.
+ * @param {number} schema The version that is read.
+ */
+export function readManifest(page, kind, schema) {
+  let manifest;
+  try {
+    manifest = JSON.parse(page.getElementById("manifest").textContent);
+  } catch (error) {
+    throw new DamagedBlock(`The description of what this file holds is damaged (${error.message}).`, { cause: error });
+  }
+  if (manifest?.format !== `ae_lightning.${kind}` || manifest.schema !== schema) {
+    const format = { explorer: "explorer's", latents: "latents'" }[kind];
+    throw new DamagedBlock(
+      `This page reads version ${schema} of the ${format} format, and the file holds version ${manifest?.schema}.`,
+    );
+  }
+  return manifest;
+}
+
 export class Blocks {
   /**
    * @param {Document} page Holds a script element with `data-block` for each array.

@@ -1,6 +1,6 @@
 /** What this file holds of a run: its manifest, its samples, its networks at each snapshot, its numbers on units. */
 
-import { Blocks, DamagedBlock, sizeOf } from "explorer/blocks.js";
+import { Blocks, readManifest, sizeOf } from "explorer/blocks.js";
 import { Network } from "explorer/network.js";
 
 const schema = 1;
@@ -28,7 +28,7 @@ export class Session {
    * @throws {Error} Its message is meant for a person.
    */
   static async open(page) {
-    const manifest = readManifest(page);
+    const manifest = readManifest(page, "explorer", schema);
     const session = new Session(manifest, new Blocks(page, manifest.blocks));
     const { samples, input } = manifest;
     [session.values, session.labels, session.lit] = await Promise.all(
@@ -103,21 +103,6 @@ export class Session {
     const arrays = await Promise.all(names.map((name) => this.blocks.read(object[name])));
     return { ...object, ...Object.fromEntries(names.map((name, i) => [name, arrays[i]])) };
   }
-}
-
-function readManifest(page) {
-  let manifest;
-  try {
-    manifest = JSON.parse(page.getElementById("manifest").textContent);
-  } catch (error) {
-    throw new DamagedBlock(`The description of what this file holds is damaged (${error.message}).`, { cause: error });
-  }
-  if (manifest?.format !== "ae_lightning.explorer" || manifest.schema !== schema) {
-    throw new DamagedBlock(
-      `This page reads version ${schema} of the explorer's format, and the file holds version ${manifest?.schema}.`,
-    );
-  }
-  return manifest;
 }
 
 /** Rows of bytes times the scale of each row, plus the final weights where they are differences from these. */

@@ -1,6 +1,6 @@
 /** What this file holds of a dictionary: numbers on all latents, and some of them in full, with their samples. */
 
-import { Blocks, DamagedBlock } from "explorer/blocks.js";
+import { Blocks, readManifest } from "explorer/blocks.js";
 import { Sheets } from "explorer/sheets.js";
 
 const schema = 1;
@@ -12,7 +12,7 @@ export class Dictionary {
    * @throws {Error} Its message is meant for a person.
    */
   static async open(page) {
-    const manifest = readManifest(page);
+    const manifest = readManifest(page, "latents", schema);
     const blocks = new Blocks(page, manifest.blocks);
     const names = Object.keys(manifest.arrays);
     const arrays = await Promise.all(names.map((name) => blocks.read(manifest.arrays[name])));
@@ -106,19 +106,4 @@ export class Dictionary {
     positions.forEach((position, i) => (tokens[position].part = parts[i]));
     return { tokens, begins: starts[pair] === 0, ends: starts[pair] + tokens.length >= lengths[pair] };
   }
-}
-
-function readManifest(page) {
-  let manifest;
-  try {
-    manifest = JSON.parse(page.getElementById("manifest").textContent);
-  } catch (error) {
-    throw new DamagedBlock(`The description of what this file holds is damaged (${error.message}).`, { cause: error });
-  }
-  if (manifest?.format !== "ae_lightning.latents" || manifest.schema !== schema) {
-    throw new DamagedBlock(
-      `This page reads version ${schema} of the latents' format, and the file holds version ${manifest?.schema}.`,
-    );
-  }
-  return manifest;
 }
