@@ -43,7 +43,8 @@ class ActivationsDataModule(WindowedDataModule):
             where the store has more than one.
         target: The layer that is to be produced from these activations, for a transcoder, by default the activations.
         memory: Memory that rows may take in each process, such as 1GiB or 500MB. Beside it stand the labels, if there
-            are any, 8 bytes for each row, and a bit for each row and set.
+            are any, 8 bytes for each row, and a bit for each row and set; of rows that all fit, also their numbers, 8
+            bytes for each.
         window: Rows that are shuffled together, by default as many as take 128 to 256 MiB. Two windows must fit into
             the memory, unless all rows do.
         normalize: ``none`` to leave the values as they are; ``mean_norm`` for one factor that makes the mean norm of a

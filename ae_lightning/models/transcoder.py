@@ -22,9 +22,10 @@ TranscoderInit = Literal["directions", "linear", "kaiming", "kaiming_joint", "xa
 class Transcoder(AnyCodeDictionary):
     """ŷ = W_dec act(W_enc x + b_enc) + b_dec, where y is not x, such as a layer's output; with `skip` also + W_skip x.
 
-    It learns from batches (x, y, target), such as the input and the output of a layer: `ArraysDataModule` takes the
-    targets from `--data.target FILE`. Inputs and targets are scaled each by numbers of their own. The encoder reads x
-    itself, from which nothing of the decoder is subtracted. Errors and explained variance are those of the target.
+    It learns from batches (x, y, target), such as the input and the output of a layer: `ActivationsDataModule` takes
+    targets from another array of the store, by `--data.target LAYER`, and `ArraysDataModule` from `--data.target FILE`.
+    Inputs and targets are scaled each by numbers of their own. The encoder reads x itself, from which nothing of the
+    decoder is subtracted. Errors and explained variance are those of the target.
 
     A skip starts at zero and learns what is linear in the layer, so that latents are left with what is not. It reaches
     ŷ past the code: `decode` gives what latents and the bias write, and `forward` the sum.
