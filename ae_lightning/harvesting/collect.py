@@ -111,15 +111,15 @@ class Collection:
                 assert per_sample is not None  # it is known of what is not computed, and of what has been
                 sample, position = places_of(self._kept(inputs), inputs.samples, per_sample)
                 count = len(sample) if self.rows is None else min(len(sample), self.rows - writer.row)
+                if count < len(sample):
+                    inputs = inputs.first(int(sample[count - 1]) + 1)
                 if taken is None:
                     writer.skip(count)
                 else:
                     self._add(writer, inputs, taken, samples, sample[:count], position[:count])
                     computed += count
-                whole = count == len(sample)
-                begun = inputs.samples if whole else int(sample[count - 1]) + 1
-                writer.add_samples(inputs.tokens[:begun])
-                samples += begun
+                writer.add_samples(inputs.tokens)
+                samples += inputs.samples
                 tell(Reached(writer.row, computed, self._part(writer.row, inputs)))
                 if writer.row == self.rows:
                     break

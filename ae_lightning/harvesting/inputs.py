@@ -27,7 +27,6 @@ class Inputs(NamedTuple):
     y: Tensor | None = None  #: class of each sample (samples,) int64; None where there are none
     tokens: tuple[Tensor, ...] = ()  #: ids (n,) of each sample that is a sequence of tokens, without padding
     places: Tensor | None = None  #: of each position (samples, tokens) int64 in its sample's `tokens`
-    left_out: dict[str, int] = {}  # noqa: RUF012 - how many tokens were left out, by reason; never changed
     done: float = math.nan  #: part of all there is that has been given with this batch; NaN where it is not known
 
     def first(self, samples: int) -> "Inputs":
@@ -35,7 +34,7 @@ class Inputs(NamedTuple):
         return self.selected(torch.arange(min(samples, self.samples)))
 
     def selected(self, samples: Tensor) -> "Inputs":
-        """Some samples (n,) int64 of the batch; what was left out stays that of all."""
+        """Some samples (n,) int64 of the batch."""
         return self._replace(
             args=tuple(value[samples] for value in self.args),
             kwargs={name: value[samples] for name, value in self.kwargs.items()},
@@ -60,6 +59,14 @@ class Inputs(NamedTuple):
         """The batch on the device and in the format of a network's weights."""
         weights = next((weights for weights in module.parameters() if weights.is_floating_point()), None)
         return self if weights is None else self.to(weights.device, weights.dtype)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many tokens give no rows, by reason; nothing of samples that are no sequences of tokens."""
+        if self.kept is None or not self.tokens:
+            return {}
+        real = sum(map(len, self.tokens))
+        return {"padding": self.kept.numel() - real, "special": real - int(self.kept.sum())}
 
     @property
     def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -225,7 +232,6 @@ def token_inputs(ids: Tensor, mask: Tensor, tokenizer: Any | None, named: dict[s
     real = mask.bool()
     special = torch.tensor(sorted(getattr(tokenizer, "all_special_ids", ())), dtype=torch.int64)
     kept = real & ~torch.isin(ids, special)
-    whole = int(real.sum())
     return Inputs(
         () if named else (ids,),
         named,
@@ -233,7 +239,6 @@ def token_inputs(ids: Tensor, mask: Tensor, tokenizer: Any | None, named: dict[s
         kept,
         tokens=tuple(sequence[own] for sequence, own in zip(ids, real, strict=True)),
         places=real.cumsum(1) - 1,
-        left_out={"padding": real.numel() - whole, "special": whole - int(kept.sum())},
     )
 
 

@@ -183,6 +183,15 @@ def test_positions_count_tokens_where_padding_comes_before_them(reader: Reader, 
     assert tokens == [3, 4, 5, 6, 3, 7]
 
 
+def test_only_tokens_of_samples_that_rows_are_of_are_told_as_left_out(reader: Reader, tmp_path: Path) -> None:
+    ids, mask = torch.tensor([[1, 3, 4, 2, 0], [1, 5, 6, 3, 2]]), torch.tensor([[1] * 4 + [0], [1] * 5])
+    model = LoadedModel(reader, Words(), "reading:model_and_tokenizer", "object")
+    batches = [{"input_ids": ids, "attention_mask": mask}]
+    store = harvest(model, ["embed"], tmp_path / "store", batches, rows=2)
+    assert (store.rows, store.samples, len(StoredSamples(store))) == (2, 1, 1)
+    assert store.mask["dropped"] == {"padding": 1, "special": 2}
+
+
 def test_the_network_stops_after_the_last_layer(texts: list[Path], reader: Reader, tmp_path: Path) -> None:
     model = LoadedModel(reader, Words(), "reader", "object")
     harvest(model, ["mix"], tmp_path / "store", text=texts, context=5, batch_size=1)
