@@ -25,7 +25,7 @@ import yaml
 
 import ae_lightning
 from ae_lightning.cli import compare, explore, latent, report, sparsity
-from ae_lightning.cli.command_line import CommandLine
+from ae_lightning.cli.command_line import CommandLine, apart_from_data
 from ae_lightning.cli.command_parser import CommandParser
 from ae_lightning.cli.fit.parsing import OnlySettings, prepare
 from ae_lightning.cli.harvest import command as harvest
@@ -265,7 +265,7 @@ def read_lab(arguments: list[str]) -> None:
 
 
 def read_harvest(arguments: list[str]) -> None:
-    ours, of_data = harvest._split(arguments)
+    ours, of_data = apart_from_data(arguments)
     harvest._parser().parse_args(ours)
     data_settings(of_data, None)
 
