@@ -70,7 +70,7 @@ class ActivationsDataModule(WindowedDataModule):
     def __init__(
         self,
         root: str,
-        layer: str | list[str] | None = None,
+        layer: str | list[str | int] | None = None,
         target: str | None = None,
         memory: int | str = "1GiB",
         window: int | None = None,
@@ -104,7 +104,9 @@ class ActivationsDataModule(WindowedDataModule):
     def layers(self) -> list[str]:
         """The store's arrays that samples are made of, in their order."""
         asked = self.layer if isinstance(self.layer, list) else [self.layer]
-        return [self.index.array_named(name, "--data.layer") for name in asked]
+        # YAML takes the names of a Sequential's layers for numbers.
+        names = [name if name is None else str(name) for name in asked]
+        return [self.index.array_named(name, "--data.layer") for name in names]
 
     @cached_property
     def target_layer(self) -> str | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from ae_lightning.data import ActivationsDataModule
@@ -278,3 +279,15 @@ def test_rows_without_length_have_no_scale(tmp_path):
         DataError, match=r"All rows of h in .* are 0, so that --data\.normalize mean_norm has no factor"
     ):
         ActivationsDataModule(str(tmp_path / "store"), normalize="mean_norm", batch_size=2).setup()
+
+
+def test_layers_that_are_called_by_numbers_are_named_on_the_command_line(tmp_path: Path) -> None:
+    x, number = torch.randn(40, 3), torch.arange(40)
+    with StoreWriter(tmp_path / "store", {}, {"1": 3, "2": 3}, "float32", extras=("sample", "position")) as writer:
+        writer.add({"1": x, "2": 2 * x}, number, torch.zeros(40))
+        writer.finish(model={}, data={}, samples=40)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(ActivationsDataModule, "data", instantiate=True)
+    arguments = ["--data.root", str(tmp_path / "store"), "--data.batch_size", "8", "--data.layer", "[2,1]"]
+    module = parser.instantiate_classes(parser.parse_args(arguments)).data
+    assert module.layers == ["2", "1"]
