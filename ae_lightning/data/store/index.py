@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -233,8 +234,14 @@ def damaged(path: Path, reason: str, command: str) -> DataError:
 
 
 def said(command: str, folder: Path) -> str:
-    """A command that makes a store, as a sentence has it."""
-    return f"`{command or f'ae-lightning harvest … -o {folder}'}`"
+    """A command that makes a store, as a sentence has it: into the folder where the store is now."""
+    if not command:
+        return f"`ae-lightning harvest … -o {folder}`"
+    before, output, after = command.rpartition(" -o ")
+    words = shlex.split(after)
+    if not output or not words or Path(words[0]).resolve() == folder.resolve():
+        return f"`{command}`"
+    return f"`{before} -o {shlex.join([str(folder), *words[1:]])}`"
 
 
 def _as(kind: type[Any], entry: Mapping[str, Any]) -> Any:

@@ -18,6 +18,12 @@ ROWS = 500
 COMMAND = "ae-lightning harvest --model net:Net -o store"
 
 
+@pytest.fixture(autouse=True)
+def _in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores are where `COMMAND` would make them."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def rows() -> dict[str, Tensor]:
     """Rows of two arrays, off from zero, of another spread in each entry."""

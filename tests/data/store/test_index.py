@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from ae_lightning.data.store import StoredArray, StoredSamples, StoreIndex, StoreWriter, verify
+from ae_lightning.data.store.index import said as command_in
 from ae_lightning.errors import DataError
 
 Write = Callable[..., StoreIndex]
@@ -205,3 +206,11 @@ def test_sides_of_a_name_that_does_not_tell_them(tmp_path: Path) -> None:
         index = writer.finish(model={}, data={}, samples=2, sides={"block": ("block", "input")}, shape=[1, 2])
     assert (index.arrays["block"]["layer"], index.arrays["block"]["side"]) == ("block", "input")
     assert index.shape == (1, 2)
+
+
+def test_a_store_that_was_moved_is_mended_where_it_is(tmp_path: Path) -> None:
+    made = "ae-lightning harvest --model 'a b.py:net' --layers 2 -o stores/here --rows 9"
+    moved = tmp_path / "moved here"
+    assert command_in(made, moved) == f"`ae-lightning harvest --model 'a b.py:net' --layers 2 -o '{moved}' --rows 9`"
+    assert command_in(made, Path("stores/here")) == f"`{made}`"
+    assert command_in("harvest(model, ['2'])", moved) == "`harvest(model, ['2'])`"

@@ -205,6 +205,7 @@ def test_token_ids_are_kept_by_sample(
     ("change", "words"),
     [
         ({"dtype": "float16"}, 'whose dtype is "float32", and not "float16"'),
+        ({"arrays": {"block": 2, "other": 2}}, 'whose arrays is ["block"], and not ["block", "other"]'),
         ({"shard_rows": 64}, "whose shard_rows is 128, and not 64"),
         ({"extras": ("sample", "position")}, "whose extras is"),
         ({"covariance": False}, "whose covariance.block is true, and not false"),
@@ -337,7 +338,7 @@ def test_a_full_disk_is_told_and_what_is_whole_is_kept(
     monkeypatch.undo()
     said = str(caught.value)
     assert ": file too large; " in said
-    assert "whole shards are kept, and `ae-lightning harvest --model net:Net -o store` goes on from there." in said
+    assert f"whole shards are kept, and `ae-lightning harvest --model net:Net -o {folder}` goes on from there." in said
     if workers == 1:  # more fail together
         assert sorted(path.name for path in folder.glob("rows-*")) == [
             "rows-00000.safetensors",
