@@ -77,15 +77,15 @@ def require_single_calls(module: nn.Module, points: Sequence[Point], inputs: Inp
         )
 
 
-def run_once(module: nn.Module, inputs: Inputs) -> None:
-    """Run a network on a batch.
+def run_once(module: nn.Module, inputs: Inputs) -> Any:
+    """What a network gives for a batch.
 
     Raises:
         ConfigError: It does not take the batch.
     """
     try:
         with torch.inference_mode():
-            module(*inputs.args, **inputs.kwargs)
+            return module(*inputs.args, **inputs.kwargs)
     except (TypeError, RuntimeError, ValueError, IndexError) as error:
         shapes = ", ".join(f"{name} {(inputs.samples, *shape)}".strip() for name, shape in inputs.shapes)
         raise ConfigError(

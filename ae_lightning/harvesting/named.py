@@ -1,17 +1,19 @@
 """Objects of the user's own, named as MODULE:NAME or FILE.py:NAME."""
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ae_lightning import safe_mode
-from ae_lightning.errors import ConfigError
+from ae_lightning.errors import ConfigError, UserError
 
 
 def import_named(spec: str, option: str) -> Any:
@@ -24,7 +26,7 @@ def import_named(spec: str, option: str) -> Any:
         option: What names it, for messages.
 
     Raises:
-        ConfigError: There is no such module or name, or the process is in safe mode.
+        ConfigError: There is no such module or name, its code fails, or the process is in safe mode.
     """
     where, _, name = spec.rpartition(":")
     if not where or not name:
@@ -52,18 +54,60 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+@contextlib.contextmanager
+def own_code(what: str) -> Iterator[None]:
+    """Tell in a sentence where code of the user's own fails that runs within the block.
+
+    Args:
+        what: What runs it, as the beginning of the sentence.
+
+    Raises:
+        ConfigError: It fails, and not with a sentence of ours.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # whatever that code raises
+        raise ConfigError(f"{what} fails with a {type(error).__name__}{_where(error)}: {first_line(error)}") from error
+
+
+def _where(error: Exception) -> str:
+    """The line at which code of the user's own was left for the last time, where there is one."""
+    if isinstance(error, SyntaxError):
+        return f" in {error.filename}, line {error.lineno}"
+    below = traceback.extract_tb(error.__traceback__)[1:]  # the first frame is the one that runs it
+    installed = (f"{os.sep}site-packages{os.sep}", "<frozen")
+    own = [f for f in below if not any(part in f.filename for part in installed) and f.filename != __file__]
+    return f" in {own[-1].filename}, line {own[-1].lineno}" if own else ""
+
+
 def _module(name: str, spec: str, option: str) -> ModuleType:
     if (here := os.getcwd()) not in sys.path:
         sys.path.append(here)
     importlib.invalidate_caches()
     try:
-        return importlib.import_module(name)
+        with _running(name, spec, option):
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):  # what it imports itself
             raise ConfigError(f"{option} {spec}: {name} needs the module {error.name}, which is not there") from error
         raise ConfigError(
             f"{option} {spec}: there is no module {error.name}, neither among the installed packages nor in {here}"
         ) from error
+
+
+@contextlib.contextmanager
+def _running(code: str, spec: str, option: str) -> Iterator[None]:
+    """As `own_code`, but for modules that are not there, of which more can be said."""
+    missing: ModuleNotFoundError | None = None
+    with own_code(f"{option} {spec}: {code}"):
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            missing = error
+    if missing is not None:
+        raise missing
 
 
 def _file(path: Path, spec: str, option: str) -> ModuleType:
@@ -75,7 +119,8 @@ def _file(path: Path, spec: str, option: str) -> ModuleType:
     module = importlib.util.module_from_spec(described)
     sys.modules[path.stem] = module  # where its classes say that they come from
     try:
-        described.loader.exec_module(module)
+        with _running(str(path), spec, option):
+            described.loader.exec_module(module)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{option} {spec}: {path} needs the module {error.name}, which is not there") from error
     return module

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from ae_lightning.errors import ConfigError, Notice
-from ae_lightning.harvesting.named import first_line, import_named, nearest
+from ae_lightning.harvesting.named import first_line, import_named, nearest, own_code
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.run.config import is_run
 
@@ -53,6 +53,8 @@ def load_model(spec: str | Path | nn.Module, option: str = "--model") -> LoadedM
     name, path = str(spec), Path(spec)
     if path.is_dir():
         module, tokenizer, kind = _of_folder(path, option)
+    elif path.is_file() and path.suffix == ".py":
+        raise ConfigError(f"{option} {name}: name what in this file gives the network, as {name}:NAME")
     elif path.is_file():
         module, tokenizer, kind = load_autoencoder(path), None, "autoencoder"
     elif ":" in name:
@@ -83,7 +85,8 @@ def _of_name(name: str, option: str) -> Found:
     made = import_named(name, option)
     if not isinstance(made, nn.Module) and callable(made):
         _require_no_arguments(made, name, option)
-        made = made()
+        with own_code(f"{option} {name}"):
+            made = made()
     module, tokenizer = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(module, nn.Module):
         raise ConfigError(f"{option} {name} gives a {type(module).__name__}, and not a torch.nn.Module")

@@ -38,6 +38,10 @@ def pair():
     return Net(), "a tokenizer"
 
 
+def without_weights():
+    return open("weights.pt")
+
+
 def list_of_layers():
     return [nn.Linear(2, 2)]
 """
@@ -48,9 +52,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a file of code, and a path of modules and those loaded that are put back."""
     (tmp_path / "own_networks.py").write_text(CODE)
     (tmp_path / "broken.py").write_text("import not_installed_at_all")
+    (tmp_path / "unread.py").write_text("\ndef Net(:\n")
+    (tmp_path / "failing.py").write_text("number = 1\nnumber / 0\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in ("own_networks", "broken"):
+    for name in ("own_networks", "broken", "unread", "failing"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
 
@@ -107,6 +113,15 @@ def test_weights_that_cannot_be_fetched_are_told_with_their_place(
         ("own_networks:Sized", "own_networks:Sized needs the arguments size: name a function that takes none"),
         ("own_networks:number", "own_networks:number gives a int, and not a torch.nn.Module"),
         ("own_networks:list_of_layers", "gives a list, and not a torch.nn.Module"),
+        (
+            "own_networks.py",
+            "name what in this file gives the network, as own_networks.py:NAME",
+        ),
+        ("unread:Net", "--model unread:Net: unread fails with a SyntaxError in "),
+        ("unread.py:Net", "unread.py, line 2: invalid syntax"),
+        ("failing:Net", "failing fails with a ZeroDivisionError in "),
+        ("failing.py:Net", "failing.py, line 2: division by zero"),
+        ("own_networks:without_weights", "own_networks:without_weights fails with a FileNotFoundError in "),
         ("torchvision:resnet81", "torchvision has no such model; did you mean resnet18?"),
         (".", "the folder holds neither a run nor a model of transformers (it has no config.json)"),
     ],

@@ -1,6 +1,5 @@
 """A network's loss as it is, with a layer reconstructed by autoencoders, and with the layer ablated."""
 
-import contextlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -12,6 +11,8 @@ from ae_lightning.evaluation.splice.losses import Loss, Summed, summed
 from ae_lightning.evaluation.splice.meter import MEAN, ORIGINAL, SPLICED, ZERO, LossMeter
 from ae_lightning.evaluation.splice.surgery import Change, Site, replaced
 from ae_lightning.harvesting.inputs import Inputs
+from ae_lightning.harvesting.listing import run_once
+from ae_lightning.harvesting.named import own_code
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.precision import adding_device, like_weights
 
@@ -52,18 +53,19 @@ def splice_losses(
         What was measured with each reconstruction, beside the rest.
 
     Raises:
-        ConfigError: The network cannot be cut there, or has not what the loss needs.
+        ConfigError: The network does not take the batches, cannot be cut there, or has not what the loss needs; or the
+            loss fails.
     """
 
     def losses(inputs: Inputs, site: Site, change: Change | None) -> dict[str, Summed]:
-        held = (
-            contextlib.nullcontext()
-            if change is None
-            else replaced(network, site, cut.write, change, inputs.samples, inputs.kept)
-        )
-        with held:
-            output = network(*inputs.args, **inputs.kwargs)
-        return summed(loss(output, inputs), inputs.samples, name)
+        if change is None:
+            output = run_once(network, inputs)
+        else:
+            with replaced(network, site, cut.write, change, inputs.samples, inputs.kept):
+                output = network(*inputs.args, **inputs.kwargs)
+        with own_code(f"--loss {name}"):
+            answered = loss(output, inputs)
+        return summed(answered, inputs.samples, name)
 
     ablations: dict[str, Change] = {
         MEAN: lambda rows: mean.to(rows.device, rows.dtype).expand_as(rows),

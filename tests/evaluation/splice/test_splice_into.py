@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from reading import WORDS, Reader, model_and_tokenizer
 from torch import Tensor, nn
 
-from ae_lightning import ActivationsDataModule, DigitsDataModule
+from ae_lightning import ActivationsDataModule, DigitsDataModule, SparseFeaturesDataModule
 from ae_lightning.errors import ConfigError, DataError
 from ae_lightning.evaluation.splice import Splice
 from ae_lightning.evaluation.splice.choice import evenly_spaced
 from ae_lightning.harvesting.harvest import harvest
+from ae_lightning.harvesting.inputs import Inputs
 from ae_lightning.models.topk_sae import TopKSAE
 from ae_lightning.models.transcoder import Transcoder
 
@@ -151,6 +152,10 @@ def test_a_transcoder_stands_in_the_place_of_its_layer(tmp_path: Path) -> None:
     assert found["mean_ablated"] != pytest.approx(found["original"], abs=1e-3)
 
 
+def wrong_rank(output: Tensor, inputs: Inputs) -> Tensor:
+    return output.argmax(7)
+
+
 def test_what_cannot_be_spliced_is_said_in_a_sentence(tmp_path: Path) -> None:
     network = network_of_digits()
     harvest(network, ["1", "2"], tmp_path / "store", DigitsDataModule())
@@ -159,6 +164,12 @@ def test_what_cannot_be_spliced_is_said_in_a_sentence(tmp_path: Path) -> None:
         Splice(ActivationsDataModule(root, layer=["1", "2"]), network)
     with pytest.raises(DataError, match="does not tell what its model was shown: name it with --data or --text"):
         Splice(ActivationsDataModule(root, layer="2"), network)
+    untrained, images = TopKSAE((32,), latent_dim=8, k=2), DigitsDataModule()
+    data = ActivationsDataModule(root, layer="2")
+    with pytest.raises(ConfigError, match=r"does not take these data, \(2, 5\): "):
+        Splice(data, network, SparseFeaturesDataModule())(untrained)
+    with pytest.raises(ConfigError, match=r"^--loss wrong_rank fails with a \w+ in .*test_splice_into\.py, line \d+: "):
+        Splice(data, network, images, loss=wrong_rank)(untrained)
     with torch.no_grad():
         network[3].bias[0] += 1e-3
     with pytest.raises(ConfigError, match=r"has weights .* was harvested from Sequential with weights"):
