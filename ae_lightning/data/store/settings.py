@@ -76,9 +76,9 @@ def _difference(made: Mapping[str, Any], asked: Mapping[str, Any], prefix: str =
         old, new = made.get(name), asked.get(name)
         if old == new or (not prefix and name == "command"):
             continue
-        if name == "arrays" and list(old) != list(new):  # the layers, of which the widths follow
-            return "arrays", list(old), list(new)
         if isinstance(old, dict) and isinstance(new, dict):
+            if name == "arrays" and list(old) != list(new):  # the layers, of which the widths follow
+                return "arrays", list(old), list(new)
             return _difference(old, new, f"{prefix}{name}.")
         return f"{prefix}{name}".removeprefix("settings."), old, new
     return None
