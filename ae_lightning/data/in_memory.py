@@ -115,9 +115,9 @@ class InMemoryDataset(Dataset[Batch]):
     @property
     def targets(self) -> InMemoryDataset:
         """What is to be produced of each sample, as the x of a set: this very set, where it is the sample itself."""
-        if self.target is None or self.indices is None:
-            return self.target or self
-        return self.target.subset(self.target.stored_rows(self.indices))
+        if self.target is None:
+            return self
+        return self.target if self.indices is None else self.target.subset(self.target.stored_rows(self.indices))
 
     def __len__(self) -> int:
         return len(self.x) if self.indices is None else len(self.indices)
