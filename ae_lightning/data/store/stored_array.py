@@ -22,18 +22,16 @@ class StoredArray:
     Args:
         index: The store's index.
         name: The array, or one of the index's extras (`sample`, `position`, `y`), whose rows are single numbers.
-        rows: Part of the rows, without a step; None takes all.
     """
 
-    def __init__(self, index: StoreIndex, name: str, rows: slice | None = None) -> None:
+    def __init__(self, index: StoreIndex, name: str) -> None:
+        if name not in index.arrays and name not in index.extras:
+            raise ValueError(f"there is no array {name} in {index.folder}")
         self.index = index
         self.name = name
-        self.start, stop, step = (rows or slice(None)).indices(index.rows)
-        if step != 1 or (name not in index.arrays and name not in index.extras):
-            raise ValueError(f"there are no rows {rows} of {name} in {index.folder}")
         extra = name not in index.arrays
         self.dtype: torch.dtype = EXTRAS[name] if extra else index.dtype(name)
-        self.shape: tuple[int, ...] = (max(0, stop - self.start), *(() if extra else (index.width(name),)))
+        self.shape: tuple[int, ...] = (index.rows, *(() if extra else (index.width(name),)))
         self._places: dict[int, Place] = {}
 
     def __len__(self) -> int:
@@ -43,7 +41,7 @@ class StoredArray:
         """Gather rows (k, …), in the order in which they are asked for.
 
         Args:
-            rows: Their numbers (k,), counted from the part's first row; one may come twice.
+            rows: Their numbers (k,), counted from 0; one may come twice.
 
         Raises:
             IndexError: A number is not below the number of rows.
@@ -52,7 +50,7 @@ class StoredArray:
         wanted = torch.as_tensor(rows, dtype=torch.int64).cpu().numpy()
         if wanted.size and not (wanted.min() >= 0 and wanted.max() < len(self)):
             raise IndexError(f"rows {wanted.min()} to {wanted.max()} of an array of {len(self)}")
-        distinct, order = np.unique(wanted + self.start, return_inverse=True)
+        distinct, order = np.unique(wanted, return_inverse=True)
         spans = self._spans(distinct)
         firsts, ends = spans[:, 0], spans[:, 1]
         places = np.cumsum(ends - firsts) - (ends - firsts)
@@ -69,7 +67,7 @@ class StoredArray:
         """Read contiguous rows.
 
         Args:
-            start: The first, counted from the part's first row.
+            start: The first, counted from 0.
             stop: One behind the last.
             out: Where to put them: (stop - start, …), contiguous, of the array's type, on the CPU; None makes a tensor.
 
@@ -87,9 +85,9 @@ class StoredArray:
             out = torch.empty(shape, dtype=self.dtype)
         elif out.shape != shape or out.dtype != self.dtype or not out.is_contiguous():
             raise ValueError(f"{out.dtype} of {tuple(out.shape)} cannot take rows of {self.dtype} and {shape}")
-        first, stop, step = self.start + start, self.start + stop, self.index.shard_rows
-        borders = np.arange(first // step + 1, -(-stop // step)) * step
-        self._read_spans(np.stack([np.r_[first, borders], np.r_[borders, stop]], axis=1), out)
+        step = self.index.shard_rows
+        borders = np.arange(start // step + 1, -(-stop // step)) * step
+        self._read_spans(np.stack([np.r_[start, borders], np.r_[borders, stop]], axis=1), out)
         return out
 
     def _spans(self, rows: np.ndarray) -> np.ndarray:
