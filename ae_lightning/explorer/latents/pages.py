@@ -15,6 +15,7 @@ SHARED = (
     "charts.css",
     "charts.js",
     "dom.js",
+    "following.js",
     "keyboard.css",
     "keys.js",
     "link.js",

@@ -7,29 +7,11 @@
 
 import { parseQuery } from "explorer/units.js";
 
-const delay = 250;
 /** Characters of an address that are repeated on the page. */
 const longest = 20;
 
-/** Show what the address names, now and when it changes, and keep it up to date. */
-export function followAddress(store) {
-  let own = null;
-  let timer = null;
-  const write = () => {
-    own = addressOf(store);
-    // Browsers limit how often this may be done: a moving slider would reach the limit.
-    history.replaceState(null, "", own === "" ? location.pathname + location.search : own);
-  };
-  const shown = show(store, location.hash).then(() => store.set({ past: [] })); // nothing has been done yet
-  store.on("unit layer sample snapshot pixel surgery order query", () => {
-    clearTimeout(timer);
-    timer = setTimeout(write, delay);
-  });
-  addEventListener("hashchange", () => {
-    if (location.hash !== own) show(store, location.hash);
-  });
-  return shown;
-}
+/** What an address tells of. */
+export const told = "unit layer sample snapshot pixel surgery order query";
 
 /** The address of what is shown, with what differs from the start only. */
 export function addressOf(store) {

@@ -1,9 +1,10 @@
 /** Opens the file, and puts the views on the page. */
 
-import { followAddress } from "explorer/address.js";
+import { addressOf, show, told } from "explorer/address.js";
 import { mountAtlas } from "explorer/atlas.js";
 import { DamagedBlock } from "explorer/blocks.js";
 import { h } from "explorer/dom.js";
+import { followAddress } from "explorer/following.js";
 import { mountKeyboard } from "explorer/keyboard.js";
 import { mountMap } from "explorer/latent_map.js";
 import { mountPixels } from "explorer/pixels.js";
@@ -34,7 +35,8 @@ async function open() {
   store.on("problem", () => report(store.problem));
   addSectionLinks();
   performance.mark("first view");
-  await followAddress(store);
+  await followAddress(store, told, addressOf, show);
+  store.set({ past: [] }); // nothing has been done yet
   // For the browser's console and for tests: everything the page can do, it can do from there.
   globalThis.explorer = store;
 }

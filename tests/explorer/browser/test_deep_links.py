@@ -160,6 +160,20 @@ def test_an_address_that_changes_in_place_is_followed(new_tab: Any, digits: Any)
     assert look(page) == look(other.open(digits))
 
 
+def test_an_address_is_followed_that_changes_just_as_another_is_to_be_written(tab: Any, digits: Any) -> None:
+    page = tab.open(digits)
+    page.evaluate(
+        """() => {
+          const busy = (end) => { while (performance.now() < end); };
+          // All three are due when the first is over, so that the browser tells of the change after the last.
+          setTimeout(busy, 100, performance.now() + 500);
+          setTimeout(() => (location.hash = "unit=12&sample=7"), 110);
+          explorer.set({ sample: 4 }); // the address of which is written after 250 ms
+        }"""
+    )
+    tab.until("explorer.unit === 12 && explorer.sample === 7")
+
+
 def test_nonsense_in_the_address_is_left_out_without_a_word(tab: Any, digits: Any) -> None:
     page = tab.open(digits)
     plain = look(page)

@@ -2,27 +2,11 @@
 
 import { orders, parseQuery } from "explorer/query.js";
 
-const delay = 250;
 /** Characters of an address that are repeated on the page. */
 const longest = 20;
 
-/** Show what the address names, now and when it changes, and keep it up to date. */
-export function followAddress(store) {
-  let own = null;
-  let timer = null;
-  const write = () => {
-    own = addressOf(store);
-    history.replaceState(null, "", own === "" ? location.pathname + location.search : own);
-  };
-  show(store, location.hash);
-  store.on("latent order query", () => {
-    clearTimeout(timer);
-    timer = setTimeout(write, delay); // browsers limit how often an address may be written
-  });
-  addEventListener("hashchange", () => {
-    if (location.hash !== own) show(store, location.hash);
-  });
-}
+/** What an address tells of. */
+export const told = "latent order query";
 
 /** The address of what is shown, or of another latent in the same list. */
 export function linkTo({ order, query }, latent) {

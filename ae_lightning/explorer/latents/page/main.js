@@ -1,9 +1,10 @@
 /** Opens the file, and puts the views on the page. */
 
-import { followAddress, linkTo } from "explorer/address.js";
+import { addressOf, linkTo, show, told } from "explorer/address.js";
 import { DamagedBlock } from "explorer/blocks.js";
 import { Dictionary } from "explorer/dictionary.js";
 import { button, counted, h } from "explorer/dom.js";
+import { followAddress } from "explorer/following.js";
 import { mountKeyboard, showKeyboard } from "explorer/keyboard.js";
 import { mountList } from "explorer/list.js";
 import { linkTools } from "explorer/link.js";
@@ -30,7 +31,7 @@ async function open() {
   store.on("problem", () => report(store.problem));
   addSectionLinks();
   performance.mark("first view");
-  followAddress(store);
+  await followAddress(store, told, addressOf, show);
   // For the browser's console and for tests: everything the page can do, it can do from there.
   globalThis.explorer = store;
 }
