@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,8 +30,9 @@ class WorldDataModule(GeneratedDataModule):
     strongly, with which others, and under which parent is known: see `ae_lightning.data.worlds.World`. It follows from
     the options and `world_seed`; the samples follow from `seed`.
 
-    `y` is (batch, features), or (batch, instances, features), up to 4,096 features; of more it is a `SparseCode`
-    (batch, features), or (instances, batch, features).
+    `y` of training batches, of which training itself makes no use, is a `SparseCode` (batch, features), or (instances,
+    batch, features). In validation and test sets it is a tensor (batch, features), or (batch, instances, features), up
+    to 4,096 features, and beyond a `SparseCode` too.
 
     Source: SynthSAEBench (arXiv 2602.14687).
 
@@ -85,7 +86,7 @@ class WorldDataModule(GeneratedDataModule):
         ConfigError: An option is out of range, or no such world can be.
     """
 
-    #: Most features whose values are given with their zeros.
+    #: Most features whose values are given with their zeros in validation and test sets.
     DENSE = 4096
 
     def __init__(
@@ -216,33 +217,37 @@ class WorldDataModule(GeneratedDataModule):
         _ = self.world
 
     def draw(self, n: int, generator: torch.Generator) -> LabeledBatch:
-        """Draw n samples x (n, dim), or (n, instances, dim), and the features that they are made of."""
-        return self.draw_steps(1, n, generator)[0]
+        """Draw n samples x (n, dim), or (n, instances, dim), and the features that they are made of.
 
-    def draw_steps(self, steps: int, n: int, generator: torch.Generator) -> Sequence[LabeledBatch]:
-        """Draw the batches of several steps in one call."""
+        Those are (n, features), or (n, instances, features); of more than 4,096 features as `draw_steps` gives them.
+        """
+        x, y = self.draw_steps(1, n, generator)[0]
+        if self.features > self.DENSE:
+            return x, y
+        return x, y.to_dense() if self.instances is None else y.to_dense().movedim(0, 1)
+
+    def draw_steps(self, steps: int, n: int, generator: torch.Generator) -> list[tuple[Tensor, SparseCode]]:
+        """Draw the batches of several steps in one call.
+
+        Features are a `SparseCode` (n, features), or (instances, n, features).
+        """
         lead = (steps,) if self.instances is None else (steps, self.instances)
         sampler, rows = self._sampler(generator.device), math.prod(lead) * n
-        places, values = sampler.draw(rows, generator)
-        x = sampler.sums(places, values, rows, generator).view(*lead, n, -1)
-        if self.features > self.DENSE:
-            return list(zip(self._with_instances(x), self._sparse(places, values, (*lead, n)), strict=True))
-        y = values.new_zeros(rows * self.features).scatter_(0, places, values).view(*lead, n, -1)
-        return list(zip(self._with_instances(x), self._with_instances(y), strict=True))
+        features = sampler.draw(rows, generator)
+        x = sampler.sums(features, generator).view(*lead, n, -1)
+        x = x if self.instances is None else x.movedim(1, 2)
+        return list(zip(x, self._by_steps(features, (*lead, n)), strict=True))
 
-    def _with_instances(self, drawn: Tensor) -> Tensor:
-        """Samples (steps, n, …), or (steps, n, instances, …) of (steps, instances, n, …)."""
-        return drawn if self.instances is None else drawn.movedim(1, 2)
-
-    def _sparse(self, places: Tensor, values: Tensor, lead: tuple[int, ...]) -> list[SparseCode]:
-        """Features of each step by themselves, of rising places in all of them."""
-        shape = (*lead[1:], self.features)
-        size = math.prod(shape)
-        ends = torch.searchsorted(places, torch.arange(1, lead[0] + 1, device=places.device) * size).tolist()
-        return [
-            SparseCode(values[begin:end], Places.of_flat(places[begin:end] - step * size, shape))
-            for step, (begin, end) in enumerate(pairwise([0, *ends]))
-        ]
+    def _by_steps(self, features: SparseCode, lead: tuple[int, ...]) -> Iterator[SparseCode]:
+        """Features (samples, features) of each step by themselves."""
+        latents, offsets = features.places.latents, features.places.offsets
+        if self.instances is not None:
+            latents = latents + features.places.bags // lead[-1] % self.instances * self.features
+        bags = math.prod(lead[1:])
+        ends = offsets[::bags].tolist()
+        for step, (begin, end) in enumerate(pairwise(ends)):
+            own = offsets[step * bags : (step + 1) * bags + 1] - begin
+            yield SparseCode(features.values[begin:end], Places(latents[begin:end], own, (*lead[1:], self.features)))
 
     def _found(self) -> World:
         """The world of the options, from where it is kept if making it takes long."""

@@ -22,6 +22,8 @@ from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.models.toy_model import ToyModel
 from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import like_weights
+from ae_lightning.nn.sparse_code import Places, SparseCode
+from ae_lightning.training.batch import instances_first
 
 # The stream of random numbers after those of training and of the three sets.
 _FRESH = 4
@@ -38,7 +40,7 @@ def truth_scores(
     """How true a dictionary's latents are; with instances, means over them.
 
     Args:
-        coder: A model, or a baseline.
+        coder: A model, or a baseline; where each instance has samples of its own, a baseline sees those of all.
         data: Data that know their features, set up.
         samples: How many fresh samples are drawn, always the same ones, of data that are generated; None takes the test
             set.
@@ -86,6 +88,7 @@ def measure_truth(
         for x, y in _batches(data, samples, coder.decoder_rows.device):
             if l0 is None:
                 raise ValueError("the codes of a baseline need l0, the number of their entries")
+            x, y = instances_first(x, len(data.input_shape)).flatten(0, -2), _flat(y)
             code = coder.encode(x, l0)
             meter.update(code, y, x, coder.decode(code))
         return meter
@@ -124,6 +127,14 @@ def _batches(data: AutoencoderDataModule, samples: int | None, device: torch.dev
     for x, y in drawn:
         y = y.to(device)
         yield x.to(device), y.movedim(1, 0) if isinstance(y, Tensor) and y.ndim > 2 else y
+
+
+def _flat(y: Codes) -> Codes:
+    """True features (samples, feature), of instances too."""
+    if isinstance(y, Tensor):
+        return y.flatten(0, -2)
+    width = y.shape[-1]
+    return SparseCode(y.values, Places(y.places.latents % width, y.places.offsets, (y.shape[:-1].numel(), width)))
 
 
 def _fresh(data: GeneratedDataModule, samples: int, device: torch.device) -> Iterator[Any]:

@@ -22,6 +22,9 @@ _GRAY = "#6E6E6E"
 _STYLES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (2, 2)))
 _MOST_LABELS = 5
 _BARS = "bars: 95 % interval over seeds"
+_CUT = "; bars without an end go on"
+# How far beyond all that was found intervals are shown, as a part of its range.
+_BEYOND = 0.5
 
 
 class Reached(NamedTuple):
@@ -80,16 +83,18 @@ def _ranked(panels: Panels) -> Figure:
     names.sort(key=lambda name: first[name].points[0].mean if name in first else -math.inf)
     figure = Figure(figsize=(3.0 + 2.6 * len(panels), 1.3 + 0.32 * len(names)), layout="constrained")
     all_axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    cut = False
     for ax, (title, models) in zip(all_axes, panels.items(), strict=True):
         for name, model in models.items():
             _draw_row(ax, names.index(name), model)
+        cut |= _limit(ax, [model.points[0] for model in models.values()])
         ax.set_title(title, fontsize=10)
         ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.set_ylim(-0.6, len(names) - 0.4)
         _tidy(ax)
     all_axes[0].set_yticks(range(len(names)), labels=names)
     if any(len(point.seeds) > 1 for models in panels.values() for model in models.values() for point in model.points):
-        figure.supxlabel(f"{_BARS}; small dots: seeds", fontsize=9)
+        figure.supxlabel(f"{_BARS}; small dots: seeds{_CUT if cut else ''}", fontsize=9)
     return figure
 
 
@@ -99,6 +104,20 @@ def _draw_row(ax: Axes, place: int, model: Reaching) -> None:
     ax.plot(point.seeds, [place] * len(point.seeds), ".", color=color, markersize=4, alpha=0.5)
     half = 0.0 if math.isnan(point.half) else point.half
     ax.errorbar([point.mean], [place], xerr=[half], fmt="o", color=color, markersize=6, capsize=2.5, elinewidth=1.2)
+
+
+def _limit(ax: Axes, points: Sequence[Reached]) -> bool:
+    """Let no interval of few seeds press together what was found; True where one is cut."""
+    found = [value for point in points for value in (point.mean, *point.seeds)]
+    halves = [0.0 if math.isnan(point.half) else point.half for point in points]
+    low, high = min(found), max(found)
+    room = _BEYOND * (high - low)
+    first = min(point.mean - half for point, half in zip(points, halves, strict=True))
+    last = max(point.mean + half for point, half in zip(points, halves, strict=True))
+    cut = room > 0 and (first < low - room or last > high + room)
+    if cut:
+        ax.set_xlim(max(first, low - room) - 0.1 * room, min(last, high + room) + 0.1 * room)
+    return cut
 
 
 def _over_l0(panels: Panels) -> Figure:

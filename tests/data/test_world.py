@@ -66,6 +66,18 @@ def test_indices_and_values_are_the_dense_features(instances: int | None, monkey
     assert torch.equal(torch.cat([dense(part) for _, part in loaded], dim=-2), as_codes)
 
 
+@pytest.mark.parametrize("instances", [None, 3])
+def test_training_batches_hold_features_without_their_zeros(instances: int | None) -> None:
+    data = made(**KINDS["coupled"], instances=instances, probability="linear", highest=1.0)
+    batches = list(data.train_dataloader())[:3]
+    assert all(isinstance(y, SparseCode) for _, y in batches)
+    x, y = (torch.stack(part) for part in zip(*((x, dense(y)) for x, y in batches), strict=True))
+    sums = y @ data.feature_directions
+    assert torch.allclose(x, sums if instances is None else sums.movedim(1, 2), atol=1e-5)
+    assert bool((y[..., 0] > 0).all())
+    assert 0 < float((y[..., 5] > 0).double().mean()) < 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_follows_from_its_number(kind: str) -> None:
     data = made(**KINDS[kind], steps_per_epoch=20)

@@ -136,6 +136,20 @@ def test_instances_with_samples_of_their_own() -> None:
     assert found[1]["truth_f1"] == pytest.approx(1)
 
 
+@pytest.mark.parametrize("dense", [0, 4096])
+def test_a_baseline_sees_the_samples_of_all_instances(dense: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WorldDataModule, "DENSE", dense)
+    data = set_up(WorldDataModule(features=8, dim=8, highest=0.3, instances=3, num_val=1, num_test=300))
+    x, y = data.test_set.take(300)
+    of_each = [y.instance(i).to_dense() if dense == 0 else y[:, i] for i in range(3)]
+    truth = oracle(data.feature_directions, torch.zeros(8))
+    meter = TruthMeter(truth.decoder_rows, data.feature_directions, two_sided=False)
+    for instance, own in enumerate(of_each):
+        code = truth.encode(x[:, instance], 3)
+        meter.update(code, own, x[:, instance], truth.decode(code))
+    assert truth_scores(truth, data, l0=3) == pytest.approx(meter.compute(), rel=1e-6, abs=1e-6, nan_ok=True)
+
+
 def test_evaluation_tells_the_same_but_for_what_it_says_elsewhere() -> None:
     data = Tree()
     model = dictionary(torch.stack([TRUE, TRUE.flip(0)]), instances=2)

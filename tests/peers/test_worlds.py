@@ -63,6 +63,22 @@ def test_a_world_of_theirs_is_ours_at_equal_settings(answers: Callable[..., tupl
     assert theirs.probabilities.tolist() == pytest.approx(ours.probabilities.tolist(), rel=1e-4)
 
 
+def _within_errors(z: np.ndarray) -> None:
+    """Three standard errors hold but for as many as chance allows, the worst of all included."""
+    assert np.abs(z).max() < stats.norm.isf(0.00135 / len(z))
+    assert (np.abs(z) > 3).sum() <= stats.binom.isf(0.00135, len(z), 0.0027)
+
+
+def _correlation(together: np.ndarray, one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Correlation of two events from how often they are together and alone, and its standard error with one sample."""
+    events = [(present - rate) / np.sqrt(rate * (1 - rate)) for rate in (one, other) for present in (1, 0)]
+    cells = (together, one - together, other - together, 1 - one - other + together)
+    pairs = [(first, second) for first in events[:2] for second in events[2:]]
+    found = sum(part * first * second for part, (first, second) in zip(cells, pairs, strict=True))
+    off = (first * second - found * (first**2 + second**2) / 2 for first, second in pairs)
+    return found, np.sqrt(sum(part * each**2 for part, each in zip(cells, off, strict=True)))
+
+
 @pytest.mark.parametrize("name", ["theirs", *OURS])
 def test_their_generator_draws_the_same(name: str, answers: Callable[..., tuple[World, dict[str, Tensor]]]) -> None:
     world, theirs = answers(name)
@@ -74,9 +90,12 @@ def test_their_generator_draws_the_same(name: str, answers: Callable[..., tuple[
     pairs = [together.numpy()[upper] for together in (theirs["together"], present.T @ present / SAMPLES)]
     mean = (pairs[0] + pairs[1]) / 2
     met = mean * SAMPLES > 20
-    # Pairs share features, so that their spread says little; the worst of them has its bound all the same.
     z = ((pairs[0] - pairs[1]) / np.sqrt(2 * mean * (1 - mean) / SAMPLES + (~met)))[met]
-    assert np.abs(z).max() < stats.norm.isf(0.00135 / met.sum())
+    _within_errors(z)
+    alone = [theirs["together"].diagonal().numpy(), present.mean(0).numpy()]
+    found = [_correlation(pair, *(rate[side] for side in upper)) for pair, rate in zip(pairs, alone, strict=True)]
+    (their_correlation, their_error), (correlation, error) = ([part[met] for part in each] for each in found)
+    _within_errors((their_correlation - correlation) / np.sqrt((their_error**2 + error**2) / SAMPLES))
     assert not pairs[0][mean == 0].any()
     error = (drawn.var(0) * 2 / SAMPLES).sqrt()
     agree(theirs["sums"], drawn.mean(0), error)

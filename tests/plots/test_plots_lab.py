@@ -34,6 +34,15 @@ def test_at_one_l0_models_stand_below_each_other_with_intervals_and_seeds():
     assert "small dots: seeds" in figure.get_supxlabel()
 
 
+def test_wide_intervals_of_few_seeds_do_not_press_together_what_was_found():
+    models = {"unsure": Reaching([Reached(4, 0.6, 5.0, [0.2, 1.0])]), "sure": Reaching([Reached(4, 0.1, 0.05, [0.1])])}
+    figure = drawn(reached({"absorption": models, "MCC": {"sure": Reaching([Reached(4, 0.1, 0.05, [0.0, 0.2])])}}))
+    cut, whole = figure.axes
+    np.testing.assert_allclose(cut.get_xlim(), [0.1 - 0.45 - 0.045, 1.0 + 0.45 + 0.045])
+    assert whole.get_xlim()[0] < 0.0 < 0.2 < whole.get_xlim()[1]
+    assert "bars without an end go on" in figure.get_supxlabel()
+
+
 def test_over_several_l0s_each_model_is_a_line_in_their_order():
     points = [Reached(16, 0.8, 0.1, [0.7, 0.9]), Reached(4, 0.5, 0.2, [0.4, 0.6])]
     figure = drawn(reached({"MCC": {"topk": Reaching(points), "PCA": Reaching(points[:1], is_baseline=True)}}))

@@ -42,7 +42,9 @@ def _name(entry: Entry) -> str:
 def cell(entry: Entry, measure: Measure) -> str:
     """A number of an entry with its interval; empty where it is not known."""
     found = entry.interval(measure.name)
-    return "" if math.isnan(found.mean) else with_error(found.mean, found.half, measure.form)
+    # What the form rounds to nothing is nothing here, and not a number of its own notation.
+    mean, half = (0.0 if float(f"{value:{measure.form}}") == 0 else value for value in (found.mean, found.half))
+    return "" if math.isnan(found.mean) else with_error(mean, half, measure.form)
 
 
 def difference_tables(board: Leaderboard) -> list[Numbers]:

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from ae_lightning.analysis.hedging_rate import hedging_rate
 from ae_lightning.cli.lab.plan import Lab
 from ae_lightning.cli.main import main
+from ae_lightning.cli.sweep.runs import finished_version
 from ae_lightning.cli.sweep.settings import parse_fit
 from ae_lightning.errors import ConfigError
+from ae_lightning.run.run import Run
 
 SMALL = ["--world", "world_small", "--models", "topk_sae"]
 MODELS = ("topk_sae", "matryoshka_sae", "jumprelu_sae")
@@ -35,7 +38,7 @@ MODELS = ("topk_sae", "matryoshka_sae", "jumprelu_sae")
         ([*SMALL, "--l0", "8,8.0"], "--l0 names a value twice: 8 and 8.0, which is the same"),
         ([*SMALL, "--seeds", "0,0"], "--seeds names a value twice"),
         ([*SMALL, "--steps", "0"], "--steps should be a whole number of at least 1, not '0'"),
-        ([*SMALL, "--jobs", "none"], "--jobs is the number of fits at a time"),
+        ([*SMALL, "--jobs", "none"], "--jobs should be a whole number of at least 1"),
         ([*SMALL, "--model.k", "3"], "--model.k is not for a lab: name numbers of active latents with --l0"),
         ([*SMALL, "--data.seed", "3"], "--data.seed is not for a lab: name seeds with --seeds"),
         ([*SMALL, "more"], "more is no option of a lab"),
@@ -148,6 +151,25 @@ def test_a_small_lab_recovers_the_truth(whole: Path) -> None:
     )
     worlds = next(row["seeds"] for row in content["rows"] if row["model"] == "random rows")
     assert worlds["0"]["mcc"] != worlds["1"]["mcc"]  # each seed has a world of its own
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_hedging_rates_stand_in_the_leaderboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    small = ["lab", *SMALL, "--seeds", "0", "--steps", "100", "--samples", "2048", "--l0", "2,4", "-o", "mine"]
+    assert main([*small, "--latent-dim", "24", "--hedging-rate", "8"]) == 0
+    with Path("mine", "leaderboard.csv").open(newline="") as file:
+        rates = [row["hedging_rate"] for row in csv.DictReader(file) if row["model"] == "topk_sae"]
+    assert len(rates) == 2
+    control, extended = (
+        Run(finished_version(Path("mine", "hedging", f"model=topk_sae,latent_dim={width},seed=0"))).model
+        for width in (24, 32)
+    )
+    rows = [model.writing(model.decoder_vectors) for model in (control, extended)]
+    assert [float(rate) for rate in rates] == pytest.approx(hedging_rate(*rows).tolist(), rel=1e-3)
+    assert min(map(float, rates)) >= 0
 
 
 @pytest.mark.slow
