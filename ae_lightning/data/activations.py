@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ae_lightning.data.base import Sets, check_fraction
-from ae_lightning.data.in_memory import InMemoryDataset
+from ae_lightning.data.in_memory import InMemoryDataset, LazyRows
 from ae_lightning.data.row_arrays import RowArray, RowsSideBySide, SelectedRows, read_whole
 from ae_lightning.data.selection import Selection
 from ae_lightning.data.store import StoredArray, StoreIndex
@@ -40,7 +40,7 @@ class ActivationsDataModule(WindowedDataModule):
     Args:
         root: Folder of the store.
         layer: The layer, as the store calls it; of several, the activations come side by side in one vector. Needed
-            where the store has more than one.
+            where the store has more than one. In a list names that are decimals need quotes, such as ``["0.1"]``.
         target: The layer that is to be produced from these activations, for a transcoder, by default the activations.
         memory: Memory that rows may take in each process, such as 1GiB or 500MB. Beside it stand the labels, if there
             are any, 8 bytes for each row, and a bit for each row and set; of rows that all fit, also their numbers, 8
@@ -62,7 +62,7 @@ class ActivationsDataModule(WindowedDataModule):
             fit into the memory.
 
     Raises:
-        ConfigError: If an option is out of range.
+        ConfigError: If an option is out of range, or a list of layers holds a number with a point.
         DataError: From ``setup`` and the properties, if the store is missing, unfinished or damaged, or has no such
             layer.
     """
@@ -70,7 +70,7 @@ class ActivationsDataModule(WindowedDataModule):
     def __init__(
         self,
         root: str,
-        layer: str | list[str | int] | None = None,
+        layer: str | list[str | int | float] | None = None,
         target: str | None = None,
         memory: int | str = "1GiB",
         window: int | None = None,
@@ -90,6 +90,11 @@ class ActivationsDataModule(WindowedDataModule):
         if test_fraction is not None:
             check_fraction("test_fraction", test_fraction)
             check_fraction("val_fraction and --data.test_fraction together", val_fraction + test_fraction)
+        for name in layer if isinstance(layer, list) else ():
+            if isinstance(name, float):  # 0.10 and 0.1 are one number and two layers
+                raise ConfigError(
+                    f"--data.layer lists the number {name}; put names of layers in quotes, as in '[\"{name}\"]'."
+                )
         self.root = root
         self.layer = layer
         self.target = target
@@ -191,7 +196,7 @@ class ActivationsDataModule(WindowedDataModule):
         whole = self._set_of(read_whole(x), y, self.scaling, targets)
         return [whole.subset(torch.from_numpy(self.parts[name].all_rows())) for name in self._part_names]
 
-    def _lazy_sets(self, x: RowArray, y: Tensor | None, target: RowArray | None) -> list[InMemoryDataset]:
+    def _lazy_sets(self, x: LazyRows, y: Tensor | None, target: LazyRows | None) -> list[InMemoryDataset]:
         sets = []
         for name in self._part_names:
             part = self.parts[name]
@@ -206,7 +211,7 @@ class ActivationsDataModule(WindowedDataModule):
 
     @staticmethod
     def _set_of(
-        x: Tensor | RowArray, y: Tensor | None, scaling: RowScaling | None, target: InMemoryDataset | None = None
+        x: Tensor | LazyRows, y: Tensor | None, scaling: RowScaling | None, target: InMemoryDataset | None = None
     ) -> InMemoryDataset:
         scale, shift = scaling or (1.0, 0.0)
         return InMemoryDataset(x, y, scale=scale, shift=shift, target=target)

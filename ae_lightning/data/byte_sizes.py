@@ -7,6 +7,7 @@ import re
 from ae_lightning.errors import ConfigError
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_UNITS = ((30, "GiB"), (20, "MiB"))
 
 
 def bytes_of_size(size: int | str, option: str) -> int:
@@ -28,5 +29,6 @@ def bytes_of_size(size: int | str, option: str) -> int:
 
 
 def said_size(size: int) -> str:
-    """A number of bytes for a person, in mebibytes or gibibytes."""
-    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"
+    """A number of bytes for a person, in kibibytes, mebibytes or gibibytes."""
+    unit, name = next(((2**power, name) for power, name in _UNITS if size >= 2**power), (2**10, "KiB"))
+    return f"{size / unit:,.1f} {name}"

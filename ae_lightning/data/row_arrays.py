@@ -23,6 +23,13 @@ class RowArray(LazyRows, Protocol):
         """Read the rows from ``start`` to ``stop``, into ``out`` where it is given: contiguous, on the CPU."""
 
 
+class AwaitedRows(RowArray, Protocol):
+    """Rows that can be told which of them are read next."""
+
+    def expect(self, start: int, stop: int) -> None:
+        """Let the system begin to read the rows from ``start`` to ``stop``, and do not wait for it."""
+
+
 class JoinedRows:
     """Arrays in memory or mapped from disk, one after another.
 
@@ -63,6 +70,9 @@ class JoinedRows:
                 as_items(out[first - start : end - start])[:] = as_items(rows)
         return out
 
+    def expect(self, start: int, stop: int) -> None:
+        """Do nothing: what is mapped the system reads ahead by itself."""
+
 
 class SelectedRows:
     """The rows of a selection, counted by themselves.
@@ -72,7 +82,7 @@ class SelectedRows:
         selection: Which of them.
     """
 
-    def __init__(self, array: RowArray, selection: Selection) -> None:
+    def __init__(self, array: LazyRows, selection: Selection) -> None:
         self.array = array
         self.selection = selection
         self.shape: tuple[int, ...] = (len(selection), *array.shape[1:])
@@ -84,11 +94,6 @@ class SelectedRows:
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Gather rows (k, …) by their numbers (k,), int64, within the selection."""
         return self.array[torch.from_numpy(self.selection.rows(rows.numpy()))]
-
-    def read(self, start: int, stop: int, out: Tensor | None = None) -> Tensor:
-        """Read the selection's rows from ``start`` to ``stop``, into ``out`` where it is given."""
-        found = self[torch.arange(start, stop)]
-        return found if out is None else out.copy_(found)
 
 
 class RowsSideBySide:
@@ -118,9 +123,9 @@ class RowsSideBySide:
         return found if out is None else out.copy_(found)
 
 
-def rows_of(array: Tensor | np.ndarray | LazyRows) -> RowArray:
+def rows_of(array: Tensor | np.ndarray | LazyRows) -> AwaitedRows:
     """The rows of an array of any kind, to be read in order too."""
-    return JoinedRows([array]) if isinstance(array, Tensor | np.ndarray) else cast(RowArray, array)
+    return JoinedRows([array]) if isinstance(array, Tensor | np.ndarray) else cast(AwaitedRows, array)
 
 
 def read_whole(array: RowArray) -> Tensor:

@@ -155,7 +155,11 @@ class _Batch:
     def add(self, parts: list[Tensor], rows: Tensor) -> None:
         """Add some rows of each array."""
         for goal, part in zip(self._goals, parts, strict=True):
-            goal[self._filled : self._filled + len(rows)] = part.index_select(0, rows)
+            place = goal[self._filled : self._filled + len(rows)]
+            if goal.dtype == part.dtype and place.is_contiguous():
+                torch.index_select(part, 0, rows, out=place)
+            else:
+                place.copy_(part.index_select(0, rows))
         self._filled += len(rows)
 
     def finished(self) -> Batch:

@@ -17,6 +17,8 @@ from ae_lightning.data.windows import Share, WindowOrder
 
 # Threads that read the blocks of a window: while one waits for the disk, another copies.
 _HANDS = 2
+# Blocks that the system is told of before a hand reads them, so that the disk has always something to do.
+_AHEAD = 4
 
 
 class Window(NamedTuple):
@@ -91,8 +93,7 @@ class WindowReader:
                     memory = self._new_memory() if number < self._first + WINDOWS else self._free.get()
                     if self._ended.is_set():
                         return
-                    self._fill(number, memory, hands)
-                    self._done.put(Window(memory, self._order_within(number)))
+                    self._done.put(self._filled(number, memory, hands))
         except BaseException as error:  # it is raised again where a window is asked for
             self._done.put(error)
 
@@ -100,22 +101,31 @@ class WindowReader:
         most = max(len(self._order.blocks(number)) for number in range(len(self._order))) * self._rows.block
         return [torch.empty(most, *array.shape[1:], dtype=array.dtype) for array in self._rows.arrays]
 
-    def _fill(self, number: int, memory: list[Tensor], hands: ThreadPoolExecutor) -> None:
+    def _filled(self, number: int, memory: list[Tensor], hands: ThreadPoolExecutor) -> Window:
         """Read a window, or a part of it if nobody waits for it any more."""
         slots = list(enumerate(self._order.blocks(number).tolist()))
         works = [hands.submit(self._read, slots[hand::_HANDS], memory) for hand in range(_HANDS)]
+        order = self._order_within(number)
         for work in works:
             work.result()
+        return Window(memory, order)
 
     def _read(self, slots: list[tuple[int, int]], memory: list[Tensor]) -> None:
         """Read blocks, each to its slot of a window."""
-        size = self._rows.block
-        for slot, block in slots:
+        size, told = self._rows.block, 1
+        for number, (slot, block) in enumerate(slots):
             if self._ended.is_set():
                 return
+            for _, coming in slots[max(told, number + 1) : number + 1 + _AHEAD]:
+                self._expect(coming)
+            told = number + 1 + _AHEAD
+            start, stop = self._bounds(block)
             for array, window in zip(self._rows.arrays, memory, strict=True):
-                start, stop = self._bounds(block)
                 array.read(start, stop, window[slot * size : slot * size + stop - start])
+
+    def _expect(self, block: int) -> None:
+        for array in self._rows.arrays:
+            array.expect(*self._bounds(block))
 
     def _bounds(self, block: int) -> tuple[int, int]:
         return block * self._rows.block, min((block + 1) * self._rows.block, len(self._rows.arrays[0]))
@@ -130,5 +140,7 @@ class WindowReader:
         )
         in_order = np.empty_like(lying)
         in_order[self._order.places(number)] = lying
+        if self._share.world_size == 1:  # all of them, which need not be looked for
+            return torch.from_numpy(in_order)
         places = self._order.starts[number] + np.arange(len(lying) + 1)
         return torch.from_numpy(in_order[np.diff(self._share.before(places)) > 0])

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ae_lightning.data.byte_sizes import said_size
-from ae_lightning.data.row_arrays import RowArray
-from ae_lightning.data.selection import Selection
+from ae_lightning.data.row_arrays import AwaitedRows
+from ae_lightning.data.selection import GROUP, Selection
 from ae_lightning.data.windows import WindowOrder, block_rows, default_window
 from ae_lightning.errors import ConfigError
 
@@ -36,9 +36,9 @@ class WindowedRows:
     def __init__(
         self,
         selection: Selection,
-        x: Sequence[RowArray],
-        y: RowArray | None = None,
-        target: RowArray | None = None,
+        x: Sequence[AwaitedRows],
+        y: AwaitedRows | None = None,
+        target: AwaitedRows | None = None,
         *,
         memory: int,
         window: int | None = None,
@@ -50,23 +50,25 @@ class WindowedRows:
         self.target = target
         self.fingerprint = fingerprint
         #: All that is read of a row: the samples' arrays, the labels, the targets.
-        self.arrays: list[RowArray] = [*x, *(part for part in (y, target) if part is not None)]
+        self.arrays: list[AwaitedRows] = [*x, *(part for part in (y, target) if part is not None)]
         row_bytes = sum(math.prod(array.shape[1:]) * array.dtype.itemsize for array in self.arrays)
         rows = len(x[0])
         #: Rows that are shuffled together.
         self.window = window or default_window(row_bytes)
         #: Rows that are read in one piece.
         self.block = block_rows(self.window, row_bytes)
+        #: Blocks that make a window.
+        self.blocks = max(1, self.window // self.block)
         #: Rows of the set in each block, (blocks,) int64.
         self.counts = selection.counts(self.block)
         #: Whether all rows fit into the memory, and are read once.
         self.is_whole = rows * row_bytes <= memory
         #: Bytes that rows take in memory.
-        self.bytes_taken = row_bytes * (rows if self.is_whole else WINDOWS * min(rows, self.window))
+        self.bytes_taken = row_bytes * (rows if self.is_whole else WINDOWS * min(rows, self.blocks * self.block))
         if self.bytes_taken > memory:
             raise ConfigError(
-                f"Windows of {self.window:,} rows take {said_size(self.bytes_taken)}, and --data.memory is "
-                f"{said_size(memory)}; raise it, or lower --data.window."
+                f"Two windows of {min(rows, self.window):,} rows{'' if window else ', as by default,'} take "
+                f"{said_size(self.bytes_taken)}, and --data.memory is {said_size(memory)}; {_mend(row_bytes, memory)}."
             )
 
     @property
@@ -77,7 +79,7 @@ class WindowedRows:
 
     def order(self, seed: int, epoch: int) -> WindowOrder:
         """The order of an epoch."""
-        return WindowOrder(self.counts, max(1, self.window // self.block), seed=seed, epoch=epoch)
+        return WindowOrder(self.counts, self.blocks, seed=seed, epoch=epoch)
 
     def in_order(self, order: WindowOrder, window: int) -> np.ndarray:
         """The rows of a window in the order of the epoch, counted within the selection, (rows,) int64."""
@@ -86,3 +88,11 @@ class WindowedRows:
         found = np.empty_like(rows)
         found[order.places(window)] = rows
         return found
+
+
+def _mend(row_bytes: int, memory: int) -> str:
+    """What makes windows fit into the memory: fewer rows, or more memory where not even the smallest do."""
+    smallest = WINDOWS * GROUP * row_bytes
+    if smallest > memory:
+        return f"raise it to {-(-smallest // 2**20):,} MiB or more"
+    return f"raise it, or give --data.window {default_window(row_bytes, memory // WINDOWS)}"

@@ -19,13 +19,14 @@ _WINDOW_BYTES = 2**28
 _BLOCKS = 64
 
 
-def default_window(row_bytes: int) -> int:
+def default_window(row_bytes: int, at_most: int = _WINDOW_BYTES) -> int:
     """Rows that are shuffled together by default: the power of two that takes between 128 and 256 MiB.
 
     Args:
         row_bytes: Bytes of a row, over all that is read of it.
+        at_most: Another number of bytes than these 256 MiB.
     """
-    return max(GROUP, _power_of_two(_WINDOW_BYTES // row_bytes))
+    return max(GROUP, _power_of_two(at_most // row_bytes))
 
 
 def block_rows(window: int, row_bytes: int) -> int:

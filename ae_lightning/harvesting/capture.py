@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ae_lightning.errors import ConfigError, DataError
 from ae_lightning.harvesting.inputs import Inputs
 from ae_lightning.harvesting.layout import Channels, Layout, layout_of, tensor_in, to_rows, usual_channels
-from ae_lightning.harvesting.named import nearest
+from ae_lightning.harvesting.named import first_line, nearest
 
 SIDES = {"output": ("output",), "input": ("input",), "both": ("input", "output")}
 """What can be taken of a layer."""
@@ -69,6 +69,24 @@ def nearest_layer(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {same_end[0]}?" if same_end else nearest(name, known)
 
 
+def run_once(module: nn.Module, inputs: Inputs) -> Any:
+    """What a network gives for a batch, in inference mode.
+
+    Raises:
+        ConfigError: It does not take the batch.
+    """
+    try:
+        with torch.inference_mode():
+            return module(*inputs.args, **inputs.kwargs)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except (TypeError, RuntimeError, ValueError, IndexError) as error:
+        shapes = ", ".join(f"{name} {(inputs.samples, *shape)}".strip() for name, shape in inputs.shapes)
+        raise ConfigError(
+            f"the model {type(module).__name__} does not take these data, {shapes}: {first_line(error)}"
+        ) from error
+
+
 class Capture:
     """Takes the activations at some points of a network.
 
@@ -88,15 +106,16 @@ class Capture:
         """Activations of a batch, which is moved to where the network is.
 
         Raises:
+            ConfigError: The network does not take the batch.
             DataError: A layer is not reached, or gives no tensor with rows of these samples.
         """
         found: dict[str, Tensor] = {}
         inputs = inputs.beside(self.module)
-        with contextlib.ExitStack() as hooks, torch.inference_mode():
+        with contextlib.ExitStack() as hooks:
             for point in self.points:
                 hooks.enter_context(self._hooked(point, found))
             with contextlib.suppress(_Enough):
-                self.module(*inputs.args, **inputs.kwargs)
+                run_once(self.module, inputs)
         layouts: dict[str, Layout] = {}
         for point in self.points:
             if point.name not in found:

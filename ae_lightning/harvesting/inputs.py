@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.errors import ConfigError, DataError
-from ae_lightning.training.batch import labels_of
 
 SPLITS = ("development", "test")
 """Parts of a data module: the training and validation samples in the order they are stored, or the test samples."""
@@ -140,7 +139,7 @@ class DataModuleInputs(Source):
         for batch in self.samples.batches(self.batch_size):
             x, y = batch[0], batch[1]
             done += len(x)
-            classes = labels_of(y) if self.labeled else None
+            classes = self.data.classes_of(y) if self.labeled else None
             yield Inputs((x,), {}, len(x), y=classes, done=done / len(self.samples))
 
     def about(self) -> dict[str, Any]:

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
 from ae_lightning.errors import ConfigError, DataError
-from ae_lightning.harvesting.capture import Point, hooked
+from ae_lightning.harvesting.capture import Point, hooked, run_once
 from ae_lightning.harvesting.inputs import Inputs
 from ae_lightning.harvesting.layout import Channels, layout_of, tensor_in, usual_channels
-from ae_lightning.harvesting.named import first_line
 
 ENOUGH = 2
 """Samples that show a network's layers: two tell the samples' axis from one that happens to be 1."""
@@ -75,22 +73,6 @@ def require_single_calls(module: nn.Module, points: Sequence[Point], inputs: Inp
             f"--layers {point.layer} is called {count} times in a pass of the model; name a layer that is called once, "
             "such as the one that holds it"
         )
-
-
-def run_once(module: nn.Module, inputs: Inputs) -> Any:
-    """What a network gives for a batch.
-
-    Raises:
-        ConfigError: It does not take the batch.
-    """
-    try:
-        with torch.inference_mode():
-            return module(*inputs.args, **inputs.kwargs)
-    except (TypeError, RuntimeError, ValueError, IndexError) as error:
-        shapes = ", ".join(f"{name} {(inputs.samples, *shape)}".strip() for name, shape in inputs.shapes)
-        raise ConfigError(
-            f"the model {type(module).__name__} does not take these data, {shapes}: {first_line(error)}"
-        ) from error
 
 
 def _note(shapes: list[Any], value: Any) -> None:

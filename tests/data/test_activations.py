@@ -190,7 +190,7 @@ def test_what_is_known_before_setup(store):
 
 def test_a_fit_says_what_is_in_memory(store):
     module = ActivationsDataModule(str(store.folder), layer="h", batch_size=64)
-    with pytest.warns(Notice, match=r"^Activations of h in Net: read whole, which takes 0\.\d MiB of memory\.$"):
+    with pytest.warns(Notice, match=r"^Activations of h in Net: read whole, which takes \d+\.\d KiB of memory\.$"):
         module.setup("fit")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -246,7 +246,14 @@ def test_a_few_of_many_rows_are_drawn_without_a_permutation_of_all(monkeypatch):
         ({"target": "mlp:ouput"}, r"no array mlp:ouput \(--data\.target\); did you mean mlp:output\?$"),
         ({"normalize": "unit"}, r"^--data\.normalize is 'unit'; it can be none, mean_norm, "),
         ({"memory": "lots"}, r"^--data\.memory is lots, which is no size; write .* such as 1GiB or 500MB\.$"),
-        ({"memory": "10kB"}, r"^Windows of .* raise it, or lower --data\.window\.$"),
+        (
+            {"memory": "10kB"},
+            r"^Two windows of [\d,]+ rows, as by default, take .*; raise it, or give --data\.window \d+\.$",
+        ),
+        (
+            {"layer": [0.1]},
+            r"^--data\.layer lists the number 0\.1; put names of layers in quotes, as in '\[\"0\.1\"\]'\.$",
+        ),
         ({"window": 0}, r"^--data\.window is 0; it must be at least 1\.$"),
         ({**LITTLE, "device_resident": True}, r"needs all rows in memory, .* raise --data\.memory, or leave it out\.$"),
         ({"val_fraction": 0.6, "test_fraction": 0.4}, r"together is 1; it must lie between 0 and 1"),

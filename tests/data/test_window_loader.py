@@ -31,9 +31,14 @@ class Counted(JoinedRows):
         super().__init__(arrays)
         self.bad = bad
         self.count = 0
+        self.heard: list[tuple[str, int, int]] = []
+
+    def expect(self, start: int, stop: int) -> None:
+        self.heard.append(("expect", start, stop))
 
     def read(self, start: int, stop: int, out: Tensor | None = None) -> Tensor:
         self.count += stop - start
+        self.heard.append(("read", start, stop))
         if self.bad is not None and start <= self.bad < stop:
             raise DataError("shard 3 is cut short; make it again.")
         return super().read(start, stop, out)
@@ -201,6 +206,27 @@ def test_the_reader_is_ahead_by_one_window_and_no_more():
     iterator.close()
 
 
+def test_the_system_hears_of_each_block_once_before_it_is_read(monkeypatch):
+    monkeypatch.setattr("ae_lightning.data.window_reader._HANDS", 1)
+    x = Counted([X[:, :2]])
+    list(loader(False, x=x, window=1024))  # 16 blocks of 64 rows
+    heard: list[tuple[int, int]] = []
+    ahead = []
+    for what, *block in x.heard:
+        if what == "expect":
+            heard.append(tuple(block))
+        else:
+            if tuple(block) in heard:
+                heard.remove(tuple(block))
+            ahead.append(len(heard))
+    assert not heard
+    reads = [block for what, *block in x.heard if what == "read"]
+    assert len(reads) == 157
+    expected = [block for what, *block in x.heard if what == "expect"]
+    assert len(expected) == 157 - 10  # all but the first of each window
+    assert max(ahead) == 4
+
+
 def test_errors():
     with pytest.raises(
         DataError, match=r"8,889 training rows, fewer than a batch of 9,000; lower --data\.batch_size\.$"
@@ -209,6 +235,14 @@ def test_errors():
     with pytest.raises(DataError, match=r"a batch of 9,000, 3,000 on each of 3 processes; lower"):
         loader(True, 3000, rank=1, world_size=3)
     rows = {"fingerprint": 7, "memory": 1000}
-    said = r"Windows of 64 rows take 0\.\d MiB, and --data\.memory is 0\.0 MiB; raise it, or lower --data\.window\.$"
+    said = r"^Two windows of 64 rows take 150\.0 KiB, and --data\.memory is 1\.0 KiB; raise it to 1 MiB or more\.$"
     with pytest.raises(ConfigError, match=said):
         WindowedRows(Selection([MASK]), [JoinedRows([X.repeat(1, 100)])], window=64, **rows)
+    # Two windows of 300 rows, of which blocks of 64 leave 256, take 6 KiB.
+    said = r"^Two windows of 300 rows take 6\.0 KiB, and .* is 5\.9 KiB; raise it, or give --data\.window 128\.$"
+    with pytest.raises(ConfigError, match=said):
+        WindowedRows(Selection([MASK]), [JoinedRows([X])], window=300, fingerprint=7, memory=6000)
+    WindowedRows(Selection([MASK]), [JoinedRows([X])], window=128, fingerprint=7, memory=6000)
+    said = r"^Two windows of 10,000 rows, as by default, take 234\.4 KiB, and --data\.memory is 5\.9 KiB; raise it, or"
+    with pytest.raises(ConfigError, match=said):
+        WindowedRows(Selection([MASK]), [JoinedRows([X])], fingerprint=7, memory=6000)

@@ -315,7 +315,8 @@ def test_several_processes_write_the_same_bytes(tmp_path: Path, digits: DigitsDa
     together = harvest(spec, ["1"], tmp_path / "together", digits, shard_rows=5000, processes=2)
     assert content(alone.folder) == content(together.folder)
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):  # in another process
+    # In another process.
+    with pytest.raises(ConfigError, match=r"^the model Sequential does not take these data, \(1, 65\): .*multiplied"):
         harvest(module, ["1"], tmp_path / "refused", [torch.zeros(2, 64), torch.zeros(1, 65)], processes=2)
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ae_lightning.cli.command_line import apart_from_data
 from ae_lightning.cli.command_parser import CommandParser
-from ae_lightning.cli.lab.numbers import wholes_of
 from ae_lightning.cli.main import is_out_of_memory
+from ae_lightning.cli.numbers import wholes_of
 from ae_lightning.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ each position of a map, and a row for each token that is neither padding nor spe
   CHECKPOINT, RUN                     an autoencoder of ours; without --data it is shown what it was trained on
 
 The same command goes on where it was stopped, and ends with the same bytes.
+`ae-lightning harvest --verify STORE` reads all of a store, and finds files that hold other bytes than were written.
 """
 EXAMPLE = """example with a text:
   ae-lightning harvest --model models/minilm --layers encoder.layer.3 --text docs/*.txt --dtype float16 -o stores/minilm
@@ -46,6 +47,10 @@ def main(arguments: list[str]) -> int:
     ours, of_data = apart_from_data(arguments)
     parser = _parser()
     options = parser.parse_args(ours)
+    if options.verify is not None:
+        return _verify(options.verify, len(arguments) - ("--verify" in arguments))
+    if options.model is None:
+        raise ConfigError("--model must be given (`ae-lightning harvest --help` tells more)")
     numbers = wholes_of(options, _NUMBERS)
     seed = _seed_of(options.shuffle)
     if options.layers is not None and options.output is None:
@@ -72,6 +77,18 @@ def main(arguments: list[str]) -> int:
     if seed is not None:
         index = _shuffled(index, seed)
     print(_summary(index))
+    return 0
+
+
+def _verify(folder: str, words: int) -> int:
+    """Look whether all files of a store hold what was written."""
+    if words > 1:
+        raise ConfigError("--verify looks through a store that is there, and takes no further options")
+
+    from ae_lightning.data.store import verify
+
+    index = verify(folder, "--verify")
+    print(f"{_summary(index)}\n  all {len(index.files):,} files hold what was written")
     return 0
 
 
@@ -159,7 +176,7 @@ def _parser() -> CommandParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--model", required=True, metavar="MODEL", help="the network, see above")
+    add("--model", metavar="MODEL", help="the network, see above")
     add("--layers", metavar="A,B,…", help="layers by their names; without it they are listed")
     add("--side", default="output", metavar="SIDE", help="what to take: output, input or both (default: output)")
     add("--data", metavar="CLASS_OR_PART", help="data to show, as fit takes them, with their options --data.…")
@@ -177,5 +194,6 @@ def _parser() -> CommandParser:
     add("--shard-rows", metavar="N", help="rows of a file (default: 128 MB of them)")
     add("--covariance", action="store_true", help="keep covariances of layers above 4,096 numbers too")
     add("--shuffle", nargs="?", const="0", metavar="SEED", help="shuffle all rows in a second pass (default seed: 0)")
+    add("--verify", metavar="STORE", help="look through a store that is there; needs no other option")
     add("-o", "--output", type=Path, metavar="STORE", help="folder of the store")
     return parser

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.command_parser import CommandParser
 from ae_lightning.cli.lab.names import model_names, require_model, require_world
-from ae_lightning.cli.lab.numbers import jobs_of, l0s_of, whole_of
+from ae_lightning.cli.lab.numbers import l0s_of
 from ae_lightning.cli.lab.options import refuse_options
+from ae_lightning.cli.numbers import whole_of
 from ae_lightning.cli.sweep.grid import parse_seeds
 from ae_lightning.errors import ConfigError
 
@@ -48,7 +49,7 @@ STEPS = 1500
 def main(arguments: list[str]) -> int:
     """Run a lab; 0 when all its fits are measured, 1 when some failed, 130 after Ctrl-C."""
     ours, options = _parser().parse_known_args(arguments)
-    jobs = jobs_of(ours.jobs)
+    jobs = whole_of("--jobs", ours.jobs) or 1
     samples, more = whole_of("--samples", ours.samples), whole_of("--hedging-rate", ours.hedging_rate)
     lab = asked_for(ours, options)
 
@@ -113,6 +114,6 @@ def _parser() -> CommandParser:
         metavar="M",
         help="train each dictionary on, with M more latents and without, and measure how much of its rows these take",
     )
-    parser.add_argument("--jobs", default="1", metavar="N", help="fits at a time, which share the cores (default: 1)")
+    parser.add_argument("--jobs", metavar="N", help="fits at a time, which share the cores (default: 1)")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="the lab's folder")
     return parser

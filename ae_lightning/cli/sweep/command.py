@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ae_lightning.cli.command_line import CommandLine
 from ae_lightning.cli.command_parser import CommandParser, unknown_of
 from ae_lightning.cli.configs import resolve_names
+from ae_lightning.cli.numbers import whole_of
 from ae_lightning.cli.sweep.grid import parse_grid, parse_seeds, refuse_options, short_names
 from ae_lightning.errors import ConfigError
 
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
     parser = _parser()
     ours, options = parser.parse_known_args(_joined(arguments))
     grid, seeds = parse_grid(ours.grid), [] if ours.seeds is None else parse_seeds(ours.seeds)
-    jobs = _jobs(ours.jobs)
+    jobs = whole_of("--jobs", ours.jobs) or 1
     if not grid and not seeds:
         raise ConfigError(
             unknown_of(parser, options) or "a sweep needs something to vary: --grid key=a,b or --seeds 0,1,2"
@@ -92,15 +93,9 @@ def _parser() -> CommandParser:
     )
     parser.add_argument("--grid", action="append", default=[], metavar="KEY=A,B,…", help="a setting and its values")
     parser.add_argument("--seeds", metavar="0,1,…", help="seeds of every point; by default the config's own")
-    parser.add_argument("--jobs", default="1", metavar="N", help="runs at a time, which share the cores (default: 1)")
+    parser.add_argument("--jobs", metavar="N", help="runs at a time, which share the cores (default: 1)")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="the sweep's folder")
     return parser
-
-
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"--jobs is the number of runs at a time, a whole number of at least 1, not {text!r}")
-    return int(text)
 
 
 def _default_folder(options: Sequence[str], names: Sequence[str], resolved: "Resolved") -> Path:

@@ -136,6 +136,12 @@ def read_into(file: int, buffer: memoryview, offset: int) -> None:
         done += count
 
 
+def read_ahead(file: int, size: int, offset: int) -> None:
+    """Let the system begin to read so many bytes of a file from an offset on, where it can; nobody waits for them."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file, offset, size, os.POSIX_FADV_WILLNEED)
+
+
 def bytes_of(tensor: Tensor) -> memoryview:
     """The memory of a contiguous tensor, of any type, as bytes that may be written to."""
     return tensor.view(-1).view(torch.uint8).numpy().data

@@ -25,6 +25,8 @@ from ae_lightning.safetensors_writer import pieces, write_tensors
 
 # Seconds between two records of what is merged: a harvest that was killed reads no more than it wrote in these.
 _RECORD_EVERY = 30.0
+# Threads that write, and so shards in memory beside the one that is filled.
+_WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,6 @@ class ShardPool:
     Args:
         folder: The store.
         kinds: Names of the arrays, their widths, and whether the covariance of each is kept.
-        workers: Threads, and so shards in memory beside the one that is filled.
         present: Numbers of the shards that are there.
     """
 
@@ -53,7 +54,6 @@ class ShardPool:
         self,
         folder: Path,
         kinds: Mapping[str, tuple[int, bool]],
-        workers: int,
         present: Collection[int],
     ) -> None:
         self.folder = folder
@@ -65,10 +65,10 @@ class ShardPool:
         self._waiting: dict[int, Measured] = {}
         self._merging = threading.Lock()
         self._stopping = threading.Event()
-        self._room = threading.BoundedSemaphore(workers)
+        self._room = threading.BoundedSemaphore(_WORKERS)
         self._read_record()
         self._recorded = time.monotonic()
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="store")
+        self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="store")
         self._jobs: list[Future[None]] = [self._threads.submit(self._advance)]
 
     def write(self, number: int, tensors: Mapping[str, Tensor], dropped: Mapping[str, int]) -> None:

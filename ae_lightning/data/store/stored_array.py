@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ae_lightning.data.store.index import StoreIndex
 from ae_lightning.data.store.names import EXTRAS
-from ae_lightning.data.store.shard_file import Damaged, Head, Place, bytes_of, opened, read_into
+from ae_lightning.data.store.shard_file import Damaged, Head, Place, bytes_of, opened, read_ahead, read_into
 
 # Rows that lie this near are read together with what is between them: that takes no longer than another call.
 _GAP_BYTES = 16 * 2**10
@@ -85,10 +87,25 @@ class StoredArray:
             out = torch.empty(shape, dtype=self.dtype)
         elif out.shape != shape or out.dtype != self.dtype or not out.is_contiguous():
             raise ValueError(f"{out.dtype} of {tuple(out.shape)} cannot take rows of {self.dtype} and {shape}")
+        self._read_spans(self._between_borders(start, stop), out)
+        return out
+
+    def expect(self, start: int, stop: int) -> None:
+        """Let the system begin to read rows that `read` is called for next, and do not wait for it.
+
+        Raises:
+            DataError: A shard is missing or cut short.
+        """
+        self._at_spans(
+            self._between_borders(start, stop),
+            lambda file, offset, begin, end: read_ahead(file, end - begin, offset),
+        )
+
+    def _between_borders(self, start: int, stop: int) -> np.ndarray:
+        """The spans (spans, 2) that borders of shards make of contiguous rows."""
         step = self.index.shard_rows
         borders = np.arange(start // step + 1, -(-stop // step)) * step
-        self._read_spans(np.stack([np.r_[start, borders], np.r_[borders, stop]], axis=1), out)
-        return out
+        return np.stack([np.r_[start, borders], np.r_[borders, stop]], axis=1)
 
     def _spans(self, rows: np.ndarray) -> np.ndarray:
         """First rows and ends (spans, 2) of what is to be read of rising rows; no span goes over a shard's border."""
@@ -104,8 +121,16 @@ class StoredArray:
         """Read spans, none of which goes over a shard's border, one behind the other."""
         if not out.numel():
             return
+        memory = bytes_of(out)
+        self._at_spans(spans, lambda file, offset, begin, end: read_into(file, memory[begin:end], offset))
+
+    def _at_spans(self, spans: np.ndarray, do: Callable[[int, int, int, int], None]) -> None:
+        """Do something at spans, none of which goes over a shard's border.
+
+        It gets the open file, the span's offset in it, and where the span begins and ends among the bytes of all.
+        """
+        done = 0
         shards = spans[:, 0] // self.index.shard_rows
-        memory, done = bytes_of(out), 0
         for number in np.unique(shards).tolist():
             entry = self.index.shards[number]
             path = self.index.folder / entry.file
@@ -114,8 +139,7 @@ class StoredArray:
                 with opened(path) as file:
                     for first, end in spans[shards == number].tolist():
                         size = (end - first) * place.row_bytes
-                        offset = place.start + (first - entry.first_row) * place.row_bytes
-                        read_into(file, memory[done : done + size], offset)
+                        do(file, place.start + (first - entry.first_row) * place.row_bytes, done, done + size)
                         done += size
             except Damaged as error:
                 raise self.index.damaged(path, str(error)) from error

@@ -44,7 +44,6 @@ class StoreWriter:
         dtype: Type of their numbers, one of `float32`, `float16`, `bfloat16`.
         shard_rows: Rows of each shard but the last; None makes shards of about 128 MB.
         extras: What is kept of each row beside them: `sample` and `position`, and `y`, its class, where that is known.
-        workers: Threads that write, each of which holds a shard.
         covariance: Whether to keep covariances; None keeps those of arrays up to 4,096 wide.
         command: The command that goes on with the harvest, for messages.
 
@@ -60,7 +59,6 @@ class StoreWriter:
         dtype: str | torch.dtype = "float32",
         shard_rows: int | None = None,
         extras: Sequence[str] = ("sample", "position"),
-        workers: int = 2,
         covariance: bool | None = None,
         command: str = "",
     ) -> None:
@@ -71,7 +69,6 @@ class StoreWriter:
         self.extras = tuple(extras)
         self.command = command
         self.row = 0
-        self._workers = workers
         self._kinds = {
             name: (width, width <= WIDEST_COVARIANCE if covariance is None else covariance)
             for name, width in arrays.items()
@@ -105,7 +102,7 @@ class StoreWriter:
                 (self.folder / INDEX).unlink(missing_ok=True)
                 self._remove_shuffled()
             self._present = whole_shards(self.folder, self._shapes_of(self.shard_rows))
-            self._pool = ShardPool(self.folder, self._kinds, self._workers, () if self.finished else self._present)
+            self._pool = ShardPool(self.folder, self._kinds, () if self.finished else self._present)
             self._open = opened.pop_all()
         return self
 
@@ -116,12 +113,6 @@ class StoreWriter:
             if not self.finished:
                 with contextlib.suppress(OSError):  # of the record; what was wrong before is to be told
                     self._pool.break_off()
-
-    @property
-    def first_missing(self) -> int:
-        """The first row that is not there yet: where a shard is missing, or the end."""
-        number = next(number for number in range(len(self._present) + 1) if number not in self._present)
-        return sum(self._present[earlier] for earlier in range(number))
 
     def wanted(self, count: int, row: int | None = None) -> bool:
         """Whether any of `count` rows, from the next one on or from `row` on, is not there yet."""

@@ -67,7 +67,7 @@ def the_run(root: Path) -> Path:
 
 
 def test_it_says_what_is_read(ae: Callable[..., Any], store: Path) -> None:
-    said = r"^Activations of h in Net: read in windows of 1,024 rows, which takes 0\.1 MiB of memory\.$"
+    said = r"^Activations of h in Net: read in windows of 1,024 rows, which takes 80\.0 KiB of memory\.$"
     with pytest.warns(Notice, match=said):
         assert ae("fit", *OPTIONS, "--data.root", store, "--trainer.max_epochs", "1").code == 0
 

@@ -144,3 +144,23 @@ def test_rate_and_time_left_are_told_now_and_then(
     first, second = capsys.readouterr().err.splitlines()
     assert first == "1,600 rows, 20 a second, 7 min 0 s left"  # 0.06 of the whole in 30 s, 0.84 are left
     assert second == "9,000 rows, 2 a second, 8 min 19 s left"  # 0.8 of it in 3,990 s, 0.1 is left
+
+
+def test_a_store_is_looked_through(ae: Callable[..., Any], answers: Callable[..., Any], tmp_path: Path) -> None:
+    assert answers("--data", "digits", "--layers", "3", "-o", "store").code == 0
+    told = ae("harvest", "--verify", "store")
+    assert told.code == 0, told.err
+    assert told.out.splitlines()[-1] == "  all 2 files hold what was written"
+    shard = tmp_path / "store" / "rows-00000.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    told = ae("harvest", "--verify=store")
+    assert told.code == 2
+    assert "rows-00000.safetensors in store holds other bytes than were written" in " ".join(told.err.split())
+    told = ae("harvest", "--verify", "none")
+    assert told.code == 2
+    assert "--verify names none, and there is no such folder" in told.err
+    told = answers("--verify", "store")
+    assert told.code == 2
+    assert "--verify looks through a store that is there, and takes no further options" in " ".join(told.err.split())

@@ -51,6 +51,28 @@ def test_contiguous_rows_are_read_over_the_borders_of_shards(
     assert torch.equal(array.read(*bounds), x[slice(*bounds)])
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="systems without it read ahead by themselves")
+def test_the_system_is_told_of_the_bytes_of_the_rows(
+    wide: tuple[StoreIndex, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, x = wide
+    found = []
+
+    def told(file: int, offset: int, size: int, advice: int) -> None:
+        assert advice == os.POSIX_FADV_WILLNEED
+        found.append(os.pread(file, size, offset))
+
+    monkeypatch.setattr(os, "posix_fadvise", told)
+    StoredArray(index, "a").expect(10, 40)
+    assert [len(part) // 6000 for part in found] == [6, 16, 8]
+    assert b"".join(found) == x[10:40].numpy().tobytes()
+    shard, away = index.folder / "rows-00006.safetensors", index.folder / "away"
+    shard.rename(away)
+    with pytest.raises(DataError, match=r"rows-00006\.safetensors is missing; "):
+        StoredArray(index, "a").expect(96, 100)
+    away.rename(shard)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_every_type_is_read_into_memory_that_is_there(dtype: str, write: Write, rows: Rows, tmp_path: Path) -> None:
     array = StoredArray(write(tmp_path / "store", rows, dtype), "block")

@@ -68,17 +68,16 @@ def test_a_harvest_that_was_interrupted_ends_with_the_same_bytes(
 ) -> None:
     broken = tmp_path / "broken"
     with pytest.raises(KeyboardInterrupt):
-        write(broken, rows, stop=stop, workers=1)
+        write(broken, rows, stop=stop)
     assert not (broken / "index.json").exists()
     whole = len(list(broken.glob("rows-*.safetensors")))
     with StoreWriter(
         *(broken, {"layers": list(rows), "text": "abc"}, {"block": 20, "head:input": 7}, "float32", 128),
         extras=("sample", "position", "y"),
     ) as writer:
-        assert writer.first_missing == 128 * whole
         assert not writer.wanted(128 * whole)
         assert writer.wanted(1, row=128 * whole)
-    write(broken, rows, skipping=skipping, workers=3)
+    write(broken, rows, skipping=skipping)
     assert hashes(broken) == hashes(store.folder)
 
 
@@ -325,6 +324,7 @@ def test_a_full_disk_is_told_and_what_is_whole_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder, pieces = tmp_path / "full", pool.pieces
+    monkeypatch.setattr(pool, "_WORKERS", workers)
 
     def finds_no_room(tensors: Rows, metadata: dict[str, str]) -> Any:
         if int(tensors["sample"][0]) == 256 // 3:
@@ -333,7 +333,7 @@ def test_a_full_disk_is_told_and_what_is_whole_is_kept(
 
     monkeypatch.setattr(pool, "pieces", finds_no_room)
     with pytest.raises(DataError) as caught:
-        write(folder, rows, workers=workers)
+        write(folder, rows)
     fill_the_disk(resource.RLIM_INFINITY)
     monkeypatch.undo()
     said = str(caught.value)
@@ -373,7 +373,7 @@ def test_a_harvest_that_is_killed_at_any_moment_ends_with_the_same_bytes(
         write(folder, rows, skipping=True)
         assert hashes(folder) == hashes(store.folder), moment
         moment += step
-    assert moment > 30
+    assert moment > 20  # how many events there are depends on which of two threads is first
 
 
 def test_rows_are_read_as_they_were_written(store: StoreIndex, rows: Rows) -> None:
