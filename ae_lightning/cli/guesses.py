@@ -43,14 +43,21 @@ def no_class(option: str, name: str, classes: Iterable[str], parts: Iterable[str
         ours: Those of the classes that are listed where no name is near.
     """
     parts = list(parts)
-    hint = guess(name, [*classes, *parts]) or one_of(ours)
+    hint = guess(name, [*classes, *parts]) or one_of(ours, option)
     return f"{option}: there is no class {name}{' and no packaged part of that name' if parts else ''}{hint}"
 
 
-def one_of(names: Iterable[str]) -> str:
-    """All names there are, as the end of a sentence; empty where they are too many to read."""
+def one_of(names: Iterable[str], option: str = "") -> str:
+    """All names there are, as the end of a sentence.
+
+    Args:
+        names: They are; there may be none.
+        option: One whose help lists them where they are too many to read.
+    """
     names = list(names)
-    return f"; there are {', '.join(names)}" if 0 < len(names) <= 20 else ""
+    if len(names) > 20:
+        return f"; `{option}.help` lists what there is" if option else ""
+    return f"; there are {', '.join(names)}" if names else ""
 
 
 def no_command(name: str, known: Iterable[str]) -> str:

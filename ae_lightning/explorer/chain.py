@@ -7,18 +7,21 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError
 from ae_lightning.explorer.code import IDENTITY, Activation, Elementwise, code_of
 from ae_lightning.explorer.network import CODE, RECONSTRUCTION, DenseLayer, Network
 from ae_lightning.models.base import Autoencoder
+from ae_lightning.models.networked import NetworkAutoencoder
 from ae_lightning.models.scaled_dictionary import ScaledDictionary
 from ae_lightning.nn.activations import LatentActivationName
 from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.dictionary import Dictionary
 from ae_lightning.nn.linear import TiedLinear, UnitNormLinear
 from ae_lightning.nn.modes import evaluation_mode
+from ae_lightning.nn.precision import like_weights
 from ae_lightning.training.batch import instances_first
 from ae_lightning.training.population import require_instance
 
@@ -35,7 +38,7 @@ _ACTIVATIONS: dict[type[nn.Module], LatentActivationName] = {
     nn.Softshrink: "soft_threshold",
     nn.Hardshrink: "hard_threshold",
 }
-_IGNORED = (nn.Identity, nn.Dropout)
+_IGNORED = (nn.Identity, nn.Dropout, nn.Flatten, nn.Unflatten)
 # Deviation of the chain from the model that rounding can explain, as a part of the largest value.
 _ROUNDING = 1e-4
 
@@ -68,9 +71,15 @@ def dense_layers(model: Autoencoder, instance: int = 0) -> list[DenseLayer]:
         return _of_dictionary(model, instance)
     encoder, activation, decoder = (getattr(model, name, None) for name in ("encoder", "latent_activation", "decoder"))
     chain = _Chain(model)
+    injected = model if isinstance(model, NetworkAutoencoder) else None
     chain.extend(encoder, activation)
+    if injected:
+        chain.keep(injected.latent_dim)
     depth = len(chain.layers)
     chain.extend(decoder)
+    if injected:
+        chain.keep(injected.input_size)
+        chain.extend(injected.output_activation)
     if not 0 < depth < len(chain.layers):
         raise _not_dense(model, "its layers are not those of an encoder and a decoder")
     return _named(chain.finished(), depth)
@@ -79,7 +88,11 @@ def dense_layers(model: Autoencoder, instance: int = 0) -> list[DenseLayer]:
 def can_be_explored(model: Autoencoder) -> bool:
     """Whether a model is a chain of dense layers."""
     try:
-        network_of(model)
+        network = network_of(model)
+        if isinstance(model, NetworkAutoencoder):  # an objective may do more with a code than its layers say
+            x = like_weights(model, torch.rand(CHECKED, *model.input_shape, generator=torch.Generator().manual_seed(0)))
+            if x.dtype in (torch.float32, torch.float64):  # what is narrower rounds too much to compare
+                check_network(network, model, x)
     except ConfigError:
         return False
     return True
@@ -199,6 +212,12 @@ class _Chain:
             if not self.layers or self.norm is not None or self.layers[-1].activation.name != "none":
                 raise _not_dense(self.model, f"a {type(part).__name__} follows something else than a linear layer")
             self.layers[-1] = replace(self.layers[-1], activation=activation)
+
+    def keep(self, outputs: int) -> None:
+        """Leave out what the last layer gives beyond so many: the log variances of a posterior, or of pixels."""
+        if self.layers and self.layers[-1].weight.shape[1] > outputs:
+            last = self.layers[-1]
+            self.layers[-1] = replace(last, weight=last.weight[:, :outputs], bias=last.bias[:outputs])
 
     def finished(self) -> list[DenseLayer]:
         if self.norm is not None:

@@ -2,15 +2,13 @@
 
 from typing import Any
 
-from torch import Tensor
-
-from ae_lightning.models.base import Autoencoder
-from ae_lightning.nn.activations import ActivationName, activation_range
-from ae_lightning.nn.mlp import MLP
+from ae_lightning.models.networked import NetworkAutoencoder
+from ae_lightning.nn.activations import ActivationName
+from ae_lightning.nn.networks import MLPNetwork
 from ae_lightning.training.checks import require_fraction, require_positive
 
 
-class FullyConnectedAutoencoder(Autoencoder):
+class FullyConnectedAutoencoder(NetworkAutoencoder):
     """Fully connected layers down to a code and mirrored up again: 784-400-20-400-784 by default on MNIST.
 
     A hidden layer is Linear, activation, then batch normalization and dropout where they are wanted. A ReLU code with
@@ -42,27 +40,7 @@ class FullyConnectedAutoencoder(Autoencoder):
     ) -> None:
         require_positive(latent_dim=latent_dim, hidden_dims=min(hidden_dims, default=None))
         require_fraction(dropout=dropout)
-        super().__init__(input_shape, **kwargs)
-        self.latent_dim = latent_dim
-        self.output_activation_name: ActivationName = output_activation
-        widths = [self.input_size, *hidden_dims, latent_dim]
-        self.encoder = MLP(widths, activation, latent_activation, batch_norm, dropout)
-        self.decoder = MLP(widths[::-1], activation, output_activation, batch_norm, dropout)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Code: x (batch, *input_shape) to (batch, latent_dim)."""
-        return self.encoder(x.flatten(1))
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Reconstruction: z (batch, latent_dim) to (batch, *input_shape)."""
-        return self.decoder(z).unflatten(-1, self.input_shape)
-
-    def layer_outputs(self, x: Tensor, after_activation: bool = False) -> list[Tensor]:
-        """Activations (batch, width) of each hidden layer of the encoder; what the option adds is said at the base."""
-        *hidden, z = self.encoder.layer_outputs(x.flatten(1), after_activation)
-        return [*hidden, z] if after_activation else hidden
-
-    @property
-    def output_range(self) -> tuple[float, float]:
-        """Range of the output activation."""
-        return activation_range(self.output_activation_name)
+        network = MLPNetwork(hidden_dims, activation, latent_activation, batch_norm, dropout)
+        super().__init__(
+            input_shape, latent_dim=latent_dim, network=network, output_activation=output_activation, **kwargs
+        )

@@ -16,6 +16,7 @@ from ae_lightning.losses.reconstruction import reconstruction_loss
 from ae_lightning.models.base import AutoencoderOutput
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.nn.activations import ActivationName
+from ae_lightning.nn.mlp import MLP
 from ae_lightning.training.batch import StepOutput
 from ae_lightning.upstream import private
 
@@ -48,6 +49,9 @@ class StackedAutoencoder(FullyConnectedAutoencoder):
         **kwargs: Arguments of `Autoencoder`. The reconstruction loss is that of the input; codes are reproduced in mean
             squared error, per unit of the code.
     """
+
+    encoder: MLP
+    decoder: MLP
 
     def __init__(
         self,

@@ -1,9 +1,12 @@
 """Convolutional stages that halve an image, and their mirrors, which bring back exactly the size it had."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from torch import nn
 
+from ae_lightning.errors import ConfigError
 from ae_lightning.nn.activations import ActivationName, activation
 
 Downsampling = Literal["pool", "stride"]
@@ -42,6 +45,32 @@ def smallest_side(stages: int, downsampling: Downsampling) -> int:
     return 2**stages if downsampling == "pool" else 2 ** (stages - 1) + 1
 
 
+def require_images(input_shape: tuple[int, ...], smallest: int, taker: str, *, vectors: str, smaller: str) -> None:
+    """Check that samples are images that can be halved as often as is asked.
+
+    Args:
+        input_shape: Shape of one sample.
+        smallest: Pixels that its height and its width must have at least.
+        taker: What takes them, for the message.
+        vectors: What to choose instead for samples that are no images.
+        smaller: What to choose instead for smaller images.
+
+    Raises:
+        ConfigError: They are vectors, or smaller.
+    """
+    shape = "×".join(map(str, input_shape))
+    if len(input_shape) != 3:
+        raise ConfigError(
+            f"{taker} takes images (channels, height, width), but a sample of these data is {shape}: give arrays "
+            f"their shape with --data.sample_shape, or choose {vectors}"
+        )
+    if min(input_shape[1:]) < smallest:
+        raise ConfigError(
+            f"images of {shape} are too small for {taker}, which takes sides of at least {smallest} pixels: "
+            f"choose {smaller}"
+        )
+
+
 class DownStage(nn.Sequential):
     """A 3×3 convolution, an activation, batch normalization where wanted, and halving.
 
@@ -51,6 +80,7 @@ class DownStage(nn.Sequential):
         activation_name: Activation after the convolution.
         batch_norm: Whether channels are normalized over the batch and all pixels.
         downsampling: How the image is halved.
+        linear: Whether pooling takes the mean in place of the largest, so that a stage without activation is linear.
 
     Shapes: (batch, channels_in, height, width) to (batch, channels_out, *halved((height, width), downsampling)).
     """
@@ -62,13 +92,14 @@ class DownStage(nn.Sequential):
         activation_name: ActivationName = "relu",
         batch_norm: bool = False,
         downsampling: Downsampling = "pool",
+        linear: bool = False,
     ) -> None:
         stride = 1 if downsampling == "pool" else 2
         parts = [nn.Conv2d(channels_in, channels_out, 3, stride, padding=1), activation(activation_name)]
         if batch_norm:
             parts.append(nn.BatchNorm2d(channels_out))
         if downsampling == "pool":
-            parts.append(nn.MaxPool2d(2))
+            parts.append(nn.AvgPool2d(2) if linear else nn.MaxPool2d(2))
         super().__init__(*parts)
 
 
@@ -97,6 +128,32 @@ def doubling(
     sides = [_transposed_side(n, wanted, kernel) for n, wanted in zip(size, target, strict=True)]
     kernels, paddings, extra = zip(*sides, strict=True)
     return nn.ConvTranspose2d(channels_in, channels_out, kernels, 2, paddings, output_padding=extra)
+
+
+def up_stages(
+    widths: Sequence[int],
+    sizes: Sequence[Size],
+    activation_name: ActivationName,
+    batch_norm: bool,
+    upsampling: Upsampling,
+) -> list[nn.Module]:
+    """Stages up to the size of the image, as wide as the encoder's: 64 → 64 → 32 → 16 channels.
+
+    Args:
+        widths: Channels of the encoder's stages, from the image on: (16, 32, 64).
+        sizes: Height and width of the image and after each of the encoder's stages.
+        activation_name: Activation after each convolution.
+        batch_norm: Whether channels are normalized over the batch and all pixels.
+        upsampling: How the image is doubled.
+    """
+    stages: list[nn.Module] = []
+    incoming = widths[-1]
+    for outgoing, (target, size) in zip(widths[::-1], list(pairwise(sizes))[::-1], strict=True):
+        norm = [nn.BatchNorm2d(outgoing)] if batch_norm else []
+        convolution = doubling(incoming, outgoing, size, target, upsampling)
+        stages.append(nn.Sequential(convolution, activation(activation_name), *norm))
+        incoming = outgoing
+    return stages
 
 
 def _transposed_side(size: int, target: int, kernel: int) -> tuple[int, int, int]:

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import nn
 
-from ae_lightning.nn.activations import ACTIVATIONS, ActivationName, activation
+from ae_lightning.nn.activations import ActivationName, activation
+from ae_lightning.nn.layers import Layers
 
 
-class MLP(nn.Sequential):
+class MLP(Layers):
     """Fully connected layers of the given widths, each an `nn.Sequential` of its own.
 
     A hidden layer is Linear, activation, then BatchNorm and Dropout where they are wanted; the last layer is Linear
@@ -35,36 +36,6 @@ class MLP(nn.Sequential):
         *hidden, last = pairwise(widths)
         layers = [_hidden_layer(*sizes, hidden_activation, batch_norm, dropout) for sizes in hidden]
         super().__init__(*layers, nn.Sequential(nn.Linear(*last), *_optional(output_activation)))
-
-    def layer_outputs(self, x: Tensor, after_activation: bool = False) -> list[Tensor]:
-        """What each layer gives: (batch, widths[1]), …, (batch, widths[-1]).
-
-        Args:
-            x: Input (batch, widths[0]).
-            after_activation: Whether to take hidden layers right after their activation, before BatchNorm and Dropout.
-        """
-        outputs = []
-        for layer in self:
-            activated, x = through_activation(layer, x) if after_activation else (layer(x),) * 2
-            outputs.append(activated)
-        return outputs
-
-
-def through_activation(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """What a layer gives right after its activation, and at its end.
-
-    Args:
-        layer: An `nn.Sequential` of a linear or convolutional part, an activation unless there is none, and what else
-            follows.
-        x: The layer's input.
-    """
-    weighted, *others = layer.children()
-    x = activated = weighted(x)
-    for part in others:
-        x = part(x)
-        if isinstance(part, ACTIVATIONS):
-            activated = x
-    return activated, x
 
 
 def _hidden_layer(fan_in: int, fan_out: int, name: ActivationName, batch_norm: bool, dropout: float) -> nn.Sequential:

@@ -27,30 +27,6 @@ def require_positive(**sizes: int | None) -> None:
             raise ConfigError(f"--model.{name} is {size}; it must be at least 1")
 
 
-def require_images(input_shape: tuple[int, ...], smallest_side: int, variant: str) -> None:
-    """Check that samples are images that a convolutional variant can work on.
-
-    Args:
-        input_shape: Shape of one sample.
-        smallest_side: Pixels that its height and its width must have at least.
-        variant: Name of the class, for the message.
-
-    Raises:
-        ConfigError: They are vectors, or smaller.
-    """
-    shape = _by(input_shape)
-    if len(input_shape) != 3:
-        raise ConfigError(
-            f"{variant} takes images (channels, height, width), but a sample of these data is {shape}: give arrays "
-            "their shape with --data.sample_shape, or choose FullyConnectedAutoencoder"
-        )
-    if min(input_shape[1:]) < smallest_side:
-        raise ConfigError(
-            f"images of {shape} are too small for {variant}, which takes sides of at least {smallest_side} pixels: "
-            "choose ConvAutoencoder, or fewer stages with a shorter --model.hidden_channels"
-        )
-
-
 def require_not_negative(**numbers: float) -> None:
     """Check that numbers, given by the name of their option, are not below zero.
 
@@ -215,6 +191,24 @@ def check_range(
             f"the {what} covers [{low:g}, {high:g}], but the first batch spans [{least:.4g}, {most:.4g}]: set "
             "--data.normalize unit where the data can be scaled, or choose --model.output_activation none with "
             "--model.reconstruction_loss mse"
+        )
+
+
+def check_support(x: Tensor, likelihood: str) -> None:
+    """Check that data lie within [0, 1], where a likelihood is defined.
+
+    Args:
+        x: A batch of data, of any shape.
+        likelihood: What it is called, for the message.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    least, most = float(x.min()), float(x.max())
+    if least < 0 or most > 1:
+        raise ConfigError(
+            f"the {likelihood} likelihood needs data within [0, 1], but the first batch spans [{least:.4g}, "
+            f"{most:.4g}]: set --data.normalize unit where the data can be scaled, or --model.likelihood gaussian"
         )
 
 

@@ -30,7 +30,7 @@ from ae_lightning.nn.scaling import AffineScaling
 
 SHAPE = (1, 8, 8)
 NOT_DENSE = {"ConvAutoencoder", "DeepConvAutoencoder"}
-DENSE = sorted(set(variants()) - NOT_DENSE - {"Transcoder"})
+DENSE = sorted(set(variants()) - NOT_DENSE - {"Transcoder", "VQVAE"})  # whose code is chosen from a codebook
 SMALL = {"hidden_dims": (12, 9), "latent_dim": 5}
 OPTIONS = {
     "sigmoid": partial(OvercompleteAutoencoder, latent_dim=70, output_activation="sigmoid"),

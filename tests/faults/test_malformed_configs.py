@@ -38,7 +38,7 @@ CONFIGS = {
     "aliases of aliases": (f"a0: &a0 [1]\n{ALIASES}", "mine.yaml", "100,000"),
     "three thousand brackets": (f"model: {'[' * 3000}{']' * 3000}\n", "mine.yaml", "deep"),
     # --- parts that are missing, or something else
-    "a null for the model": ("model: null\n", "OvercompleteAutoencoder"),
+    "a null for the model": ("model: null\n", "no model was named", "--model.help"),
     "an empty model": ("model: {}\n", "--model", "{}"),
     "a number for the model": ("model: 5\n", "--model", "5", "Autoencoder"),
     "a list for the model": ("model: [1, 2]\n", "--model", "Autoencoder"),

@@ -63,7 +63,7 @@ def test_what_is_to_be_produced_is_the_mirror_image() -> None:
 
 @pytest.mark.usefixtures("_installed")
 def test_noise_is_there_in_training_alone() -> None:
-    model, x = variant("denoising", "DenoisingAutoencoder"), samples()
+    model, x = variant("denoising", "NoisyAutoencoder"), samples()
     assert not torch.equal(model(x).z, model(x).z)
     assert torch.equal(model.eval()(x).z, model(x).z)
 

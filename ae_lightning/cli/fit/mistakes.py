@@ -78,6 +78,7 @@ def explain(message: str, options: Iterable[str], commands: Iterable[str], value
         _of_no_value(message, valueless),
         _of_command(message, commands),
         _of_help(message),
+        _of_name_or_class(message),
         _of_class(message),
         _of_value(message),
     )
@@ -145,7 +146,7 @@ def _of_command(message: str, commands: Iterable[str]) -> str | None:
     if (match := Wording.MISSING.find(message)) and ".model" in match[1]:
         return (
             "no model was named: give --config with an experiment (`ae-lightning configs` lists them) or --model with "
-            f"one of {', '.join(our_class_names('model'))}"
+            "a class (`ae-lightning fit --model.help` lists them)"
         )
     if match and match[1].endswith(".data"):
         return "--data is empty; name a class or a part, or leave it out for the bundled digits"
@@ -159,6 +160,21 @@ def _of_help(message: str) -> str | None:
         return None
     names = class_names(option)
     return _of_declared(option, match[1]) or no_class(f"{option}{HELP}", match[1], names, [], names)
+
+
+def _of_name_or_class(message: str) -> str | None:
+    """About an option that takes one of a few names, or a class with settings of its own."""
+    literal, name = Wording.LITERAL.find(message), Wording.NO_DOTTED_PATH.find(message)
+    path = _path(message)
+    nested = Wording.NESTED_KEY.find_all(message)
+    whole = path.removesuffix(f".{nested[0]}") if len(nested) > 1 else path
+    if not (literal and name and (classes := our_class_names(whole))):
+        return None
+    names = literal[1].replace("'", "").split(", ")
+    if whole != path:
+        return f"{path} belongs to a class, and {name[1]} has no settings: name one with {whole}{_one_of(whole)}"
+    listed = f"one of {', '.join(names)}, or one of the classes {', '.join(classes)}"
+    return f"{path} should be {listed}, but it is {name[1]!r}{guess(name[1], [*names, *classes])}"
 
 
 def _of_class(message: str) -> str | None:
@@ -274,4 +290,4 @@ def _nearest_part(name: str) -> str:
 
 
 def _one_of(path: str) -> str:
-    return one_of(our_class_names(path))
+    return one_of(our_class_names(path), path)

@@ -13,6 +13,8 @@ from ae_lightning.cli.fit.known_names import OWNERS, Kind
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.models import variants
 from ae_lightning.models.base import Autoencoder
+from ae_lightning.nn.corruption import Corruption
+from ae_lightning.nn.network import Network
 from ae_lightning.safe_mode import refuse_unsafe
 
 # What can be named where, by the last part of the option.
@@ -24,6 +26,8 @@ _BASES: dict[str, type] = {
     "optimizer": Optimizer,
     "lr_scheduler": LRScheduler,
     "schedule": Schedule,
+    "network": Network,
+    "corruption": Corruption,
 }
 
 

@@ -96,7 +96,9 @@ MISSPELT = {
     "optimizer option": Case([*QUIET, "--model.optimizer.lrr", "3"], ["lrr", "--model.optimizer.lr?"]),
     "learning rate of the model": Case([*QUIET, "--model.lr", "3"], ["--model.lr;", "--model.optimizer.lr?"]),
     "another class's option": Case([*QUIET, "--model.dropout", "0.1"], ["--model.dropout"]),
-    "option of no class": Case(["fit", "--model.latent_dim=2"], ["--model.latent_dim", "ConvAutoencoder"]),
+    "option of no class": Case(
+        ["fit", "--model.latent_dim=2"], ["--model.latent_dim", "`--model.help` lists what there is"]
+    ),
     "value forgotten": Case(
         [*QUIET, "--model.latent_dim", "--trainer.max_epochs", "1"], ["--model.latent_dim needs a"]
     ),
@@ -180,10 +182,11 @@ VALUES = {
 
 CLASSES = {
     "no command": Case([], ["fit", "predict", "evaluate", "configs"]),
-    "no model": Case(["fit"], ["--config", "`ae-lightning configs`", "--model", "OvercompleteAutoencoder"]),
-    "abstract model": Case(["fit", "--model", "Autoencoder"], ["abstract", "OvercompleteAutoencoder"]),
+    "no model": Case(["fit"], ["--config", "`ae-lightning configs`", "--model", "`ae-lightning fit --model.help`"]),
+    "abstract model": Case(["fit", "--model", "Autoencoder"], ["abstract", "`--model.help` lists what there is"]),
     "data for a model": Case(
-        ["fit", "--model", "ae_lightning.data.DigitsDataModule"], ["DigitsDataModule", "OvercompleteAutoencoder"]
+        ["fit", "--model", "ae_lightning.data.DigitsDataModule"],
+        ["DigitsDataModule", "`--model.help` lists what there is"],
     ),
     "class that cannot be imported": Case(["fit", "--model", "no.such.Thing"], ["no.such.Thing"]),
     "missing argument": Case(

@@ -141,7 +141,9 @@ def test_the_page_may_load_nothing_even_if_it_wanted_to(browser: Any, explored: 
           document.body.append(Object.assign(new Image(), { src: "https://example.org/a.png" }),
             Object.assign(document.createElement("script"), { src: "https://example.org/a.js" }),
             Object.assign(document.createElement("iframe"), { src: "https://example.org/" }));
-          await new Promise((resolve) => setTimeout(resolve, 100));
+          for (let waits = 0; waits < 100 && refused.length < 4; waits++) {
+            await new Promise((resolve) => setTimeout(resolve, 100));
+          }
           return refused;
         }"""
     )
