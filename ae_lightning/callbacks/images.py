@@ -23,8 +23,8 @@ class TensorBoardImages(Callback):
     """Write `images/reconstructions` and, for shallow variants, `images/{encoder,decoder}_weights`.
 
     The reconstructions are those of the same first validation images each time: input, reconstruction and signed
-    error. The weights are those of the same first latents each time, blue below zero and red above, each on its own
-    scale. With instances the first one is shown.
+    error; of a model that reads corrupted images these stand after the input. The weights are those of the same first
+    latents each time, blue below zero and red above, each on its own scale. With instances the first one is shown.
 
     Args:
         schedule: When to write; TensorBoard keeps ten images of a kind, so by default ten, denser at the start.
@@ -77,13 +77,18 @@ class TensorBoardImages(Callback):
         x, target = module.pair(batch)
         check_shape(x, module.input_shape, module.instances, type(module).__name__)  # this is the first look at them
         with observing(trainer, module):
-            x_hat = module(like_weights(module, x)).x_hat.float().cpu()
+            x = like_weights(module, x)
+            read = module.as_read(x)
+            x_hat = module(read).x_hat.float().cpu()
         if module.instances is not None:
             target, x_hat = target[0] if target.ndim == x_hat.ndim else target, x_hat[0]
         shape = viewable_shape(module.output_shape)
         bounded = len(batch) == 2 and all(map(math.isfinite, data.value_range))  # of targets no range is known
         return reconstruction_tile(
-            target.cpu().reshape(-1, *shape), x_hat.reshape(-1, *shape), data.value_range if bounded else None
+            target.cpu().reshape(-1, *shape),
+            x_hat.reshape(-1, *shape),
+            data.value_range if bounded else None,
+            None if read is x else read.reshape(-1, *viewable_shape(module.input_shape)),
         )
 
     def _weights(self, module: ShallowAutoencoder) -> dict[str, np.ndarray]:

@@ -23,7 +23,9 @@ from ae_lightning.plots.tiles import (
 _LEGIBLE_SIDE = 28
 
 
-def reconstruction_strip(x: Any, x_hat: Any, value_range: tuple[float, float] | None = None, n: int = 10) -> Figure:
+def reconstruction_strip(
+    x: Any, x_hat: Any, value_range: tuple[float, float] | None = None, n: int = 10, corrupted: Any = None
+) -> Figure:
     """Draw three rows: input, reconstruction, and signed error (reconstruction minus input).
 
     Red is too bright and blue too dark; in images of three channels a channel is brighter or darker than
@@ -35,6 +37,8 @@ def reconstruction_strip(x: Any, x_hat: Any, value_range: tuple[float, float] | 
         x_hat: Reconstructions of the same shape.
         value_range: The values shown as black and as white; None takes those of the inputs that are shown.
         n: Number of samples to show, the first of those given.
+        corrupted: What was reconstructed from, where that is not the inputs, shaped as they: one more row, below that
+            of the inputs, which are then called clean.
 
     Returns:
         The figure.
@@ -44,27 +48,30 @@ def reconstruction_strip(x: Any, x_hat: Any, value_range: tuple[float, float] | 
             channels.
     """
     samples = to_numpy(x)[:n]
-    rows, limit = _three_views(samples, to_numpy(x_hat)[:n], value_range)
-    columns, height, width, _ = rows[0].shape
+    rows, limit = _views(samples, to_numpy(x_hat)[:n], value_range, None if corrupted is None else corrupted[:n])
+    columns, height, width, _ = rows["error"].shape
     # Inches per image; a strip of few entries is drawn taller than its single row would be.
     side = 0.85 * min(1.0, 12 / columns)
     aspect = np.clip(height / width, 0.25, 4)
-    figure = Figure(figsize=(side * columns + 2.3, max(2.2, 3 * (side * aspect + 0.12) + 0.3)), layout="constrained")
-    axes = figure.subplots(3, columns, squeeze=False)
-    for axes_row, images, name in zip(axes, rows, ("input", "reconstruction", "error"), strict=True):
+    tall = max(2.2, len(rows) * (side * aspect + 0.12) + 0.3)
+    figure = Figure(figsize=(side * columns + 2.3, tall), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for axes_row, (name, images) in zip(axes, rows.items(), strict=True):
         for ax, image in zip(axes_row, images, strict=True):
             ax.imshow(image, interpolation="nearest", aspect="auto")
             ax.set_box_aspect(aspect)
             ax.set(xticks=[], yticks=[])
         axes_row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
     if samples.ndim == 4 and samples.shape[1] == 3:
-        axes[2, 0].set_ylabel("error\n(gray: none)", rotation=0, ha="right", va="center", fontsize=11)
+        axes[-1, 0].set_ylabel("error\n(gray: none)", rotation=0, ha="right", va="center", fontsize=11)
     else:
         _error_bar(figure, axes, limit)
     return figure
 
 
-def reconstruction_tile(x: Any, x_hat: Any, value_range: tuple[float, float] | None = None) -> Array:
+def reconstruction_tile(
+    x: Any, x_hat: Any, value_range: tuple[float, float] | None = None, corrupted: Any = None
+) -> Array:
     """Lay samples out as triplets input | reconstruction | signed error, on one picture for TensorBoard.
 
     Colors are those of :func:`reconstruction_strip`; images smaller than 28 pixels are enlarged by a whole
@@ -74,6 +81,7 @@ def reconstruction_tile(x: Any, x_hat: Any, value_range: tuple[float, float] | N
         x: Inputs of shape (n, ...): images (n, c, h, w) or (n, h, w), or vectors (n, d).
         x_hat: Reconstructions of the same shape.
         value_range: The values shown as black and as white; None takes those of the inputs.
+        corrupted: What was reconstructed from, where that is not the inputs, shaped as they: shown right after them.
 
     Returns:
         uint8 array of shape (H, W, 3), the triplets row by row on a near-square picture.
@@ -82,10 +90,10 @@ def reconstruction_tile(x: Any, x_hat: Any, value_range: tuple[float, float] | N
         ValueError: If the shapes differ, there are no samples, or they are not images of one or three
             channels.
     """
-    views, _ = _three_views(to_numpy(x), to_numpy(x_hat), value_range)
-    scale = math.ceil(_LEGIBLE_SIDE / max(views[0].shape[1:3]))
-    triplets = [tile(np.stack(triplet), columns=3, scale=scale) for triplet in zip(*views, strict=True)]
-    return tile(np.stack(triplets), pad=2)
+    views, _ = _views(to_numpy(x), to_numpy(x_hat), value_range, corrupted)
+    scale = math.ceil(_LEGIBLE_SIDE / max(views["error"].shape[1:3]))
+    samples = zip(*views.values(), strict=True)
+    return tile(np.stack([tile(np.stack(row), columns=len(views), scale=scale) for row in samples]), pad=2)
 
 
 def _error_bar(figure: Figure, axes: Array, limit: float) -> None:
@@ -95,10 +103,10 @@ def _error_bar(figure: Figure, axes: Array, limit: float) -> None:
     bar.ax.tick_params(labelsize=9)
 
 
-def _three_views(
-    samples: Array, reconstructions: Array, value_range: tuple[float, float] | None
-) -> tuple[tuple[Array, Array, Array], float]:
-    """RGB of input, reconstruction and error, and the error shown in full color."""
+def _views(
+    samples: Array, reconstructions: Array, value_range: tuple[float, float] | None, corrupted: Any
+) -> tuple[dict[str, Array], float]:
+    """RGB of input, reconstruction and error by name, and the error shown in full color."""
     if samples.shape != reconstructions.shape or samples.ndim < 2 or samples.size == 0:
         raise ValueError(
             "inputs and reconstructions must have the same shape (n, ...) with n > 0, "
@@ -108,9 +116,11 @@ def _three_views(
     low, high = value_range or ((finite.min(), finite.max()) if finite.size else (0.0, 1.0))
     limit = float(high - low) / 2 or 1.0
     inputs, outputs = (as_images(images, images.shape[1:]) for images in (samples, reconstructions))
-    views = (
-        to_rgb_gray(inputs, (low, high)),
-        to_rgb_gray(outputs, (low, high)),
-        to_rgb_signed(outputs - inputs, limit),
-    )
+    damaged = {} if corrupted is None else {"corrupted": as_images(corrupted, samples.shape[1:])}
+    views = {
+        "clean" if damaged else "input": to_rgb_gray(inputs, (low, high)),
+        **{name: to_rgb_gray(images, (low, high)) for name, images in damaged.items()},
+        "reconstruction": to_rgb_gray(outputs, (low, high)),
+        "error": to_rgb_signed(outputs - inputs, limit),
+    }
     return views, limit

@@ -16,6 +16,7 @@ from ae_lightning.training.epoch_means import EpochMeans
 from ae_lightning.training.learning_rate import LearningRate
 from ae_lightning.training.objective import Objective
 from ae_lightning.training.rows import NumberedRows, log_training_row
+from ae_lightning.training.trainer import trainer_of
 
 
 class Steps(Objective, LearningRate, NumberedRows, ABC):
@@ -88,6 +89,10 @@ class Steps(Objective, LearningRate, NumberedRows, ABC):
         """Reconstruction and code of one batch."""
         x, _ = self.pair(batch)
         check_shape(x, self.input_shape, self.instances, type(self).__name__)
+        return self.predicted(x)
+
+    def predicted(self, x: Tensor) -> AutoencoderOutput:
+        """Reconstruction and code as `predict` writes them; a code of integers stays one."""
         return self(x)
 
     def on_train_epoch_end(self) -> None:
@@ -124,6 +129,13 @@ class Steps(Objective, LearningRate, NumberedRows, ABC):
         losses = self.loss_of_each.to(adding_device(self.loss_of_each.device), torch.float64)
         sums = torch.cat((losses, losses.new_ones(1))) * samples
         self._sums_of_each = sums if batch_idx == 0 or self._sums_of_each is None else self._sums_of_each + sums
+
+    def _reduce(self, value: Tensor, operation: str) -> Tensor:
+        """A tensor of all processes, by "sum", "mean" or "max"; of one process the tensor itself."""
+        trainer = trainer_of(self)
+        if trainer is None or trainer.world_size == 1:
+            return value
+        return torch.as_tensor(trainer.strategy.reduce(value, reduce_op=operation))
 
     def _gather(self, output: StepOutput) -> None:
         step = self.trainer.global_step  # which counts a step that was skipped, too

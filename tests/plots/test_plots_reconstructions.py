@@ -24,6 +24,17 @@ def test_strip_has_three_labeled_rows():
     assert too_dark[2] > 2 * too_dark[0]
 
 
+def test_what_was_reconstructed_from_has_a_row_of_its_own_and_a_place_in_each_tile():
+    corrupted = torch.full((2, 1, 28, 28), 0.5)
+    figure = reconstruction_strip(X, X_HAT, (0, 1), corrupted=corrupted)
+    axes = np.array(figure.axes[:8]).reshape(4, 2)
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["clean", "corrupted", "reconstruction", "error"]
+    assert [int(np.asarray(ax.images[0].get_array())[14, 14, 0]) for ax in axes[1]] == [128, 128]
+    four, three = (reconstruction_tile(X[:1], X_HAT[:1], (0, 1), what) for what in (corrupted[:1], None))
+    assert four.shape == (three.shape[0], three.shape[1] + 29, 3)
+    assert four[16, 31 + 14].tolist() == [128] * 3
+
+
 def test_strip_has_a_bar_in_the_units_of_the_input():
     figure = reconstruction_strip(X * 10, X_HAT * 10, (0, 10))
     assert figure.axes[-1].get_ylim() == pytest.approx((-5, 5))
