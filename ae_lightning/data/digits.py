@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ae_lightning.data.base import AutoencoderDataModule, Sets, check_fraction, split_train_val
+from ae_lightning.data.binarized import binarized, require_probabilities
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.data.normalization import Normalize, scale_and_shift
 
@@ -26,6 +27,8 @@ class DigitsDataModule(AutoencoderDataModule):
         seed: Seed of both splits, not of the training order.
         drop_last: Whether to leave out the last training batch of an epoch if it is smaller.
         device_resident: Whether to keep the images on the training device, which saves a copy per batch.
+        binarize: Whether pixels are 1 with their gray value as probability and else 0: those of training drawn anew in
+            each epoch, all others once. It needs the normalization ``unit``.
 
     Raises:
         ConfigError: If an option is out of range.
@@ -43,11 +46,15 @@ class DigitsDataModule(AutoencoderDataModule):
         seed: int = 0,
         drop_last: bool = False,
         device_resident: bool = False,
+        binarize: bool = False,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, val_fraction, seed, drop_last, device_resident)
         check_fraction("test_fraction", test_fraction)
         self.test_fraction = test_fraction
         self.scale, self.shift = scale_and_shift(normalize, MAXIMUM, STANDARD)
+        self.binarize = binarize
+        if binarize:
+            require_probabilities(self.value_range)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -77,8 +84,7 @@ class DigitsDataModule(AutoencoderDataModule):
         )
         rest, test = (torch.tensor(sorted(part)) for part in parts)
         train, val = (rest[rows] for rows in split_train_val(len(rest), self.val_fraction, self.seed))
-        train_set, val_set, test_set = (
-            InMemoryDataset(x, y, indices=rows, scale=self.scale, shift=self.shift, sample_shape=self.input_shape)
-            for rows in (train, val, test)
-        )
-        return train_set, val_set, test_set
+        images = InMemoryDataset(x, y, scale=self.scale, shift=self.shift, sample_shape=self.input_shape)
+        if self.binarize:
+            images = binarized(images, self.seed)
+        return images.subset(train), images.subset(val), images.subset(test)

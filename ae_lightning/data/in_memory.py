@@ -140,6 +140,10 @@ class InMemoryDataset(Dataset[Batch]):
             return x, y
         return x, y, self.target.__getitems__(self.stored_rows(rows))[0]
 
+    def redrawn(self, indices: Tensor, *seeds: int) -> Batch:
+        """A batch of training (n,) int64; a set whose samples are drawn at random draws them anew, from the seeds."""
+        return self.__getitems__(indices)
+
     def stored_rows(self, rows: Tensor) -> Tensor:
         """Where rows of this subset (k,), int64, are stored."""
         return rows if self.indices is None else self.indices.index_select(0, rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
@@ -13,16 +12,10 @@ from torch.utils.data import SequentialSampler
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import ConfigError, DataError
 from ae_lightning.training.batch import Batch
+from ae_lightning.training.seeds import seeded_generator
 
-
-def seeded_generator(*seeds: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator whose stream depends on all the numbers and their order, and not on any global state.
-
-    Zeros at the end do not count: (3, 0) is (3,).
-    """
-    # Adding the numbers instead would make run 1 repeat run 0 one epoch late.
-    mixed = np.random.SeedSequence(seeds).generate_state(1, np.uint64)
-    return torch.Generator(device).manual_seed(int(mixed[0]))
+# The last seed of what is drawn of a batch's samples, apart from the order of an epoch, which has no such one.
+_DRAWN = 1
 
 
 class EpochCount:
@@ -176,7 +169,7 @@ class BatchLoader(ResumableLoader):
     Args:
         dataset: The samples.
         batch_size: Samples a batch, per process.
-        shuffle: Whether to shuffle, anew in each epoch.
+        shuffle: Whether to shuffle, and to draw what a set draws at random of its samples, anew in each epoch.
         seed: Seed of the order, non-negative.
         drop_last: Whether to leave out the last batch of an epoch if it is smaller than ``batch_size``.
         rank: This process.
@@ -227,8 +220,13 @@ class BatchLoader(ResumableLoader):
     def batches(self, first: int) -> Iterator[Batch]:
         """The batches of the sampler's epoch from the one numbered ``first`` on."""
         order = self.sampler.indices().to(self.dataset.device)
+        epoch, rank = self.sampler.epoch, self.sampler.rank
         for number in range(first, len(self)):
-            yield self.dataset.__getitems__(order[number * self.batch_size : (number + 1) * self.batch_size])
+            rows = order[number * self.batch_size : (number + 1) * self.batch_size]
+            if self.sampler.shuffle:
+                yield self.dataset.redrawn(rows, self.sampler.seed, epoch, number, rank, _DRAWN)
+            else:
+                yield self.dataset.__getitems__(rows)
 
     def _too_small(self) -> str:
         samples, processes = len(self.dataset), self.sampler.world_size

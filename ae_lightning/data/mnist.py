@@ -10,6 +10,7 @@ from urllib.error import URLError
 from torch import Tensor
 
 from ae_lightning.data.base import AutoencoderDataModule, Sets, split_train_val
+from ae_lightning.data.binarized import binarized, require_probabilities
 from ae_lightning.data.idx import read_idx
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.data.normalization import Normalize, scale_and_shift
@@ -83,6 +84,8 @@ class MNISTDataModule(AutoencoderDataModule):
         seed: Seed of the split, not of the training order.
         drop_last: Whether to leave out the last training batch of an epoch if it is smaller.
         device_resident: Whether to keep the images on the training device, which saves a copy per batch.
+        binarize: Whether pixels are 1 with their gray value as probability and else 0: those of training drawn anew in
+            each epoch, all others once. It needs the normalization ``unit``.
 
     Raises:
         ConfigError: If an option is out of range.
@@ -104,6 +107,7 @@ class MNISTDataModule(AutoencoderDataModule):
         seed: int = 0,
         drop_last: bool = False,
         device_resident: bool = False,
+        binarize: bool = False,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, val_fraction, seed, drop_last, device_resident)
         if name not in (*MD5, "EMNIST"):
@@ -115,6 +119,9 @@ class MNISTDataModule(AutoencoderDataModule):
         self.download = download
         self.split = split
         self.scale, self.shift = scale_and_shift(normalize, 255, STANDARD[split if name == "EMNIST" else name])
+        self.binarize = binarize
+        if binarize:
+            require_probabilities(self.value_range)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -130,6 +137,11 @@ class MNISTDataModule(AutoencoderDataModule):
     def num_classes(self) -> int:
         """10, but for most parts of EMNIST."""
         return EMNIST_CLASSES[self.split] if self.source == "EMNIST" else 10
+
+    @property
+    def kept_in(self) -> Path:
+        """The root."""
+        return self.root
 
     @property
     def title(self) -> str:
@@ -174,14 +186,13 @@ class MNISTDataModule(AutoencoderDataModule):
             raise self._incomplete("prepare_data() downloads them where that is possible.")
         train_x, train_y, test_x, test_y = self._read()
         train, val = split_train_val(len(train_x), self.val_fraction, self.seed)
-        return (
-            self._dataset(train_x, train_y, train),
-            self._dataset(train_x, train_y, val),
-            self._dataset(test_x, test_y, None),
-        )
+        to_train, to_test = self._dataset(train_x, train_y), self._dataset(test_x, test_y)
+        if self.binarize:
+            to_train, to_test = (binarized(gray, self.seed) for gray in (to_train, to_test))
+        return to_train.subset(train), to_train.subset(val), to_test
 
-    def _dataset(self, x: Tensor, y: Tensor, rows: Tensor | None) -> InMemoryDataset:
-        return InMemoryDataset(x, y, indices=rows, scale=self.scale, shift=self.shift, sample_shape=self.input_shape)
+    def _dataset(self, x: Tensor, y: Tensor) -> InMemoryDataset:
+        return InMemoryDataset(x, y, scale=self.scale, shift=self.shift, sample_shape=self.input_shape)
 
     def _read(self) -> list[Tensor]:
         arrays: list[Tensor] = []
