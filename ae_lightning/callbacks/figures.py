@@ -26,7 +26,6 @@ from ae_lightning.gallery import Gallery
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.plots.raster import as_png, render
 from ae_lightning.run.loggers import write_pictures
-from ae_lightning.training.batch import labels_of
 
 _DPI = 110
 # The projector reads a sprite of at most this many pixels a side.
@@ -146,7 +145,7 @@ def _codes_for_projector(gallery: Gallery, n: int) -> tuple[Tensor, list[str] | 
     """Of the first test samples codes (n, width), classes, and pictures (n, channels, side, side) within [0, 1]."""
     data = gallery.data
     x, known, *_ = gallery.test_set.take(n)
-    y = labels_of(known)
+    y = data.classes_of(known)
     codes, _ = encode_dataset(single(gallery.model), zip(x.split(512), y.split(512), strict=True))
     classes = [str(label) for label in y.tolist()] if data.num_classes is not None else None
     return codes.flatten(1), classes, _sprites(x.cpu(), data.value_range)

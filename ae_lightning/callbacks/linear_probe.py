@@ -13,12 +13,11 @@ from ae_lightning.analysis.probing import ProbeResult, linear_probe
 from ae_lightning.callbacks.observing import log_now, observing
 from ae_lightning.callbacks.schedule import Clock, Schedule
 from ae_lightning.data.base import AutoencoderDataModule
-from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.data.loader import seeded_generator
 from ae_lightning.errors import ConfigError
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.precision import like_weights
-from ae_lightning.training.batch import Batch, labels_of
+from ae_lightning.training.batch import Batch
 
 # What the full probe takes of a set at most: images, and numbers in them or in their codes, 256 MB.
 _MOST_PROBED = 60_000
@@ -126,7 +125,8 @@ class LinearProbe(Callback):
         of_codes = module.latent_size * (module.instances or 1)
         most = max(1, min(_MOST_PROBED, _MOST_NUMBERS // max(module.input_size, of_codes)))
         train, test = (part.drawn(most, seeded_generator(0)) for part in (data.train_set, data.test_set))
-        found = self._accuracies("probe_full", module, _all(train), _all(test))
+        sets = (_labeled(data, part.batches(4096)) for part in (train, test))
+        found = self._accuracies("probe_full", module, *sets)
         return found if train is data.train_set else {**found, "probe_full/fitted_on": float(len(train))}
 
     def _quick_sets(self, data: AutoencoderDataModule) -> tuple[Labeled, Labeled]:
@@ -135,7 +135,7 @@ class LinearProbe(Callback):
         if len(images) < train + test:
             train = len(images) * 5 // 6
             test = len(images) - train
-        x, y = _arrays([images.take(train + test)])
+        x, y = _labeled(data, [images.take(train + test)])
         return (x[:train], y[:train]), (x[train:], y[train:])
 
     def _accuracies(self, group: str, module: Autoencoder, train: Labeled, test: Labeled) -> dict[str, float]:
@@ -158,7 +158,7 @@ class LinearProbe(Callback):
 
     def _refuse_one_class(self, data: AutoencoderDataModule) -> None:
         """Refuse labels that leave nothing to tell apart, before the first step."""
-        fitted = {"training images": _all_labels(data.train_set)} if self.full else {}
+        fitted = {"training images": _all_labels(data)} if self.full else {}
         fitted["first of all images"] = self._quick_sets(data)[0][1]
         for which, labels in fitted.items():
             if len(np.unique(labels)) < 2:
@@ -181,18 +181,15 @@ def _mean_accuracy(results: list[ProbeResult]) -> float:
     return math.fsum(result.accuracy for result in results) / len(results)
 
 
-def _all_labels(dataset: InMemoryDataset) -> np.ndarray:
-    assert dataset.y is not None
-    y = labels_of(dataset.y)
-    return (y if dataset.indices is None else y[dataset.indices]).cpu().numpy()
+def _all_labels(data: AutoencoderDataModule) -> np.ndarray:
+    train = data.train_set
+    assert train.y is not None
+    y = data.classes_of(train.y)
+    return (y if train.indices is None else y[train.indices]).cpu().numpy()
 
 
-def _all(dataset: InMemoryDataset) -> Labeled:
-    return _arrays(dataset.batches(4096))
-
-
-def _arrays(batches: Iterable[Batch]) -> Labeled:
-    xs, ys = zip(*((x.cpu().numpy(), labels_of(y).cpu().numpy()) for x, y, *_ in batches), strict=True)
+def _labeled(data: AutoencoderDataModule, batches: Iterable[Batch]) -> Labeled:
+    xs, ys = zip(*((x.cpu().numpy(), data.classes_of(y).cpu().numpy()) for x, y, *_ in batches), strict=True)
     return np.concatenate(xs), np.concatenate(ys)
 
 

@@ -17,9 +17,9 @@ class PredictionWriter(BasePredictionWriter):
     """Write one safetensors file, a row of each tensor for each sample of the test set, in its order.
 
     `codes` (n, …), `reconstructions` (n, *input_shape) and `errors` (n,), in float32, and `labels` (n, …) of data
-    that have them. With instances all but the labels carry a leading instance axis. An error is the squared error of
-    one sample, mean over its pixels. Batches go to the file as they come, so that the set may be larger than memory;
-    the file gets its name when it is whole.
+    that have them. Codes of a `VQVAE` are those of `VQVAE.indices_of`, in int64. With instances all but the labels
+    carry a leading instance axis. An error is the squared error of one sample, mean over its pixels. Batches go to the
+    file as they come, so that the set may be larger than memory; the file gets its name when it is whole.
 
     Args:
         path: The file, which replaces that of an earlier prediction.
@@ -60,9 +60,9 @@ class PredictionWriter(BasePredictionWriter):
         _, target = pl_module.pair(batch)
         y = labels_of(batch[1])
         axis = 0 if pl_module.instances is None else 1
-        x_hat, z = prediction.x_hat.float(), prediction.z.float()
+        x_hat, z = prediction.x_hat.float(), prediction.z
         errors = (x_hat - target.float()).square().flatten(axis + 1).mean(-1)
-        parts = {"codes": z, "reconstructions": x_hat, "errors": errors}
+        parts = {"codes": z.float() if z.is_floating_point() else z, "reconstructions": x_hat, "errors": errors}
         if axis == 1 and self.instance is not None:
             parts, axis = {name: part[self.instance] for name, part in parts.items()}, 0
         axes = dict.fromkeys(parts, axis)

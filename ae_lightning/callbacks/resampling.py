@@ -11,6 +11,7 @@ from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 
 from ae_lightning.callbacks.decoder_norm import refuse_split_weights
+from ae_lightning.callbacks.new_codes import new_codes, samples_to_draw_from
 from ae_lightning.callbacks.new_latents import (
     NewWeights,
     forget_moments,
@@ -18,10 +19,12 @@ from ae_lightning.callbacks.new_latents import (
     weights_by_loss,
 )
 from ae_lightning.callbacks.observing import log_now, observing
+from ae_lightning.callbacks.resampled import Resampled, resampled
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.loader import seeded_generator
 from ae_lightning.errors import CheckpointError, ConfigError, Notice
 from ae_lightning.models.shallow import ShallowAutoencoder
+from ae_lightning.models.vqvae import VQVAE
 from ae_lightning.nn.sparse_code import SparseCode
 from ae_lightning.run.tables import append_resampled, drop_resampled_later_than
 from ae_lightning.training.run_length import RunLength
@@ -46,6 +49,10 @@ class ResampleDeadLatents(Callback):
     Of a `Transcoder` the encoder row points from the mean of the inputs to the drawn one, and the decoder row to what
     is missing of its target; `simple` draws a direction for each.
 
+    Of a `VQVAE` the latents are its codes, which fire where they are chosen. Vectors of training samples are put in
+    the place of those that were not: drawn at random (`simple`), or with probability proportional to the square of
+    their squared distance from their code (`anthropic`). `resampling.csv` has their codebook as `instance`.
+
     The encoder bias becomes 0, and a threshold, a gate or the like what it started with; the optimizer forgets its
     moments of these weights and no others. Inputs are in the units that the encoder reads. With tied weights
     the row of both is the decoder's, of norm 1, or with `unit_norm` the encoder's. List it after `DecoderNorm`.
@@ -60,7 +67,7 @@ class ResampleDeadLatents(Callback):
         window: Steps before each moment in which firing is counted, at most `every`.
         method: How new weights are chosen.
         scale: Length of the new encoder rows, as said above; null is 0.5 for simple and 0.2 for anthropic.
-        examples: Training samples from which anthropic draws.
+        examples: Training samples from which anthropic draws, and of codes simple too.
         seed: Seed of the draws.
         stop_after: Last step at which to resample. With null it is `every` steps before the planned end of the run, so
             that the last ones have time to learn; a run without a planned end goes on forever.
@@ -115,7 +122,7 @@ class ResampleDeadLatents(Callback):
         self.every = every
         self.window = window
         self.method = method
-        self.scale = _SCALES[method] if scale is None else scale
+        self.scale = scale
         self.examples = examples
         self.seed = seed
         self.stop_after = stop_after
@@ -138,20 +145,25 @@ class ResampleDeadLatents(Callback):
             return
         self._forget()
         refuse_split_weights(trainer, "ResampleDeadLatents")
-        _require_rectified_dictionary(pl_module)
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if self.method == "anthropic" and not isinstance(data, AutoencoderDataModule):
+        module = resampled(pl_module)
+        data, of_codes = trainer.datamodule, isinstance(module, VQVAE)  # type: ignore[attr-defined]
+        if (self.method == "anthropic" or of_codes) and not isinstance(data, AutoencoderDataModule):
+            other = "" if of_codes else ", or choose the method simple"
             raise ConfigError(
                 "ResampleDeadLatents draws training samples from a data module of ours, but the fit has none: give it "
-                "one, or choose the method simple"
+                f"one{other}"
             )
+        if isinstance(module, VQVAE):
+            if self.scale is not None:
+                raise ConfigError("ResampleDeadLatents: scale is of encoder rows, which codes have not: leave it out")
+            module.require_vectors(min(self.examples, len(data.train_set)), "ResampleDeadLatents")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the last moment and the table; take up the counts of an interrupted run."""
         self._last_step = trainer.global_step
         self._strategy = trainer.strategy
         self._last_moment = self._find_last_moment(trainer)
-        assert isinstance(pl_module, ShallowAutoencoder)
+        assert isinstance(pl_module, Resampled)
         self._begin_window(pl_module)
         if self._counts is not None:
             # Each process takes the sum over all: whether it is zero is all that is asked of it.
@@ -165,7 +177,7 @@ class ResampleDeadLatents(Callback):
         """Count, in a window; at its end, resample."""
         step = trainer.global_step
         stepped = step != self._last_step
-        assert isinstance(pl_module, ShallowAutoencoder)
+        assert isinstance(pl_module, Resampled)
         if pl_module.silence is None:
             # A batch whose gradients accumulate belongs to the step to come.
             self._count(outputs["z"], step if stepped else step + 1)
@@ -229,7 +241,7 @@ class ResampleDeadLatents(Callback):
         start = max(1, end - self.window + 1)
         return start if start <= step and end <= self._last_moment else None
 
-    def _begin_window(self, module: ShallowAutoencoder) -> None:
+    def _begin_window(self, module: Resampled) -> None:
         """Begin to count anew, if a window begins with the step to come."""
         step = self._last_step + 1
         if self._first_of_window(step) == step and self._window_start != step:
@@ -247,7 +259,7 @@ class ResampleDeadLatents(Callback):
             fired = torch.gt(z, 0, out=torch.empty_like(z)).sum(-2, dtype=torch.float32)
         self._counts = fired if self._counts is None else self._counts.add_(fired)
 
-    def _dead(self, module: ShallowAutoencoder) -> Tensor | None:
+    def _dead(self, module: Resampled) -> Tensor | None:
         """Latents (…, latent) that did not fire in the window; None if not all of it was seen."""
         if module.silence is not None:
             return None if self._seen is None else module.silence.silent_since(self._seen)
@@ -260,11 +272,11 @@ class ResampleDeadLatents(Callback):
 
     # --- resampling ----------------------------------------------------------------------------------------------
 
-    def _resample(self, trainer: Trainer, module: ShallowAutoencoder, dead: Tensor) -> None:
+    def _resample(self, trainer: Trainer, module: Resampled, dead: Tensor) -> None:
         many = int(dead.sum())
         if many:
             # Only one process decides: rounding may differ among devices, and a draw turns on a hair.
-            new: Any = self._new_weights(trainer, module, dead) if trainer.is_global_zero else None
+            new: Any = self._drawn(trainer, module, dead) if trainer.is_global_zero else None
             module.set_latents(dead, *trainer.strategy.broadcast(new))
             if not self.keep_moments:
                 forget_moments(trainer.optimizers, module.latent_axes, dead)
@@ -272,26 +284,26 @@ class ResampleDeadLatents(Callback):
                 append_resampled(self._folder, trainer.global_step, dead)
         log_now(trainer, {"resampling/latents": float(many)})
 
+    def _drawn(self, trainer: Trainer, module: Resampled, dead: Tensor) -> tuple[Tensor, ...]:
+        if isinstance(module, VQVAE):
+            return (self._new_codes(trainer, module, dead),)
+        return self._new_weights(trainer, module, dead)
+
+    def _new_codes(self, trainer: Trainer, module: VQVAE, unused: Tensor) -> Tensor:
+        generator = seeded_generator(self.seed, trainer.global_step)
+        count = samples_to_draw_from(module, self.examples)
+        x, _ = trainer.datamodule.example_pairs(count, generator)  # type: ignore[attr-defined]
+        by_loss = self.method == "anthropic"
+        with observing(trainer, module):
+            return new_codes(module, x, unused, generator, by_loss, self.with_replacement)
+
     def _new_weights(self, trainer: Trainer, module: ShallowAutoencoder, dead: Tensor) -> NewWeights:
+        scale = _SCALES[self.method] if self.scale is None else self.scale
         step, seeds = trainer.global_step, module.dictionary.seeds
         generator = seeded_generator(self.seed, step)
         each = [generator] if seeds is None else [seeded_generator(self.seed, step, seed, _DRAWS) for seed in seeds]
         if self.method == "simple":
-            return random_weights(module, dead, self.scale, each)
+            return random_weights(module, dead, scale, each)
         examples = trainer.datamodule.example_pairs(self.examples, generator)  # type: ignore[attr-defined]
         with observing(trainer, module):
-            return weights_by_loss(module, examples, dead, self.scale, each, self.with_replacement)
-
-
-def _require_rectified_dictionary(module: LightningModule) -> None:
-    name = type(module).__name__
-    if not isinstance(module, ShallowAutoencoder):
-        raise ConfigError(
-            f"ResampleDeadLatents needs a variant with a dictionary, such as OvercompleteAutoencoder, but {name} has "
-            "none: take it out of trainer.callbacks"
-        )
-    if not module.fires_above_zero:
-        raise ConfigError(
-            f"ResampleDeadLatents needs a code that is zero where a latent does not fire, as with ReLU, but that of "
-            f"{name} is not: set --model.activation relu, or take it out of trainer.callbacks"
-        )
+            return weights_by_loss(module, examples, dead, scale, each, self.with_replacement)

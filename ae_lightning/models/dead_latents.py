@@ -199,13 +199,6 @@ class RevivingAutoencoder(ShallowAutoencoder):
         if self.silence is not None:
             self.silence.forget()
 
-    def _reduce(self, value: Tensor, operation: str) -> Tensor:
-        """A tensor of all processes, by "sum", "mean" or "max"; of one process the tensor itself."""
-        trainer = trainer_of(self)
-        if trainer is None or trainer.world_size == 1:
-            return value
-        return torch.as_tensor(trainer.strategy.reduce(value, reduce_op=operation))
-
 
 def _require_silent_latents(auxk_weight: float, activation: nn.Module) -> None:
     """Check that AuxK finds what it trains: pre-activations of latents that do not fire.

@@ -47,10 +47,14 @@ class SilentSamples(nn.Module):
     def advance(self, reduce: Reduce) -> None:
         """Take up what all processes gathered since the last optimizer step, by one sum over them."""
         gathered = reduce(torch.cat([self.samples, self.fired.flatten().long()]), "sum")
-        samples, fired = gathered[:1], gathered[1:].view_as(self.silent) > 0
+        self.take_up(gathered[:1], gathered[1:].view_as(self.silent) > 0)
+        self.forget()
+
+    @torch.no_grad()
+    def take_up(self, samples: Tensor | int, fired: Tensor) -> None:
+        """Count `samples` more for all latents, and anew for those (…, latent) that fired on any of them."""
         self.silent.add_(samples).masked_fill_(fired, 0)
         self.seen.add_(samples)
-        self.forget()
 
     @torch.no_grad()
     def forget(self) -> None:

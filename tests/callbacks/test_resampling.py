@@ -685,8 +685,8 @@ def test_settings_that_make_no_sense_are_refused(options, message):
     [
         (
             lambda: FullyConnectedAutoencoder((6,), 4, latent_activation="relu"),
-            "ResampleDeadLatents needs a variant with a dictionary, such as OvercompleteAutoencoder, but "
-            "FullyConnectedAutoencoder has none: take it out of trainer.callbacks",
+            "ResampleDeadLatents needs a variant with a dictionary, such as OvercompleteAutoencoder, or with a "
+            "codebook, but FullyConnectedAutoencoder has neither: take it out of trainer.callbacks",
         ),
         (
             lambda: OvercompleteAutoencoder((6,), 4, activation="sigmoid"),
