@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ae_lightning.analysis.coder import single
+from ae_lightning.analysis.coder import ByIndices, Coder, DiscreteCoder, single
 from ae_lightning.analysis.latent_space import (
     Plane,
     arithmetic,
@@ -20,6 +20,9 @@ from ae_lightning.analysis.latent_space import (
     interpolate,
     sample,
 )
+from ae_lightning.analysis.sampler_choice import chosen_sampler
+from ae_lightning.analysis.sampler_names import COMPONENTS
+from ae_lightning.analysis.samplers import Sampler
 from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import ConfigError
@@ -38,7 +41,6 @@ from ae_lightning.plots.profiles import vector_reconstructions
 from ae_lightning.plots.reconstructions import reconstruction_strip
 from ae_lightning.plots.scatter import code_scatter
 from ae_lightning.plots.tiles import is_picture, viewable_shape
-from ae_lightning.training.batch import labels_of
 
 MOST_CODES = 10_000
 """How many samples are encoded at most, of the training and of the test set, to say how codes are distributed."""
@@ -89,10 +91,13 @@ class Gallery:
         """The drawable figures that tell something of this variant and these data, by name.
 
         Decoded codes are drawn where they are pictures. Codes drawn from a normal, and a plane of codes, are decoded
-        where training codes may lie there: of a sparse code they would be negative, and active in most latents.
+        where training codes may lie there: of a sparse code they would be negative, and active in most latents. In the
+        plane of discrete codes there are hardly any.
         """
         figures = self.drawable()
-        left_out = {"samples", "grid"} if self._is_sparse else set()
+        left_out = {"grid"} if self._is_sparse or self._is_discrete else set()
+        if self._is_sparse and self.default_sampler == "normal":
+            left_out.add("samples")
         if not is_picture(self.model.input_shape) or self.model.needs_targets:
             left_out = {"interpolation", "arithmetic", "samples", "grid"}
         return {name: draw for name, draw in figures.items() if name not in left_out}
@@ -118,19 +123,23 @@ class Gallery:
     def reconstructions(self, n: int = _RECONSTRUCTIONS) -> Figure:
         """The first n test samples, their reconstructions, and the error; of vectors, the first 1,000 by entry.
 
-        Where the data have targets they stand in place of samples.
+        Where the data have targets they stand in place of samples. A model that mends corrupted samples is shown these
+        beside them.
         """
         pictures = is_picture(self.model.output_shape)
         batch = self.test_set.take(n if pictures else _VECTORS)
         x, target = self.model.pair(batch)
         with evaluation_mode(self.model):
-            x_hat = self.model(like_weights(self.model, x)).x_hat
+            x = like_weights(self.model, x)
+            read = self.model.as_read(x)
+            x_hat = self.model(read).x_hat
         x_hat = x_hat if self.model.instances is None else x_hat[0]
         if not pictures:
             return vector_reconstructions(target.flatten(1), x_hat.flatten(1))
         shape = viewable_shape(self.model.output_shape)
         known_range = self._value_range if len(batch) == 2 else None
-        return reconstruction_strip(target.reshape(-1, *shape), x_hat.reshape(-1, *shape), known_range, n)
+        corrupted = None if read is x else read.reshape(-1, *viewable_shape(self.model.input_shape))
+        return reconstruction_strip(target.reshape(-1, *shape), x_hat.reshape(-1, *shape), known_range, n, corrupted)
 
     def interpolation(self, pairs: Sequence[tuple[int, int]], steps: int = STEPS) -> Figure:
         """A row for each pair of test samples: the straight line between their codes, decoded at so many steps.
@@ -156,17 +165,46 @@ class Gallery:
         result = arithmetic(self._coder, x_a, x_b, x_c)
         return arithmetic_strip(x_a, x_b, x_c, result, self._decoded_range, (f"#{a}", f"#{b}", f"#{c}"))
 
-    def samples(self, n: int = _SAMPLES) -> Figure:
-        """Decoded draws from a normal fitted to the training codes.
+    def samples(self, n: int = _SAMPLES, sampler: Sampler | None = None, seed: int = 0) -> Figure:
+        """Decoded random codes.
+
+        Args:
+            n: How many.
+            sampler: What draws the codes, by default the one that suits the model; see `sampler`.
+            seed: Seed of the draws.
 
         Raises:
             ConfigError: `n` is less than 1.
         """
         if n < 1:
             raise ConfigError(f"there must be at least 1 sample to draw, not {n}")
-        return image_grid(
-            sample(self._coder, n, self._training_codes), None, self._decoded_range, "random codes, decoded"
-        )
+        images = sample(self.generator, n, sampler or self.sampler(), seed)
+        return image_grid(images, None, self._decoded_range, "random codes, decoded")
+
+    def sampler(self, name: str | None = None, components: int = COMPONENTS) -> Sampler:
+        """What draws random codes for `generator` to decode.
+
+        Args:
+            name: prior, normal, gmm or empirical, see `SAMPLERS`; None is `default_sampler`.
+            components: Gaussians of the mixture gmm.
+
+        Raises:
+            ConfigError: There is no such sampler, or it does not fit the model or its codes.
+        """
+        model, name = type(self.model).__name__, name or self.default_sampler
+        return chosen_sampler(name, model, self.model.prior, self._drawn_from, self._is_discrete, components)
+
+    @property
+    def default_sampler(self) -> str:
+        """Name of the sampler that suits the model: its prior, else empirical for discrete codes, else normal."""
+        if self.model.prior is not None:
+            return "prior"
+        return "empirical" if self._is_discrete else "normal"
+
+    @cached_property
+    def generator(self) -> Coder:
+        """What decodes codes of a `sampler`: the model or its first instance, by indices where codes are discrete."""
+        return ByIndices(self.model) if isinstance(self.model, DiscreteCoder) else self._coder
 
     def grid(self, size: int = GRID_SIZE) -> Figure:
         """Codes on a regular grid, decoded, over the plane where the training codes lie.
@@ -209,7 +247,7 @@ class Gallery:
         x, y, *_ = self.test_set.take(_ACTIVATION_ROWS)
         title = f"first {len(x)} test samples"
         if self.data.num_classes is not None:
-            x = x[labels_of(y).argsort(stable=True)]
+            x = x[self.data.classes_of(y).argsort(stable=True)]
             title += ", sorted by class"
         rows = [(name, value) for name, value in self._outputs(x) if value.ndim == 2]
         return layer_activations([value for _, value in rows], [name for name, _ in rows], title)
@@ -231,8 +269,12 @@ class Gallery:
     def _is_sparse(self) -> bool:
         """Whether latents are silent on some samples, and not just nearly so."""
         x, y, *_ = self.test_set.take(_CODES_LOOKED_AT)
-        codes = encode_dataset(self._coder, [(x, labels_of(y))])[0]
+        codes = encode_dataset(self._coder, [(x, self.data.classes_of(y))])[0]
         return has_silent_latents(codes.flatten(1))
+
+    @property
+    def _is_discrete(self) -> bool:
+        return isinstance(self.model, DiscreteCoder)
 
     @property
     def _value_range(self) -> tuple[float, float] | None:
@@ -248,6 +290,12 @@ class Gallery:
     def _training_codes(self) -> Tensor:
         return encode_dataset(self._coder, self._first(self.train_set))[0]
 
+    def _drawn_from(self) -> Tensor:
+        """What samplers are fitted to: training codes, as indices where they are discrete."""
+        if not self._is_discrete:
+            return self._training_codes
+        return encode_dataset(self.generator, self._first(self.train_set))[0]
+
     @cached_property
     def _plane(self) -> Plane:
         return code_plane(self._training_codes)
@@ -259,7 +307,7 @@ class Gallery:
         for start in range(0, min(n, len(dataset)), size):
             rows = torch.arange(start, min(start + size, n, len(dataset)), device=dataset.device)
             x, y, *_ = dataset.__getitems__(rows)
-            yield x, labels_of(y)
+            yield x, self.data.classes_of(y)
 
     def _has_layers(self) -> bool:
         return bool(self._hidden) or len(self.model.latent_shape) == 3
@@ -303,7 +351,7 @@ class Gallery:
         """Classes of the first test samples, enough of them to meet each class; empty where there are none."""
         if self.data.num_classes is None:
             return []
-        return labels_of(self.test_set.take(100 * self.data.num_classes)[1]).tolist()
+        return self.data.classes_of(self.test_set.take(100 * self.data.num_classes)[1]).tolist()
 
 
 def _of_first_instance(data: AutoencoderDataModule, dataset: InMemoryDataset) -> InMemoryDataset:

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
+from ae_lightning.analysis.samplers import Sampler, StandardNormal
 from ae_lightning.data.arrays import ArraysDataModule
 from ae_lightning.data.digits import DigitsDataModule
 from ae_lightning.data.gaussian import GaussianDataModule
@@ -19,6 +20,7 @@ from ae_lightning.gallery import Gallery
 from ae_lightning.models.convolutional import ConvAutoencoder, DeepConvAutoencoder
 from ae_lightning.models.fully_connected import FullyConnectedAutoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
+from ae_lightning.plots.latent_space import image_grid
 
 ALL_BUT_LAYERS = ["reconstructions", "interpolation", "arithmetic", "samples", "grid", "scatter"]
 
@@ -66,6 +68,10 @@ def pixels(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())
 
 
+def pictured(figure: Figure) -> np.ndarray:
+    return np.asarray(figure.axes[0].images[0].get_array())
+
+
 def words(figure: Figure) -> str:
     FigureCanvasAgg(figure).draw()
     found = [text for ax in figure.axes for text in (*ax.get_xticklabels(), *ax.get_yticklabels(), *ax.texts, ax.title)]
@@ -104,6 +110,49 @@ def test_reconstructions_are_of_the_first_test_samples(model, digits, gallery):
     with torch.no_grad():
         x_hat = model(x[:4]).x_hat
     np.testing.assert_allclose(shown, torch.cat([x[:4], x_hat])[:, 0], atol=0.003)
+
+
+class WithPrior(FullyConnectedAutoencoder):
+    """Decodes codes that a normal fitted to training codes would hardly draw."""
+
+    @property
+    def prior(self) -> Sampler:
+        return StandardNormal(self.latent_shape)
+
+
+def test_random_codes_are_of_the_models_prior_where_it_has_one_or_of_the_sampler_asked_for(digits):
+    torch.manual_seed(0)
+    gallery = Gallery(WithPrior((1, 8, 8), 2, (16, 8)), digits)
+    assert gallery.default_sampler == "prior"
+    z = torch.randn(9, 2, generator=torch.Generator().manual_seed(3))
+    expected = image_grid(decoded(gallery.model, z), None, (0, 1))
+    shown = gallery.samples(9, seed=3)
+    assert np.array_equal(pictured(shown), pictured(expected))
+    other = gallery.samples(9, gallery.sampler("empirical"), seed=3)
+    assert not np.array_equal(pictured(other), pictured(shown))
+
+
+class ByNumbers(FullyConnectedAutoencoder):
+    """Its discrete code is how many pixels of the left and of the right half are above 0.5."""
+
+    def indices_of(self, x):
+        return (x > 0.5).reshape(-1, 8, 2, 4).sum((1, 3))
+
+    def decode_indices(self, indices):
+        return (indices.float() / 32)[:, None, None, :].repeat_interleave(4, -1).expand(-1, 1, 8, 8)
+
+
+def test_discrete_codes_are_drawn_by_their_frequencies_and_have_no_plane(digits):
+    gallery = Gallery(ByNumbers((1, 8, 8), 2, (16, 8)), digits)
+    assert {"grid"} == gallery.drawable().keys() - gallery.fitting().keys()
+    assert gallery.default_sampler == "empirical"
+    drawn = gallery.sampler().draw(4000)
+    x, _ = digits.train_set.take(2000)
+    real = gallery.model.indices_of(x)
+    assert drawn.dtype == torch.int64
+    torch.testing.assert_close(drawn.double().mean(0), real.double().mean(0), atol=0.2, rtol=0)
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.05 < abs(np.corrcoef(real.T)[0, 1])
+    assert gallery.samples(4).axes
 
 
 def test_a_code_of_two_numbers_is_scattered_as_it_is_by_class(model, digits, gallery):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -53,6 +53,43 @@ class OneInstance(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Reconstructions by this instance: z (n, *latent_shape) to (n, *input_shape)."""
         return self.model.decode(z.expand(self.model.instances or 1, *z.shape))[self.index]
+
+
+@runtime_checkable
+class DiscreteCoder(Protocol):
+    """A model whose code is made of entries of codebooks, such as a VQ-VAE."""
+
+    input_shape: tuple[int, ...]
+
+    def indices_of(self, x: Tensor) -> Tensor:
+        """Indices int64 of x (n, *input_shape): (n, *index_shape)."""
+
+    def decode_indices(self, indices: Tensor) -> Tensor:
+        """Reconstructions from such indices: (n, *input_shape)."""
+
+
+class ByIndices(nn.Module):
+    """A model with discrete codes, seen as one whose codes are the indices int64 of its codebooks' entries.
+
+    Args:
+        model: The model, which is shared and not copied.
+    """
+
+    instances: int | None = None
+
+    def __init__(self, model: DiscreteCoder) -> None:
+        super().__init__()
+        self.model = model
+        self.input_shape = tuple(model.input_shape)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Indices of x (n, *input_shape): (n, *index_shape)."""
+        return self.model.indices_of(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Reconstructions from indices z: (n, *input_shape)."""
+        parameter = next(self.parameters(), None)
+        return self.model.decode_indices(z if parameter is None else z.to(parameter.device))
 
 
 def single(model: Coder) -> Coder:

@@ -2,12 +2,13 @@
 
 Samples have the shape ``input_shape``, codes of n samples the shape ``(n, *latent_shape)``. Every function runs
 the model in evaluation mode and without gradients, on the device of its parameters, and leaves it as it was. The
-answers are float32 tensors on the CPU. A model with instances is refused with a ValueError: see `coder.OneInstance`.
+answers are tensors on the CPU, float32 but for indices. A model with instances is refused with a ValueError: see
+`coder.OneInstance`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,10 +18,11 @@ from torch import Tensor, nn
 
 from ae_lightning.analysis.coder import Coder
 from ae_lightning.analysis.pca import Array, Pca, as_rows, fit_pca
+from ae_lightning.analysis.samplers import Sampler, code_rows
 from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import like_weights
 
-# Codes decoded at once, and draws made at once: enough to keep a device busy, and little memory.
+# Codes decoded at once: enough to keep a device busy, and little memory.
 _BATCH = 512
 _PERCENTILES = (1, 99)
 
@@ -33,7 +35,8 @@ def encode_dataset(model: Coder, batches: Iterable[tuple[Tensor, Tensor]]) -> tu
         batches: Pairs (x, y): samples (batch, *input_shape), and labels (batch, …) or an empty (batch, 0).
 
     Returns:
-        Codes (n, *latent_shape) in float32, and labels (n, …) of their own type, both on the CPU.
+        Codes (n, *latent_shape) in float32, or indices as they are, and labels (n, …) of their own type, all on the
+        CPU.
 
     Raises:
         ValueError: If there are no batches.
@@ -43,7 +46,8 @@ def encode_dataset(model: Coder, batches: Iterable[tuple[Tensor, Tensor]]) -> tu
     labels: list[Tensor] = []
     with evaluation_mode(module):
         for x, y in batches:
-            codes.append(model.encode(like_weights(module, x)).float().cpu())
+            z = model.encode(like_weights(module, x))
+            codes.append((z.float() if z.is_floating_point() else z).cpu())
             labels.append(y.detach().cpu())
             del x, y  # before the next batch is made
     if not codes:
@@ -92,51 +96,32 @@ def arithmetic(model: Coder, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return _decode(model, (z_a + z_b - z_c)[None])[0]
 
 
-def sample(model: Coder, n: int, codes: Tensor, seed: int = 0) -> Tensor:
-    """Decode random codes, drawn by :func:`sample_codes` from a normal fitted to given ones.
+def sample(model: Coder, n: int, sampler: Sampler, seed: int = 0) -> Tensor:
+    """Decode random codes.
 
     Args:
         model: What encodes and decodes.
         n: Number of draws, at least 1.
-        codes: Codes of samples, (m, *latent_shape) with m at least 2.
+        sampler: Where the codes come from.
         seed: Seed of the draws.
 
     Returns:
         Shape (n, *input_shape).
 
     Raises:
-        ValueError: If ``n`` is less than 1, there are fewer than 2 codes, or a code is not finite.
+        ValueError: If ``n`` is less than 1.
     """
-    _module(model)
-    return _decode(model, sample_codes(codes, n, seed))
+    return torch.cat(list(sample_batches(model, n, sampler, seed)))
 
 
-def sample_codes(codes: Tensor, n: int, seed: int = 0) -> Tensor:
-    """Draw codes from the normal that has the mean and the full covariance of given codes.
-
-    A draw is the mean plus a random mixture of the centered codes, so that the covariance, which for wide codes
-    is larger than the codes, is never formed. It never leaves the space that the given codes span.
-
-    Args:
-        codes: Codes (m, *latent_shape) with m at least 2.
-        n: Number of draws, at least 1.
-        seed: Seed of the draws, which leave PyTorch's global random numbers alone.
-
-    Returns:
-        Shape (n, *latent_shape).
-
-    Raises:
-        ValueError: If ``n`` is less than 1, there are fewer than 2 codes, or a code is not finite.
-    """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, but is {n}")
-    rows = torch.from_numpy(_rows_of_codes(codes))
-    mean = rows.mean(dim=0)
-    mixed = (rows - mean) / (len(rows) - 1) ** 0.5
-    generator = torch.Generator().manual_seed(seed)
-    sizes = [min(_BATCH, n - start) for start in range(0, n, _BATCH)]
-    draws = torch.cat([torch.randn(size, len(rows), generator=generator) @ mixed for size in sizes])
-    return (mean + draws).reshape(n, *codes.shape[1:])
+def sample_batches(model: Coder, n: int, sampler: Sampler, seed: int = 0) -> Iterator[Tensor]:
+    """The same in batches (batch, *input_shape), of which one is made at a time."""
+    module = _module(model)
+    for part in sampler.draw(n, seed).split(_BATCH):
+        with evaluation_mode(module):
+            z = like_weights(module, part) if part.is_floating_point() else part
+            decoded = model.decode(z).float().cpu()
+        yield decoded
 
 
 @dataclass(frozen=True)
@@ -183,7 +168,7 @@ def code_plane(codes: Any) -> Plane:
     Raises:
         ValueError: If there are fewer than 2 codes, or a code is not finite.
     """
-    rows = _rows_of_codes(codes)
+    rows = code_rows(codes)
     width = rows.shape[1]
     if width <= 2:
         return Plane(tuple(f"latent {i}" for i in range(width)), width)
@@ -217,7 +202,7 @@ def grid(model: Coder, codes: Tensor, size: int, plane: Plane | None = None) -> 
     if size < 2:
         raise ValueError(f"the size of a grid must be at least 2, but is {size}")
     plane = plane or code_plane(codes)
-    low, high = np.percentile(plane.coordinates(_rows_of_codes(codes)), _PERCENTILES, axis=0)
+    low, high = np.percentile(plane.coordinates(code_rows(codes)), _PERCENTILES, axis=0)
     columns, *rows = (np.linspace(*ends, size) for ends in zip(low, high, strict=True))
     axes = (columns, *(row[::-1].copy() for row in rows))
     places = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, len(axes))
@@ -248,16 +233,6 @@ def _codes_of(model: Coder, names: str, samples: list[Tensor]) -> list[Tensor]:
             f"{names} must have codes of one shape, but theirs are {', '.join(str(tuple(z.shape)) for z in codes)}"
         )
     return codes
-
-
-def _rows_of_codes(codes: Any) -> Array:
-    """Codes (n, *latent_shape) as float32 rows (n, width), which need at least two to have a covariance."""
-    rows = as_rows(codes.float() if isinstance(codes, Tensor) else codes).astype(np.float32, copy=False)
-    if len(rows) < 2:
-        raise ValueError(f"at least 2 codes are needed to say how codes vary, but there is {len(rows)}")
-    if not np.isfinite(rows).all():
-        raise ValueError("codes must be finite, but some are NaN or infinite")
-    return rows
 
 
 def _decode(model: Coder, z: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
+from ae_lightning.analysis.samplers import Sampler
 from ae_lightning.errors import ConfigError
 from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
 from ae_lightning.models.identity import stamp_identity
@@ -60,7 +62,9 @@ class Autoencoder(Sizes, Instances, Clipping, Steps, ABC):
         lr_scheduler_interval: SchedulerInterval = "epoch",
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(frame=outermost_constructor(inspect.currentframe()), logger=False)
+        with warnings.catch_warnings():  # a part that is a module gives checkpoints its settings, not itself
+            warnings.filterwarnings("ignore", "Attribute '.*' is an instance of `nn.Module`")
+            self.save_hyperparameters(frame=outermost_constructor(inspect.currentframe()), logger=False)
         for name in ("optimizer", "lr_scheduler"):
             if callable(self.hparams.get(name)):  # of a Python caller; Lightning would warn of it at every fit
                 del self.hparams[name]
@@ -111,6 +115,11 @@ class Autoencoder(Sizes, Instances, Clipping, Steps, ABC):
         """Parts of a flat output, by name, whose errors `evaluate` tells beside those of the whole."""
         return {}
 
+    @property
+    def prior(self) -> Sampler | None:
+        """What codes are drawn from to make new samples, such as a `StandardNormal`; None unless a variant has one."""
+        return None
+
     def layer_outputs(self, x: Tensor, after_activation: bool = False) -> list[Tensor]:
         """What each hidden layer of the encoder gives, from the input on, the code not among them.
 
@@ -130,6 +139,13 @@ class Autoencoder(Sizes, Instances, Clipping, Steps, ABC):
         Of a batch (x, y, target) it is the target.
         """
         return batch[0], self.as_target(batch[2] if len(batch) > 2 else batch[0])
+
+    def as_read(self, x: Tensor) -> Tensor:
+        """What the objective reads of samples x (batch, *input_shape) in evaluation: x itself, or a corrupted x.
+
+        Pictures of reconstructions start from it, and show it beside x where it is another.
+        """
+        return x
 
     def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], StepOutput]:
         """Forward pass of x (batch, *input_shape): the unweighted terms of the loss, and the output.
@@ -188,6 +204,11 @@ class Autoencoder(Sizes, Instances, Clipping, Steps, ABC):
 
     def forget(self) -> None:
         """Drop what was gathered since the last optimizer step: the one that it was for was skipped."""
+
+    @property
+    def reads_corrupted(self) -> bool:
+        """Whether the objective reads something else than samples: see `as_read`."""
+        return type(self).as_read is not Autoencoder.as_read
 
     @property
     def advances(self) -> bool:

@@ -158,7 +158,7 @@ TITLES_AND_READINGS = {
     ),
     "samples": (
         "Random codes",
-        "Codes drawn from a normal with the mean and covariance of the training codes, decoded.",
+        "Codes that are drawn at random, decoded.",
     ),
     "grid": (
         "A plane of codes",
@@ -179,3 +179,8 @@ TITLES_AND_READINGS = {
 def reading_of(name: str) -> str:
     """The sentence on how to read a figure."""
     return TITLES_AND_READINGS[name][1]
+
+
+def decoded_from(source: str) -> str:
+    """The sentence on how to read a figure of random codes, by what they were drawn from."""
+    return f"Codes from {source}, decoded."

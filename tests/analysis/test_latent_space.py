@@ -7,7 +7,7 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
-from ae_lightning.analysis.coder import OneInstance, single
+from ae_lightning.analysis.coder import ByIndices, DiscreteCoder, OneInstance, single
 from ae_lightning.analysis.latent_space import (
     arithmetic,
     code_plane,
@@ -15,8 +15,9 @@ from ae_lightning.analysis.latent_space import (
     grid,
     interpolate,
     sample,
-    sample_codes,
+    sample_batches,
 )
+from ae_lightning.analysis.samplers import Empirical, FittedNormal, StandardNormal
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 
 
@@ -111,38 +112,40 @@ def test_codes_are_added_and_subtracted():
     assert torch.equal(arithmetic(Square(1, 2, 2), three, five, one), torch.full((1, 2, 2), 49.0))
 
 
-def test_draws_have_the_mean_and_the_covariance_of_the_codes():
-    codes = _draws(40, 3) @ torch.tensor([[2.0, 0, 0], [1, 1, 0], [0, -0.5, 0.1]]) + torch.tensor([5.0, 0, -3])
-    draws = sample_codes(codes, 100_000).double().numpy()
-    covariance = np.cov(codes.T)
-    spread = np.sqrt(np.diag(covariance))
-    np.testing.assert_allclose((draws.mean(axis=0) - codes.numpy().mean(axis=0)) / spread, 0, atol=0.02)
-    np.testing.assert_allclose((np.cov(draws.T) - covariance) / np.outer(spread, spread), 0, atol=0.02)
-    assert len(np.unique(draws, axis=0)) == len(draws)
+def test_random_codes_are_decoded_in_their_own_shape_and_batch_by_batch():
+    drawn = StandardNormal((1, 2, 4))
+    expected = drawn.draw(700, 3) ** 2
+    assert torch.equal(sample(Square(1, 2, 4), 700, drawn, 3), expected)
+    batches = list(sample_batches(Square(1, 2, 4), 700, drawn, 3))
+    assert max(map(len, batches)) < 700
+    assert torch.equal(torch.cat(batches), expected)
 
 
-def test_draws_never_leave_the_span_of_the_codes():
-    codes = _draws(4, 3, 4)
-    draws = sample_codes(codes, 50).flatten(1).numpy()
-    centered = (codes - codes.mean(dim=0)).flatten(1).numpy()
-    draws -= codes.mean(dim=0).flatten().numpy()
-    weights = np.linalg.lstsq(centered.T, draws.T, rcond=None)[0]
-    np.testing.assert_allclose(centered.T @ weights, draws.T, atol=1e-5)
-    assert np.linalg.matrix_rank(draws, tol=1e-4) == 3
+class Entries(nn.Module):
+    """Each of two positions has a codebook of three numbers, of which it takes the nearest."""
+
+    input_shape = (2,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.book = nn.Parameter(torch.tensor([0.0, 10.0, 1000.0]))
+
+    def indices_of(self, x: Tensor) -> Tensor:
+        return (x[..., None] - self.book).abs().argmin(-1)
+
+    def decode_indices(self, indices: Tensor) -> Tensor:
+        return self.book[indices]
 
 
-def test_a_seed_gives_its_draws_and_leaves_the_global_ones_alone():
-    model, codes = Same(3), _draws(10, 3)
-    state = torch.get_rng_state()
-    first, again, other = sample(model, 600, codes, 1), sample(model, 600, codes, 1), sample(model, 600, codes, 2)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_random_codes_are_decoded_in_their_own_shape():
-    codes = _draws(30, 1, 2, 4)
-    assert torch.equal(sample(Square(1, 2, 4), 700, codes, 3), sample_codes(codes, 700, 3) ** 2)
+def test_discrete_codes_stay_whole_numbers_in_any_precision():
+    model = ByIndices(Entries().bfloat16())
+    codes = _encode(model, torch.tensor([[9.0, 1.0], [800.0, 12.0]]))
+    assert codes.tolist() == [[1, 0], [2, 1]]
+    assert codes.dtype == torch.int64
+    images = sample(model, 400, Empirical(codes))
+    assert {tuple(row) for row in images.tolist()} == {(10, 0), (10, 10), (1000, 0), (1000, 10)}
+    assert isinstance(Entries(), DiscreteCoder)
+    assert not isinstance(Linear(), DiscreteCoder)
 
 
 def test_a_dataset_is_encoded_batch_by_batch_with_one_in_memory():
@@ -176,7 +179,7 @@ def test_a_model_in_double_precision_is_fed_its_own_type_and_answers_float32():
     model = Linear().double()
     codes, _ = encode_dataset(model, [(_draws(4, 2, 3), torch.empty(4, 0))])
     images, _ = grid(model, codes, 3)
-    assert codes.dtype == images.dtype == sample(model, 2, codes).dtype == torch.float32
+    assert codes.dtype == images.dtype == sample(model, 2, Empirical(codes)).dtype == torch.float32
 
 
 def _encode(model: nn.Module, x: Tensor) -> Tensor:
@@ -189,7 +192,7 @@ def _encode(model: nn.Module, x: Tensor) -> Tensor:
         _encode,
         lambda model, x: interpolate(model, x[0], x[1], 3),
         lambda model, x: arithmetic(model, x[0], x[1], x[2]),
-        lambda model, x: sample(model, 4, x[:, :3]),
+        lambda model, x: sample(model, 4, Empirical(x[:, :3])),
         lambda model, x: grid(model, x[:, :3], 2)[0],
     ],
     ids=["encode_dataset", "interpolate", "arithmetic", "sample", "grid"],
@@ -315,7 +318,7 @@ X = torch.ones(4)
         lambda: encode_dataset(MANY, [(torch.ones(1, 4), torch.empty(1, 0))]),
         lambda: interpolate(MANY, X, X, 3),
         lambda: arithmetic(MANY, X, X, X),
-        lambda: sample(MANY, 3, torch.ones(3, 8)),
+        lambda: sample(MANY, 3, StandardNormal((8,))),
         lambda: grid(MANY, torch.ones(3, 8), 3),
     ],
 )
@@ -343,9 +346,9 @@ class Ragged(Same):
         (lambda: interpolate(Same(4), X[None], X[None], 3), r"must have the shape \(4,\), but these have \(1, 4\)"),
         (lambda: arithmetic(Same(4), X, X, X[:2]), "a, b and c must be samples of one shape, but"),
         (lambda: arithmetic(Ragged(2), *torch.tensor([[1.0, 1], [1, 0], [1, 2]])), "a, b and c must have codes of one"),
-        (lambda: sample(Linear(), 0, torch.ones(3, 4)), "n must be at least 1, but is 0"),
-        (lambda: sample_codes(torch.ones(1, 4), 2), "at least 2 codes"),
-        (lambda: sample_codes(torch.tensor([[1.0], [torch.nan]]), 2), "finite"),
+        (lambda: sample(Linear(), 0, StandardNormal((4,))), "n must be at least 1, but is 0"),
+        (lambda: FittedNormal(torch.ones(1, 4)), "at least 2 codes"),
+        (lambda: FittedNormal(torch.tensor([[1.0], [torch.nan]])), "finite"),
         (lambda: code_plane(torch.ones(1, 4)), "at least 2 codes"),
         (lambda: code_plane(torch.full((3, 2), torch.inf)), "finite"),
         (lambda: code_plane(torch.ones(3, 4)).coordinates(torch.ones(3, 5)), "width 4, but these have width 5"),

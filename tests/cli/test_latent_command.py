@@ -1,5 +1,6 @@
 """`ae-lightning latent`: which pictures it writes, what it says of them, and what it refuses."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ae_lightning.evaluation.sample_quality import sample_quality
 from ae_lightning.gallery import Gallery
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.run.run import Run
@@ -126,6 +128,21 @@ def test_a_checkpoint_of_the_run(ae: Callable[..., Any], deep_run: Path) -> None
         (["--samples", "0"], "--samples is 0; it must be at least 1"),
         (["--samples", "-3"], "--samples is -3; it must be at least 1"),
         (["--grid", "1"], "--grid is 1; it must be at least 2"),
+        (["--samples", "9", "--sampler", "gm"], "there is no sampler gm; did you mean gmm?"),
+        (
+            ["--samples", "9", "--sampler", "prior"],
+            "OvercompleteAutoencoder has no prior to draw codes from; choose the sampler normal, gmm or empirical",
+        ),
+        (
+            ["--samples", "9", "--sampler", "gmm", "--components", "2000"],
+            "the sampler gmm cannot be fitted: a mixture of 2,000 Gaussians needs as many codes, but there are 1,293",
+        ),
+        (["--sampler", "gmm"], "--sampler is of no use without --samples or --quality"),
+        (["--samples", "9", "--components", "3"], "--components is of no use without --sampler gmm"),
+        (["--samples", "9", "--classifiers", "here"], "--classifiers is of no use without --quality"),
+        (["--samples", "9", "--seed", "-1"], "--seed is -1; it must be at least 0"),
+        (["--samples", "9", "--seed", "4294967296"], "--seed is 4294967296; it must be at most 4294967295"),
+        (["--quality", "0"], "--quality is 0; it must be at least 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -172,6 +189,29 @@ def test_the_help_has_an_example(ae: Callable[..., Any]) -> None:
         "RUN_OR_CHECKPOINT",
     ):
         assert word in " ".join(out.split())
+
+
+def test_samples_of_a_sampler_are_pictured_and_measured(ae: Callable[..., Any], deep_run: Path, tmp_path: Path) -> None:
+    options = ("--samples", "6", "--sampler", "gmm", "--components", "3", "--seed", "5", "--quality", "500")
+    code, out, err = ae("latent", deep_run, *options, "--classifiers", tmp_path / "kept")
+    assert (code, err) == (0, "")
+    folder = deep_run / "figures" / "latent"
+    opened = Run.load(deep_run)
+    gallery = Gallery(opened.model, opened.data)
+    sampler = gallery.sampler("gmm", 3)
+    assert np.array_equal(pixels(folder / "samples_gmm.png"), pixels(gallery.samples(6, sampler, 5)))
+    assert not (folder / "samples.png").exists()
+    written = json.loads((folder / "samples_gmm.json").read_text())
+    expected = sample_quality(gallery, sampler, 500, 5, tmp_path / "kept")
+    assert {name: written[name] for name in expected} == json.loads(json.dumps(expected))
+    assert (written["checkpoint"], written["data"]["hash"]) == ("best.ckpt", opened.data.fingerprint())
+    assert "Codes from a mixture of 3 Gaussians fitted to 1,293 training codes, decoded." in out
+    assert "360 of the 500 samples asked for, since the training or the test set has no more" in out
+    generated, held_out = (written["scores"][name] for name in ("generated", "test_set"))
+    for words, name in (("precision", "precision"), ("classifier FD", "classifier_fd")):
+        assert f"{words} {generated[name]:.4f} {held_out[name]:.4f}" in " ".join(out.split())
+    assert f"labels {written['classifier']['test_accuracy']:.1%} of the test set correctly" in out
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == [Path(written["classifier"]["file"]).name]
 
 
 def test_an_experiment_can_list_figures_by_their_short_name(
