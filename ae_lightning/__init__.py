@@ -17,6 +17,7 @@ _HOMES = {
     "DigitsDataModule": "data.digits",
     "GaussianDataModule": "data.gaussian",
     "MNISTDataModule": "data.mnist",
+    "ShapesDataModule": "data.shapes",
     "SparseFeaturesDataModule": "data.sparse_features",
     "ToyActivationsDataModule": "data.toy_activations",
     "World": "data.worlds",

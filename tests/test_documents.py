@@ -32,6 +32,7 @@ from ae_lightning.cli.harvest import command as harvest
 from ae_lightning.cli.harvest.shown_by_options import data_settings
 from ae_lightning.cli.lab import command as lab
 from ae_lightning.cli.main import SAFE, TRAINER_COMMANDS, main
+from ae_lightning.cli.numbers import whole_of
 from ae_lightning.cli.sweep import command as sweep
 from ae_lightning.cli.sweep.grid import parse_grid, parse_seeds
 from ae_lightning.cli.sweep.settings import fit_options
@@ -251,14 +252,14 @@ def read_fit(arguments: list[str]) -> None:
 def read_sweep(arguments: list[str]) -> None:
     ours, options = sweep._parser().parse_known_args(sweep._joined(arguments))
     point = {key: values[-1] for key, values in parse_grid(ours.grid).items()}
-    sweep._jobs(ours.jobs)
+    whole_of("--jobs", ours.jobs)
     seeds = parse_seeds(ours.seeds) if ours.seeds else [0]
     read_fit(["fit", *fit_options(options, point, seeds[0])])
 
 
 def read_lab(arguments: list[str]) -> None:
     ours, options = lab._parser().parse_known_args(arguments)
-    lab.jobs_of(ours.jobs)
+    whole_of("--jobs", ours.jobs)
     asked = lab.asked_for(ours, options)
     for run in asked.runs:
         read_fit(["fit", *run.options])

@@ -17,7 +17,7 @@ from ae_lightning.errors import ConfigError
 from ae_lightning.numerals import numeral, with_error
 from ae_lightning.printable import printable
 from ae_lightning.run.config import CONFIG_NAME, is_run
-from ae_lightning.run.results import row_with_exact_pca
+from ae_lightning.run.results import linear_baseline, row_with_exact_pca
 
 if TYPE_CHECKING:
     from ae_lightning.report.compare import Comparison, Group, Row
@@ -190,12 +190,17 @@ def _on_a_line(heading: str) -> str:
     return heading.replace("/\n", "/").replace("\n", " ")
 
 
-_ONCE = ("class", "latent\nsize", "parameters", "PCA,\nsame width", "mean\nimage")
+_LINEAR = tuple(f"{name},\nsame width" for name in ("PCA", "linear regression", "PCA or linear regression"))
+"""What the column of the linear baseline is called, see `linear_baseline`."""
+
+_ONCE = ("class", "latent\nsize", "parameters", *_LINEAR, "mean\nimage")
 """Columns that become a line below the table where all runs have the same."""
 
 _RANK = (
-    *("test error", "seeds", "PCA,\nsame width", "latent\nsize", "probe", "recovered", "variance\nexplained", "L0"),
-    *("active/\ndead", "rank\nenc/dec", "parameters", "seconds", "Hoyer", "MCC", "mean\nimage", "class"),
+    *("test error", "seeds", *_LINEAR, "latent\nsize", "probe", "recovered", "variance\nexplained", "L0"),
+    *("MIG", "disentangled", "SAP", "FactorVAE\nscore"),
+    *("active/\ndead", "rank\nenc/dec", "parameters", "seconds", "Hoyer", "MCC", "F1", "mean\nimage", "class"),
+    *("truths'\nF1", "absorption", "hedging"),
 )
 """Headings in the order in which there must be room for them."""
 
@@ -207,7 +212,8 @@ def _columns(groups: "Sequence[Group]", several: bool) -> list[_Column]:
         cells = ["/".join(_cell(group.rows, name, form, error, spread) for name in names) for group in groups]
         return _Column(heading, ["" if set(cell) <= {"/"} else cell for cell in cells])
 
-    pca = numbers("PCA,\nsame width", ".5f", "pca_test_mse_per_pixel")
+    linear = linear_baseline(row for group in groups for row in group.rows)
+    pca = numbers(f"{linear},\nsame width", ".5f", "pca_test_mse_per_pixel")
     exact = [row_with_exact_pca(group.rows[0]) for group in groups]
     error = numbers(
         "test error", ".5f", "test_mse_per_pixel", error="" if several else "test_mse_per_pixel_se", spread=True
@@ -228,6 +234,14 @@ def _columns(groups: "Sequence[Group]", several: bool) -> list[_Column]:
         numbers("Hoyer", ".2f", "hoyer"),
         numbers("recovered", ".2f", "fraction_recovered"),
         numbers("MCC", ".2f", "mcc"),
+        numbers("F1", ".2f", "f1"),
+        numbers("truths'\nF1", ".2f", "truth_f1"),
+        numbers("absorption", ".2f", "absorption"),
+        numbers("hedging", ".2f", "hedging"),
+        numbers("MIG", ".3f", "mig", spread=True),
+        numbers("disentangled", ".3f", "dci_disentanglement", spread=True),
+        numbers("SAP", ".3f", "sap", spread=True),
+        numbers("FactorVAE\nscore", ".3f", "factor_vae", spread=True),
         numbers("seconds", ",.1f", "seconds"),
     ]
 

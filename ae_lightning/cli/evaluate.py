@@ -13,6 +13,7 @@ from ae_lightning.cli.command_line import apart_from_data
 from ae_lightning.cli.command_parser import CommandParser
 from ae_lightning.cli.spliced import add_splice_options, print_splice, splice_of
 from ae_lightning.cli.tables import PlainConsole
+from ae_lightning.evaluation.factor_words import factor_table, score_table
 from ae_lightning.files import as_json
 from ae_lightning.numerals import numeral, with_error
 from ae_lightning.run.instances import of_instance
@@ -50,6 +51,13 @@ def main(arguments: list[str]) -> int:
         help="print the numbers of one instance of a population alone, counted from 0; metrics.json holds all",
     )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON and nothing else")
+    parser.add_argument(
+        "--bound-samples",
+        type=int,
+        metavar="N",
+        help="codes drawn for each test sample in the bound on log p(x) of a variational autoencoder; 5,000 are usual, "
+        "and take their time (default: 64 for each of the first 1,000)",
+    )
     add_splice_options(parser)
     arguments, of_data = apart_from_data(arguments)
     options = parser.parse_args(arguments)
@@ -73,7 +81,9 @@ def _evaluate(options: argparse.Namespace, of_data: Sequence[str]) -> dict[str, 
     if options.instance is not None:
         load_autoencoder(checkpoint, instance=options.instance)  # a mistake comes before what takes its time
     splice = splice_of(options, of_data, run, device)
-    results = evaluate_run(run, checkpoint=checkpoint, device=device, splice=splice)
+    results = evaluate_run(
+        run, checkpoint=checkpoint, device=device, splice=splice, bound_samples=options.bound_samples
+    )
     one_of_many = options.instance is not None and "instances" in results
     return of_instance(results, options.instance) if one_of_many else results
 
@@ -88,22 +98,31 @@ def print_results(results: dict[str, Any]) -> None:
 def print_numbers(results: dict[str, Any]) -> None:
     """Print the numbers alone, and what is to be said of them."""
     from ae_lightning.evaluation.instance_table import failed_instances, instance_columns, shared_order
-    from ae_lightning.evaluation.judgment import missed_l0, shortcoming
+    from ae_lightning.evaluation.judgment import collapsed, missed_l0, shortcoming
 
     console = PlainConsole()
     console.print(f"{results['data']['description']}")
     console.print(_error_table(results))
     details = Table.grid(padding=(0, 2))
     recovered, weights = (with_nan(results[part]) for part in ("recovery", "weights"))
-    of_code = (_latent_lines(results), _recovery_lines(recovered), _weight_lines(weights))
+    of_code = (
+        _latent_lines(results),
+        _posterior_lines(results),
+        _codebook_lines(results),
+        _recovery_lines(recovered),
+        _weight_lines(weights),
+    )
     for name, words in chain(_error_lines(results), *of_code):
         details.add_row(name, words)
     console.print(details)
     if results["probes"]:
         console.print(_probe_table(results["probes"]))
+    if factors := results.get("factors"):
+        for table in _factor_tables(factors, results["pca_components"]):
+            console.print(table)
     if columns := instance_columns(results):
         console.print(_instance_table(columns, results["model"]["instances"]))
-    said = filter(None, (shortcoming(results) or _standing(results), missed_l0(results)))
+    said = filter(None, (shortcoming(results) or _standing(results), missed_l0(results), collapsed(results)))
     for sentence in (*said, *failed_instances(results), *shared_order(results)):
         console.print(sentence, markup=False)
     if "splice" in results:
@@ -172,6 +191,8 @@ def _error_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "variance explained", f"{explained}, {_explained(validation)} of the validation set"
     for name, part in results.get("parts", {}).items():
         yield f"  of {name.replace('_', ' ')}", f"{_explained(part)} of the test set"
+    if "corrupted" in results:
+        yield "  of corrupted samples", f"{_explained(results['corrupted']['autoencoder'])} of the test set"
     error = _number(test, "mse_per_pixel", ".5f")
     if test["mse_per_pixel"] is not None:
         error = with_error(test["mse_per_pixel"], known(test, "mse_per_pixel_std"))
@@ -228,6 +249,18 @@ def _latent_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "target activation", f"{latents['target']:g}; {near}"
 
 
+def _posterior_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if "posterior" not in results:
+        return
+    posterior, bound, sample = results["posterior"], results["bound"], _sample(results)
+    kl = "none" if posterior["kl"] is None else numeral(posterior["kl"], ".2f")
+    yield "posterior", f"KL {kl} nats per {sample}, {posterior['active']} of {len(posterior['kl_of_latents'])} active"
+    nats = "none" if bound["nats"] is None else numeral(bound["nats"], ".2f")
+    error = "" if bound["nats_se"] is None else f" ± {bound['nats_se']:.2f}"
+    drawn = f"{bound['samples']:,} codes for each of {bound['images']:,}"
+    yield "−log p(x)", f"at most {nats}{error} nats per {sample} ({drawn})"
+
+
 def _recovery_lines(scores: dict[str, float]) -> Iterator[tuple[str, str]]:
     if not scores:
         return
@@ -247,6 +280,14 @@ def _recovery_lines(scores: dict[str, float]) -> Iterator[tuple[str, str]]:
 
 
 _DETECTION = {"precision": "precision", "recall": "recall", "F1": "f1"}
+
+
+def _codebook_lines(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if "codebook" in results:
+        numbers = results["codebook"]
+        used = f"{numbers['usage']:.1%} of {numbers['codes'] * numbers['codebooks']:,} codes are chosen"
+        yield "codebook", f"{used}, perplexity {numeral(numbers['perplexity'], '.1f')}"
+        yield "a sample", f"{numbers['codes_per_sample']:,} codes, {numbers['bits_per_sample']:,.0f} bits"
 
 
 def _weight_lines(weights: dict[str, float]) -> Iterator[tuple[str, str]]:
@@ -290,6 +331,19 @@ def _instance_table(columns: list[tuple[str, list[str]]], count: int) -> Table:
     for cells in islice(zip(*(cells for _, cells in columns), strict=True), _MOST_INSTANCES):
         table.add_row(*cells)
     return table
+
+
+def _factor_tables(factors: dict[str, Any], components: int) -> Iterator[Table]:
+    """How the code stands to the known factors: over all of them, and of each."""
+    on = f"on {factors['samples']:,} test samples"
+    for (title, *headings), rows in (score_table(factors, components), factor_table(factors)):
+        table = Table(title=f"{title}, {on}", title_justify="left")
+        table.add_column("")
+        for heading in headings:
+            table.add_column(heading, justify="right")
+        for cells in rows:
+            table.add_row(*cells)
+        yield table
 
 
 def _probe_table(probes: dict[str, float]) -> Table:

@@ -9,7 +9,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ae_lightning.cli.command_parser import CommandParser
-from ae_lightning.cli.lab.numbers import wholes_of
+from ae_lightning.cli.numbers import wholes_of
 from ae_lightning.cli.tables import PlainConsole
 from ae_lightning.errors import ConfigError
 from ae_lightning.numerals import with_error

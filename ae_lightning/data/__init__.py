@@ -8,6 +8,7 @@ from ae_lightning.data.gaussian import GaussianDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.data.loader import BatchLoader
 from ae_lightning.data.mnist import MNISTDataModule
+from ae_lightning.data.shapes import ShapesDataModule
 from ae_lightning.data.sparse_features import SparseFeaturesDataModule
 from ae_lightning.data.toy_activations import ToyActivationsDataModule
 from ae_lightning.data.world import WorldDataModule
@@ -22,6 +23,7 @@ __all__ = [
     "GaussianDataModule",
     "InMemoryDataset",
     "MNISTDataModule",
+    "ShapesDataModule",
     "SparseFeaturesDataModule",
     "ToyActivationsDataModule",
     "World",

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
+from ae_lightning.data.factors import Factor
 from ae_lightning.data.in_memory import InMemoryDataset, draw_rows
-from ae_lightning.data.loader import BatchLoader, seeded_generator
+from ae_lightning.data.loader import BatchLoader
 from ae_lightning.errors import ConfigError, DataError
+from ae_lightning.training.batch import Known, labels_of
+from ae_lightning.training.seeds import run_seed, seeded_generator
 
 Sets = tuple[InMemoryDataset, InMemoryDataset, InMemoryDataset]
 
@@ -26,8 +30,9 @@ class AutoencoderDataModule(LightningDataModule, ABC):
 
     A subclass answers ``input_shape``, ``value_range`` and ``num_classes`` without loading anything, and
     makes the sets in ``make_sets``. ``x`` is float32, (batch, *input_shape), or with samples of each instance's
-    own (batch, instances, *input_shape); ``y`` is a class label (batch,) int64, a vector of true features
-    (batch, …, k), or empty (batch, 0). A target (batch, *target_shape) is what is to be produced where that is not x.
+    own (batch, instances, *input_shape); ``y`` is a class label (batch,) int64, the values of factors
+    (batch, factors) int64, a vector of true features (batch, …, k), or empty (batch, 0). A target (batch,
+    *target_shape) is what is to be produced where that is not x.
 
     The split follows ``seed``; the order of training follows ``seed_everything`` (through the environment
     variable PL_GLOBAL_SEED, as in Lightning's own sampler), so that another run sees the same split in
@@ -99,6 +104,22 @@ class AutoencoderDataModule(LightningDataModule, ABC):
         return None
 
     @property
+    def factors(self) -> Sequence[Factor]:
+        """The factors that samples were made from, where y is (batch, factors) int64, the numbers of their values.
+
+        Empty where none are known.
+        """
+        return ()
+
+    def classes_of(self, y: Known) -> Tensor:
+        """The class of each sample, (batch,), of data that have classes; others have labels or true features.
+
+        Args:
+            y: What a batch, or a set, holds as y.
+        """
+        return labels_of(y)
+
+    @property
     def feature_directions(self) -> Tensor | None:
         """The directions that samples are sums of, where they are known, (features, input), after ``setup``."""
         return None
@@ -155,6 +176,14 @@ class AutoencoderDataModule(LightningDataModule, ABC):
             return train
         rows = torch.cat([train.indices, val.indices]).sort().values
         return train.subset(rows)
+
+    @property
+    def kept_in(self) -> Path:
+        """Folder of the data, for what is made of them once, such as a classifier of their labels.
+
+        It is the environment variable AE_LIGHTNING_DATA, or else `data`, unless a data module has another.
+        """
+        return Path(os.environ.get("AE_LIGHTNING_DATA") or "data").expanduser()
 
     @property
     def description(self) -> str:
@@ -268,11 +297,6 @@ class AutoencoderDataModule(LightningDataModule, ABC):
         if self._sets is None:
             raise DataError(f"{type(self).__name__} has no data yet; call its setup() before asking for a set.")
         return self._sets[number]
-
-
-def run_seed() -> int:
-    """The seed of the run, as `seed_everything` left it for all processes."""
-    return int(os.environ.get("PL_GLOBAL_SEED", 0))
 
 
 def check_fraction(option: str, value: float) -> None:

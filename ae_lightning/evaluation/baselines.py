@@ -85,6 +85,15 @@ class Baselines:
         """Principal components that there are, or the rank of the regression."""
         return self._fit.vectors.shape[-2]
 
+    def codes(self, x: Tensor) -> Tensor:
+        """Coordinates of samples (n, *input_shape) along the principal components, (n, components), on the CPU.
+
+        Of data without targets, and samples that all instances share.
+        """
+        assert isinstance(self._fit, Components)
+        rows = self._rows(x).to(self._device, self._dtype)
+        return ((rows - self._fit.mean) @ self._fit.vectors.mT).cpu()
+
     def errors(self, dataset: InMemoryDataset) -> dict[str, dict[str, Any]]:
         """Errors of `mean_image` and `pca` on a set, as `ErrorMeter` answers them."""
         return {name: meter.compute() for name, meter in self.measure(dataset).items()}

@@ -14,9 +14,13 @@ from ae_lightning.data.base import AutoencoderDataModule
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import Notice, RunFolderError
 from ae_lightning.evaluation.baselines import Baselines
+from ae_lightning.evaluation.codebook import code_counts, codebook_numbers
+from ae_lightning.evaluation.corrupted import corrupted_errors
 from ae_lightning.evaluation.errors import ErrorMeter, errors_of_parts, model_errors
+from ae_lightning.evaluation.factors import mean_scores, scores_of_components, scores_of_factors
 from ae_lightning.evaluation.instances import means_of, penalties, rows_of, weights_of_each
 from ae_lightning.evaluation.latents import LatentMeter
+from ae_lightning.evaluation.posterior import measured_posterior, require_bound
 from ae_lightning.evaluation.truth import recovery
 from ae_lightning.files import finite
 from ae_lightning.metrics.recovery import together
@@ -24,6 +28,8 @@ from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.scaled_dictionary import ScaledDictionary
 from ae_lightning.models.sparse_dictionary import SparseDictionary
+from ae_lightning.models.variational import VariationalAutoencoder
+from ae_lightning.models.vqvae import VQVAE
 from ae_lightning.nn.modes import evaluation_mode
 from ae_lightning.nn.precision import like_weights
 from ae_lightning.run.results import write_results
@@ -61,9 +67,12 @@ def evaluate(
         square of ‖x − mean‖ over the first 1,000 test samples, or targets, as the model scales them, None where it does
         not. `test_is_validation`: whether both sets are the same, so that the errors are not those of unseen data.
         `latents`: what `LatentMeter.statistics` says of the code, on the test set. `weights`: of shallow models;
-        `recovery`: of shallow models on data whose true features are known, see `truth_scores`; both are empty for
-        others. `instances`: of models that have any, the numbers of each alone, see
-        `ae_lightning.evaluation.instances.rows_of`; those before are means over them. A number that is not finite is
+        `recovery`: of shallow models on data whose true features are known, see `truth_scores`; `factors`: on data
+        whose factors are known, see `scores_of_factors`; all three are empty for others. `codebook`: of a `VQVAE`, on
+        the test set, see `codebook_numbers`. `posterior`, `bound`: of a `VariationalAutoencoder`, on the test set, see
+        `ae_lightning.evaluation.posterior`. `instances`: of models that have any, the numbers of each alone, see
+        `ae_lightning.evaluation.instances.rows_of`; those before are means over them. `corrupted`: of models that mend
+        corrupted samples, see `ae_lightning.evaluation.corrupted.corrupted_errors`. A number that is not finite is
         None, with the reason beside it, see `ae_lightning.files.finite`.
 
     Raises:
@@ -79,6 +88,7 @@ def evaluate_run(
     data: AutoencoderDataModule | None = None,
     device: torch.device | str = "cpu",
     splice: Callable[[Autoencoder], dict[str, Any]] | None = None,
+    bound_samples: int | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint of a run on the run's own data, and write `metrics.json` and `latents.csv` into its folder.
 
@@ -93,14 +103,18 @@ def evaluate_run(
         device: Where the model and the baselines compute.
         splice: What measures the model within the network whose activations it was trained on, a `Splice`; its numbers
             stand under `splice`.
+        bound_samples: Codes drawn for each test sample in the bound on log p(x) of a `VariationalAutoencoder`; 64 for
+            each of 1,000 by default.
 
     Raises:
+        ConfigError: A bound is asked of a model that has none.
         CheckpointError: The checkpoint is missing, damaged or not ours.
     """
     checkpoint = checkpoint or run.checkpoint
     model = load_autoencoder(checkpoint).to(device)
+    require_bound(model, bound_samples)
     spliced = {} if splice is None else {"splice": splice(model)}  # first, for a network may turn out not to be fit
-    measured, latents = _measure(model, data or run.data)
+    measured, latents = _measure(model, data or run.data, bound_samples)
     results: dict[str, Any] = {
         "run": str(run.folder),
         "checkpoint": checkpoint.name,
@@ -147,13 +161,19 @@ def describe(model: Autoencoder) -> dict[str, Any]:
         "instances": model.instances,
         "compression_ratio": model.compression_ratio,
         "is_undercomplete": model.is_undercomplete,
-        "reconstruction_loss": model.reconstruction_loss,
+        **_error_of(model),
         "penalties": penalties(model),
         "asked_l0": model.asked_l0 if isinstance(model, SparseDictionary) else {},
         "images_seen": model.images_seen,
         **({} if model.output_shape == model.input_shape else {"output_shape": list(model.output_shape)}),
         **({} if getattr(model, "W_skip", None) is None else {"has_skip": True}),
     }
+
+
+def _error_of(model: Autoencoder) -> dict[str, str]:
+    if isinstance(model, VariationalAutoencoder):
+        return {"likelihood": model.likelihood.title}
+    return {"reconstruction_loss": model.reconstruction_loss}
 
 
 def versions() -> dict[str, str]:
@@ -171,7 +191,9 @@ def versions() -> dict[str, str]:
     }
 
 
-def _measure(model: Autoencoder, data: AutoencoderDataModule) -> tuple[dict[str, Any], LatentMeter]:
+def _measure(
+    model: Autoencoder, data: AutoencoderDataModule, bound_samples: int | None = None
+) -> tuple[dict[str, Any], LatentMeter]:
     data.prepare_data()
     data.setup("fit")
     data.setup("test")
@@ -188,6 +210,8 @@ def _measure(model: Autoencoder, data: AutoencoderDataModule) -> tuple[dict[str,
 
     meters = {"validation": errors(data.val_set), "test": errors(data.test_set)}
     recovered, weights = recovery(model, data), weights_of_each(model)
+    factors = scores_of_factors(model, data)
+    of_components = {"pca": scores_of_components(baselines, data)} if factors else {}
     results: dict[str, Any] = {
         "model": describe(model),
         "data": {
@@ -197,20 +221,25 @@ def _measure(model: Autoencoder, data: AutoencoderDataModule) -> tuple[dict[str,
             **({} if data.test_set.target is None else {"has_targets": True}),
         },
         "errors": {split: {name: meter.compute() for name, meter in of.items()} for split, of in meters.items()},
+        **corrupted_errors(model, data.test_set, data.eval_batch_size),
         "pca_components": baselines.components,
         "baseline_samples": {"count": baselines.samples, "drawn": baselines.are_drawn},
         "scaled_length": _scaled_length(model, data.test_set),
         "test_is_validation": data.test_is_validation,
         "latents": latents.statistics(),
+        **measured_posterior(model, data.test_set, data.eval_batch_size, bound_samples),
         "recovery": together(recovered),
+        "factors": {**mean_scores(factors), **of_components},
         "weights": means_of(weights),
         "versions": versions(),
     }
     if model.output_parts:
         parts = errors_of_parts(model, data.test_set, data.eval_batch_size, data.instances)
         results["parts"] = {name: meter.compute() for name, meter in parts.items()}
+    if isinstance(model, VQVAE):
+        results["codebook"] = codebook_numbers(model, code_counts(model, data.test_set, data.eval_batch_size))
     if model.instances is not None:
-        results["instances"] = rows_of(model, meters, latents.each(), recovered, weights)
+        results["instances"] = rows_of(model, meters, latents.each(), recovered, weights, factors)
     return finite(results), latents
 
 

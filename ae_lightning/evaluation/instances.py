@@ -22,6 +22,7 @@ def rows_of(
     latents: Sequence[Mapping[str, Any]],
     recovery: Sequence[Mapping[str, float]],
     weights: Sequence[Mapping[str, float]],
+    factors: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     """What `metrics.json` lists as `instances`; empty of a model without any.
 
@@ -31,11 +32,12 @@ def rows_of(
         latents: What `LatentMeter.each` answers.
         recovery: `recovery_scores` of each instance; empty where no true features are known.
         weights: `weight_statistics` of each instance; empty of models that are not shallow.
+        factors: What `scores_of_factors` answers.
 
     Returns:
         For each `instance`, counted from 0, its `settings` that others do not share, and under the names that means
         over instances have in `metrics.json` its own numbers: `model` (`penalties`, `asked_l0`), `errors`, `latents`,
-        `recovery` and `weights`.
+        `recovery`, `weights` and `factors`.
     """
     if model.instances is None:
         return []
@@ -56,6 +58,7 @@ def rows_of(
             "latents": latents[i],
             "recovery": recovery[i] if recovery else {},
             "weights": weights[i] if weights else {},
+            "factors": factors[i] if factors else {},
         }
         for i, settings in enumerate(model.instance_settings)
     ]

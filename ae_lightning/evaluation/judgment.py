@@ -11,6 +11,8 @@ from ae_lightning.run.results import has_targets, known, output_shape
 _HARDLY = 0.99
 # Relative distance of L0 from what was asked for that is let pass.
 _NEAR_L0 = 0.25
+# Part of a posterior's latents below which so few are active that it is called collapsed.
+_FEW_ACTIVE = 0.25
 # Part of a typical sample's length that a latent's projection must exceed before it pays to fire.
 _BEARABLE = 0.05
 # Classes of ours whose penalty has its weight in --model.penalty_weight, and the reduction of `l1` or `l0` there.
@@ -19,7 +21,7 @@ _OVER_LATENTS = {
     **dict.fromkeys(("SparseAutoencoder", "TiedSparseAutoencoder"), "mean"),
 }
 # Terms that make no code sparse; one for each prefix of a Matryoshka autoencoder is another.
-_NO_PENALTIES = ("auxk", "auxiliary", "pre_activation")
+_NO_PENALTIES = ("auxk", "auxiliary", "pre_activation", "contraction", "mmd", "commitment")
 _BESIDE = {
     "mse_sum": "that is a sum over the input's entries",
     "fvu": "in parts of the data's variance",
@@ -93,6 +95,24 @@ def missed_l0(results: Mapping[str, Any]) -> str | None:
     return None
 
 
+def collapsed(results: Mapping[str, Any]) -> str | None:
+    """What is said of a posterior that is the prior in most latents, and what to change; None where it is not.
+
+    Args:
+        results: What `evaluate` answers.
+    """
+    posterior = results.get("posterior")
+    if not posterior:
+        return None
+    latents, active = len(posterior["kl_of_latents"]), posterior["active"]
+    if active >= _FEW_ACTIVE * latents:
+        return None
+    return (
+        f"Posterior collapse: {latents - active} of {latents} latents tell nothing of a sample. Lower --model.beta or "
+        "let it rise over the run, give latents some --model.free_bits, or choose a smaller --model.latent_dim."
+    )
+
+
 def penalty_to_try(results: Mapping[str, Any]) -> float:
     """A weight of the penalty that leaves the code something to do, for a model that its penalty has emptied.
 
@@ -158,6 +178,8 @@ def _advice(results: Mapping[str, Any]) -> str:
 
 def _penalty(model: Mapping[str, Any]) -> tuple[str, float]:
     """Name and weight of the first term that makes a code sparse; an empty name where there is none."""
+    if "likelihood" in model:  # its KL divergence makes no code sparse
+        return "", 0.0
     weights = model["penalties"].items()
     found = (item for item in weights if item[0] not in _NO_PENALTIES and not item[0].startswith("prefix"))
     return next(found, ("", 0.0))

@@ -80,14 +80,11 @@ def _bytes_as_stored(test: InMemoryDataset, flat: Tensor) -> tuple[Array, float,
 
 def classes_of_test_set(data: AutoencoderDataModule) -> Tensor | None:
     """Class numbers of all test samples, (n,), or None where y holds something else."""
-    y = data.test_set.y
-    if (
-        data.num_classes is None
-        or not isinstance(y, Tensor)
-        or y.ndim != 1
-        or y.dtype.is_floating_point
-        or y.dtype.is_complex
-    ):
+    known = data.test_set.y
+    if data.num_classes is None or not isinstance(known, Tensor):
+        return None
+    y = data.classes_of(known)
+    if y.ndim != 1 or y.dtype.is_floating_point or y.dtype.is_complex:
         return None
     y = y if data.test_set.indices is None else y[data.test_set.indices]
     return y if int(y.min()) >= 0 and int(y.max()) <= _LARGEST_CLASS else None

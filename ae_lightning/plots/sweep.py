@@ -30,6 +30,7 @@ class SweepPoint(NamedTuple):
     mean_image: float  #: error of the mean image
     parameters: float
     seconds: Sequence[float]  #: of training, of the runs that logged it
+    linear: str = "PCA"  #: what the linear baseline is: PCA, or of samples with targets a linear regression
 
 
 class _Line(NamedTuple):
@@ -229,7 +230,8 @@ def _draw_pca(ax: Axes, lines: Sequence[_Line], axis: _HorizontalAxis) -> list[L
     for line, points in bars[:1] if shared else bars:
         bar = sorted(seen.items()) if shared else [(axis.at(point), point.pca) for point in points]
         _draw_reference(ax, bar, axis, "black" if shared else line.color, "--", 1.4)
-    return [Line2D([], [], color="black", linestyle="--", linewidth=1.4, label="PCA of the same width")]
+    label = " or ".join(sorted({point.linear for line in lines for point in line.points}))
+    return [Line2D([], [], color="black", linestyle="--", linewidth=1.4, label=f"{label} of the same width")]
 
 
 def _draw_mean_image(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ae_lightning.analysis.factor_score_names import SCORES
 from ae_lightning.errors import ConfigError
 from ae_lightning.evaluation.frontier import frontier_lines
 from ae_lightning.evaluation.instance_table import SHARED_ORDER
@@ -19,7 +20,7 @@ from ae_lightning.plots.compare import VALIDATION_LOSS
 from ae_lightning.plots.frontier import FrontierPoint
 from ae_lightning.report.run_labels import check_number, group_labels, names_of
 from ae_lightning.run.instances import are_of_one_fit, by_setting, column_of, name_of_settings, rows_of, setting_names
-from ae_lightning.run.results import TEST_IS_VALIDATION
+from ae_lightning.run.results import CODEBOOK, RECOVERY, TEST_IS_VALIDATION, TRUTH
 from ae_lightning.run.run import Run
 
 Row = dict[str, Any]
@@ -31,7 +32,7 @@ MEASURED = (
     *("explained_variance", "fvu", "test_is_validation", "val_loss", "val_loss_step"),
     *("probe_accuracy", "probe_accuracy_se", "probe_kind"),
     *("encoder_effective_rank", "decoder_effective_rank", "active_latents", "dead_latents", "l0", "hoyer"),
-    *("fraction_recovered", "fully_recovered_instances", "mcc", "seconds", "data", "data_hash"),
+    *(*RECOVERY, *TRUTH, *SCORES, *CODEBOOK, "seconds", "data", "data_hash"),
 )
 """Columns of numbers, left out of the table where no run has them."""
 
@@ -45,7 +46,7 @@ PANELS = {
 }
 """Titles of the panels of curves, and the metric that each shows."""
 
-_OF_INSTANCES = ("instance", "settings", "shares_samples", "is_penalized")
+_OF_INSTANCES = ("instance", "settings", "shares_samples", "is_penalized", "has_targets")
 _PROBES = {"probe_full": "all images", "probe": "quick"}
 
 

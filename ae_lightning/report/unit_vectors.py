@@ -17,7 +17,6 @@ from ae_lightning.plots.cosines import decoder_cosines
 from ae_lightning.plots.latent_table import latent_table
 from ae_lightning.report.units import Units
 from ae_lightning.run.codes import MOST_SAMPLES, encode
-from ae_lightning.training.batch import labels_of
 
 _ROWS = 12
 _SHOWN = 48
@@ -93,7 +92,7 @@ class UnitVectors:
         for start in range(0, min(MOST_SAMPLES, len(dataset)), data.eval_batch_size):
             rows = torch.arange(start, min(start + data.eval_batch_size, MOST_SAMPLES, len(dataset)))
             codes.append(encode(self._units.model, data.test_set.__getitems__(rows)[0])[0, :, shown].cpu().float())
-            labels.append(labels_of(dataset.__getitems__(rows)[1]).cpu())
+            labels.append(data.classes_of(dataset.__getitems__(rows)[1]).cpu())
         y = torch.cat(labels)
         return torch.cat(codes), y if y.numel() and y.ndim <= 2 else None
 

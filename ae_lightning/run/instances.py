@@ -33,6 +33,7 @@ def of_instance(results: Mapping[str, Any], instance: int) -> dict[str, Any]:
     }
     errors = {split: {**of, **own["errors"].get(split, {})} for split, of in results.get("errors", {}).items()}
     parts = {name: own[name] for name in ("latents", "recovery", "weights")}
+    parts["factors"] = {**results.get("factors", {}), **own.get("factors", {})}  # earlier versions had none
     rest = {name: value for name, value in results.items() if name != "instances"}
     if spliced := results.get("splice"):
         rest["splice"] = {**spliced, "measures": dict(enumerate(spliced.get("instances", []))).get(instance, {})}

@@ -1,10 +1,11 @@
 """`metrics.json`: the final numbers of a run, in sections, and the same as one row of a table."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ae_lightning.analysis.factor_score_names import SCORES
 from ae_lightning.errors import RunFolderError
 from ae_lightning.files import read_json, write_json
 from ae_lightning.run.results_form import misplaced
@@ -16,6 +17,15 @@ TEST_IS_VALIDATION = "the test set is the validation set, which also chose the b
 
 # Part of the mean sample's error that rounding explains.
 _ROUNDING = 1e-10
+RECOVERY = ("fraction_recovered", "fully_recovered_instances", "mcc")
+"""What is known of recovered features where the true ones are known, as a row has it."""
+
+TRUTH = ("f1", "truth_f1", "absorption", "hedging")
+"""What is known besides where their values in each sample are known, too."""
+
+CODEBOOK = ("perplexity", "usage", "bits_per_sample")
+"""What is known of the codes of a model that has a codebook."""
+
 _PROBES = ("probe/latent", "probe/raw", "probe_full/latent", "probe_full/raw")
 
 
@@ -80,6 +90,12 @@ def pca_of(results: Mapping[str, Any], width: str) -> str:
     return f"{'linear regression' if has_targets(results) else 'PCA'} of {width}"
 
 
+def linear_baseline(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What the numbers by the name `pca` are in rows that `as_row` gives: PCA, or a linear regression, or both."""
+    kinds = {"linear regression" if row.get("has_targets") else "PCA" for row in rows}
+    return " or ".join(sorted(kinds))
+
+
 def output_shape(model: Mapping[str, Any]) -> list[int]:
     """Shape of what a described model produces of one sample; earlier versions knew none but that of the sample."""
     shape: list[int] = model.get("output_shape") or model["input_shape"]
@@ -111,8 +127,8 @@ def as_row(results: Mapping[str, Any]) -> dict[str, Any]:
         Errors in the units of the normalized data, means over samples, and over pixels where the name says so;
         `probe_latent`, `probe_full_raw` and the like are accuracies.
     """
-    model, data, latents, recovery, weights, probes = (
-        results.get(part, {}) for part in ("model", "data", "latents", "recovery", "weights", "probes")
+    model, data, latents, recovery, factors, weights, probes = (
+        results.get(part, {}) for part in ("model", "data", "latents", "recovery", "factors", "weights", "probes")
     )
     errors = results.get("errors", {})
     test, validation = (errors.get(split, {}) for split in ("test", "validation"))
@@ -126,6 +142,7 @@ def as_row(results: Mapping[str, Any]) -> dict[str, Any]:
         **{name: ours.get(name) for name in ("explained_variance", "fvu")},
         "val_mse_per_pixel": validation.get("autoencoder", {}).get("mse_per_pixel"),
         **{f"{name}_test_mse_per_pixel": test.get(name, {}).get("mse_per_pixel") for name in ("pca", "mean_image")},
+        "has_targets": data.get("has_targets"),
         # A linear regression has none.
         "pca_components": None if data.get("has_targets") else results.get("pca_components"),
         "test_is_validation": results.get("test_is_validation") or None,
@@ -133,8 +150,10 @@ def as_row(results: Mapping[str, Any]) -> dict[str, Any]:
         **{f"{name}_latents": latents.get(name) for name in ("active", "dead")},
         **{name: latents.get(name) for name in ("l0", "l1", "hoyer", "near_zero")},
         "median_mean_activation": latents.get("mean_activation", {}).get("median"),
-        **{name: recovery.get(name) for name in ("fraction_recovered", "fully_recovered_instances", "mcc")},
+        **{name: recovery.get(name) for name in (*RECOVERY, *TRUTH)},
+        **{name: factors.get(name) for name in SCORES},
         **{name.replace("/", "_"): probes.get(name) for name in _PROBES},
+        **{name: results.get("codebook", {}).get(name) for name in CODEBOOK},
         "seconds": results.get("seconds"),
         "data": data.get("description"),
         "data_hash": data.get("hash"),

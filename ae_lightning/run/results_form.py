@@ -24,6 +24,10 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
 
 
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(number is None or _is_number(number) for number in value)
+
+
 def _is_shape(value: Any) -> bool:
     return isinstance(value, list) and len(value) <= _MOST_DIMENSIONS and all(map(_is_count, value))
 
@@ -33,6 +37,7 @@ _LATENTS = {"mean_activation": _NUMBERS, _ANY: _is_number}
 _ERRORS = {_ANY: {_ANY: _NUMBERS}}
 _WEIGHTS_OF_LOSS = {name: _NUMBERS for name in ("penalties", "asked_l0")}
 _SPLICED = {_ANY: _NUMBERS}
+_FACTORS = {"each": {_ANY: _NUMBERS}, "pca": _NUMBERS, _ANY: _is_number}
 _INSTANCE: dict[str, Any] = {
     "instance": _is_count,
     "settings": {_ANY: _is_number},
@@ -40,7 +45,11 @@ _INSTANCE: dict[str, Any] = {
     "errors": _ERRORS,
     "latents": _LATENTS,
     **{name: _NUMBERS for name in ("recovery", "weights")},
+    "factors": _FACTORS,
 }
+_LATER = ("factors",)
+"""Parts of an instance that earlier versions did not write."""
+
 _FORM: dict[str, Any] = {
     **{name: _is_text for name in ("run", "checkpoint")},
     **{name: _is_count for name in ("seed", "pca_components")},
@@ -51,7 +60,7 @@ _FORM: dict[str, Any] = {
         **{name: _is_shape for name in ("input_shape", "output_shape", "latent_shape")},
         "compression_ratio": _is_number,
         **{name: _is_truth for name in ("is_undercomplete", "has_skip")},
-        "reconstruction_loss": _is_text,
+        **{name: _is_text for name in ("reconstruction_loss", "likelihood")},
         **_WEIGHTS_OF_LOSS,
     },
     "data": {**{name: _is_text for name in ("class", "description", "hash")}, "has_targets": _is_truth},
@@ -60,7 +69,14 @@ _FORM: dict[str, Any] = {
     "errors": _ERRORS,
     "parts": {_ANY: _NUMBERS},
     "latents": _LATENTS,
-    **{name: _NUMBERS for name in ("recovery", "weights", "probes")},
+    "posterior": {
+        "kl": _is_number,
+        "active": _is_count,
+        **{name: _are_numbers for name in ("kl_of_latents", "variance_of_means")},
+    },
+    "bound": {"nats": _is_number, "nats_se": _is_number, "samples": _is_count, "images": _is_count},
+    **{name: _NUMBERS for name in ("recovery", "weights", "probes", "codebook")},
+    "factors": _FACTORS,
     "instances": [_INSTANCE],
     "splice": {
         **{name: _is_text for name in ("network", "class", "read", "replaced", "data", "loss")},
@@ -117,7 +133,7 @@ def _misplaced_in(entries: Any, form: Mapping[str, Any], where: str) -> str:
 def _out_of_order(instances: list[dict[str, Any]]) -> str:
     """The first part of an instance that is missing, a number other than its place, or a setting that is null."""
     for place, entry in enumerate(instances):
-        wrong = [name for name in _INSTANCE if name not in entry]
+        wrong = [name for name in _INSTANCE if name not in entry and name not in _LATER]
         wrong += ["instance"] if entry.get("instance") != place else []
         wrong += [f"settings.{name}" for name, value in entry.get("settings", {}).items() if value is None]
         if wrong:

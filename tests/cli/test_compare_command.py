@@ -127,7 +127,7 @@ def test_the_table_fits_whatever_the_names_and_numbers(ae: Callable[..., Any], s
     runs = find_runs([sweep])
     for i, run in enumerate(runs):
         results = json.loads((run.folder / "metrics.json").read_text())
-        recovered = {"fraction_recovered": 0.5, "mcc": 0.7, "fully_recovered_instances": 3.0}
+        recovered = {"fraction_recovered": 0.5, "mcc": 0.7, "fully_recovered_instances": 3.0, "f1": 0.625}
         probes = {"probe_full/latent": 0.5 + i / 100, "probe_full/latent_se": 0.01}
         (run.folder / "metrics.json").write_text(json.dumps({**results, "recovery": recovered, "probes": probes}))
     out = plain(ae("compare", sweep, "--labels", labels).out)
@@ -135,6 +135,7 @@ def test_the_table_fits_whatever_the_names_and_numbers(ae: Callable[..., Any], s
     assert "0.505 ± 0.007" in out
     left = next(line for line in out.splitlines() if line.startswith("only in compare.csv: "))
     assert "Hoyer" in left
+    assert "F1;" in out
     assert "probe" not in left
 
 

@@ -13,7 +13,7 @@ import pytest
 import ae_lightning.cli
 from ae_lightning.models import checkpoint
 from ae_lightning.models.base import Autoencoder
-from ae_lightning.report.reading import TITLES_AND_READINGS
+from ae_lightning.report.reading import TITLES_AND_READINGS, decoded_from
 from ae_lightning.run.run import Run
 
 
@@ -98,7 +98,9 @@ def test_a_figure_is_explained_as_in_the_report(command: str, ae: Callable[..., 
     lines = ae(command, run, *options).out.splitlines()
     names = [re.sub(r"(_\d+)+$", "", Path(line).stem) for line in lines[::2]]
     assert len(names) >= 4
-    assert [line.strip() for line in lines[1::2]] == [TITLES_AND_READINGS[name][1] for name in names]
+    readings = {name: reading for name, (_, reading) in TITLES_AND_READINGS.items()}
+    readings["samples"] = decoded_from("a normal with the mean and covariance of 1,293 training codes")
+    assert [line.strip() for line in lines[1::2]] == [readings[name] for name in names]
 
 
 def test_captions_stand_in_one_table() -> None:

@@ -19,7 +19,7 @@ from ae_lightning.gallery import Gallery
 from ae_lightning.models.transcoder import Transcoder
 from ae_lightning.report.baselines import error_of_sets
 from ae_lightning.report.overview import error_table
-from ae_lightning.run.results import as_row, row_with_exact_pca
+from ae_lightning.run.results import as_row, linear_baseline, row_with_exact_pca
 from ae_lightning.run.results_form import misplaced
 
 
@@ -126,6 +126,8 @@ def test_a_regression_is_not_taken_for_exact_components(
     row = as_row(measured[2])
     assert row["pca_test_mse_per_pixel"] > 1
     assert not row_with_exact_pca(row)
+    assert linear_baseline([row]) == "linear regression"
+    assert linear_baseline([row, {}]) == "PCA or linear regression"
 
 
 def test_the_strip_shows_targets(measured: tuple[Transcoder, KnownMap, dict[str, Any]]) -> None:

@@ -12,7 +12,6 @@ import yaml
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
-import ae_lightning
 from ae_lightning.data.digits import DigitsDataModule
 from ae_lightning.errors import ConfigError
 from ae_lightning.evaluation.errors import model_errors
@@ -21,6 +20,7 @@ from ae_lightning.models.base import Autoencoder
 from ae_lightning.models.checkpoint import load_autoencoder
 from ae_lightning.models.overcomplete import OvercompleteAutoencoder
 from ae_lightning.nn.precision import at_least_float32, like_weights
+from ae_lightning.testing.building import build_variant
 from ae_lightning.testing.digits import ReshapedDigits
 from ae_lightning.training.epoch_means import EpochMeans
 
@@ -87,9 +87,8 @@ def trained(data: DigitsDataModule, tmp_path_factory: pytest.TempPathFactory) ->
         config = yaml.safe_load((PATHS[0].parent / f"{name}.yaml").read_text())
         torch.manual_seed(0)
         settings = {**(config.get("init_args") or {}), **SMALL.get(name, {})}
-        kind = getattr(ae_lightning, config["class_path"])
-        optimizer = functools.partial(torch.optim.Adam, lr=0.01, fused=True)
-        model = kind(input_shape=data.input_shape, optimizer=optimizer, **settings)
+        model = build_variant({**config, "init_args": settings}, data.input_shape)
+        model.build_optimizer = functools.partial(torch.optim.Adam, lr=0.01, fused=True)
         trainer = Trainer(
             accelerator="cpu",
             max_epochs=2,

@@ -12,9 +12,10 @@ from ae_lightning.data.worlds.sampling import Sampler
 def features_of(world: World, samples: int, seed: int) -> Tensor:
     """Features (samples, features) with their zeros."""
     generator = torch.Generator().manual_seed(seed)
-    places, values = Sampler(world, torch.device("cpu")).draw(samples, generator)
-    assert bool((places.diff() > 0).all())
-    return torch.zeros(samples * world.features).scatter_(0, places, values).view(samples, -1)
+    features = Sampler(world, torch.device("cpu")).draw(samples, generator)
+    assert bool((features.places.flat.diff() > 0).all())
+    assert bool((features.values > 0).all())
+    return features.to_dense()
 
 
 def agree(found: object, asked: object, error: object) -> None:

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import yaml
 
+from ae_lightning.analysis.factor_score_names import SCORES
 from ae_lightning.cli.compare import _columns
 from ae_lightning.errors import ConfigError, RunFolderError
 from ae_lightning.report.compare import MEASURED, Comparison, measured
 from ae_lightning.report.run_labels import names_of
+from ae_lightning.run.results import CODEBOOK, TRUTH
 from ae_lightning.run.run import Run
 
 
@@ -75,11 +77,12 @@ def test_numbers_of_a_run_are_those_of_its_metrics(runs: list[Path]) -> None:
         "l0": results["latents"]["l0"],
         "hoyer": results["latents"]["hoyer"],
         **dict.fromkeys(["fraction_recovered", "fully_recovered_instances", "mcc"]),
+        **dict.fromkeys([*TRUTH, *SCORES, *CODEBOOK]),
         "seconds": results["seconds"],
         "data": results["data"]["description"],
         "data_hash": results["data"]["hash"],
         "run": str(runs[0]),
-        **{"instance": None, "settings": {}, "shares_samples": False, "is_penalized": False},
+        **{"instance": None, "settings": {}, "shares_samples": False, "is_penalized": False, "has_targets": None},
     }
     assert row == expected
     assert set(MEASURED) <= set(row)
@@ -101,6 +104,7 @@ def test_recovery_and_the_number_of_generated_samples(toy_sae: Path) -> None:
     for row, own in zip(rows, listed, strict=True):
         assert row["fraction_recovered"] == own["recovery"]["fraction_recovered"]
         assert row["mcc"] == own["recovery"]["mcc"]
+        assert row["truth_f1"] == own["recovery"]["truth_f1"]
         assert row["test_mse_per_pixel_se"] == own["errors"]["test"]["autoencoder"]["mse_per_pixel_std"] / 600**0.5
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ae_lightning.analysis.factor_score_names import SCORES
 from ae_lightning.cli.sweep.grid import text_of
 from ae_lightning.cli.tables import unbroken
 from ae_lightning.errors import RunFolderError
@@ -19,9 +20,13 @@ from ae_lightning.numerals import numeral, with_error
 from ae_lightning.plots.sweep import SweepPoint, mean_and_spread
 from ae_lightning.run.instances import are_of_one_fit, column_of, rows_of, setting_names
 from ae_lightning.run.results import (
+    CODEBOOK,
+    RECOVERY,
     RESULTS_NAME,
     TEST_IS_VALIDATION,
+    TRUTH,
     known,
+    linear_baseline,
     read_results,
     row_with_exact_pca,
 )
@@ -29,21 +34,21 @@ from ae_lightning.run.results import (
 TABLE = "sweep.csv"
 
 PROBES = ("probe_latent", "probe_raw", "probe_full_latent", "probe_full_raw")
-RECOVERY = ("fraction_recovered", "fully_recovered_instances", "mcc")
 MEASURED = (
     *("test_mse_per_pixel", "test_mse_per_image", "fvu", "val_mse_per_pixel"),
     *("pca_test_mse_per_pixel", "pca_components", "mean_image_test_mse_per_pixel", "test_is_validation"),
     *("parameters", "latent_size", "compression_ratio"),
     *("active_latents", "l0", "l1", "hoyer", "near_zero", "median_mean_activation"),
-    *(*RECOVERY, *PROBES, "seconds"),
+    *(*RECOVERY, *TRUTH, *SCORES, *CODEBOOK, *PROBES, "seconds"),
 )
 COLUMNS = ("seed", "status", "instance", *MEASURED, "run")
-"""Columns of `sweep.csv` behind those of the swept keys; instance, recovery and probes where there are any.
+"""Columns of `sweep.csv` behind those of the swept keys; instance, recovery, scores of factors, codebooks and probes
+where there are any.
 
 `fvu` is there where codes are made sparse: with `l0` it is a point of the frontier.
 """
 
-_BESIDE = ("class", "settings", "shares_samples", "is_penalized", "data_hash")
+_BESIDE = ("class", "settings", "shares_samples", "is_penalized", "has_targets", "data_hash")
 TAKEN = (*COLUMNS, *_BESIDE)
 """What a row has other names for than swept keys."""
 
@@ -81,7 +86,7 @@ def write_rows(path: Path, rows: Sequence[Row], keys: Sequence[str]) -> None:
 
     The settings of an instance follow its number as `instance_<name>`.
     """
-    optional = {*PROBES, *RECOVERY, "test_is_validation", "instance"}
+    optional = {*PROBES, *RECOVERY, *TRUTH, *SCORES, *CODEBOOK, "test_is_validation", "instance"}
     present = {name for row in rows for name, value in row.items() if value is not None}
     if not any(row.get("is_penalized") for row in rows):
         optional.add("fvu")
@@ -145,6 +150,7 @@ def _point(rows: Sequence[Row], keys: Sequence[str]) -> SweepPoint:
         mean_image=mean("mean_image_test_mse_per_pixel"),
         parameters=rows[0]["parameters"],
         seconds=[row["seconds"] for row in rows if row["seconds"] is not None],
+        linear=linear_baseline(rows),
     )
 
 
@@ -162,7 +168,7 @@ def print_points(console: Console, rows: Sequence[Row], keys: Sequence[str]) -> 
     known = {
         of: [_share(len(point.errors), len(runs[point.values])) for point in points],
         "autoencoder": [_with_spread(point.errors, ".5f") for point in points],
-        "PCA, same width": ["exact" if point.pca_is_exact else numeral(point.pca) for point in points],
+        f"{_linear(points)}, same width": ["exact" if point.pca_is_exact else numeral(point.pca) for point in points],
         "mean image": [numeral(point.mean_image) for point in points],
         "parameters": [f"{point.parameters:,}" for point in points],
         "seconds": [_with_spread(point.seconds, ".1f").partition(" ")[0] for point in points],
@@ -200,6 +206,7 @@ def print_points(console: Console, rows: Sequence[Row], keys: Sequence[str]) -> 
 def _of_the_code(points: Sequence[Sequence[Row]]) -> dict[str, list[str]]:
     """Columns of means: how sparse codes are, where a penalty asked for it, and how many features are recovered."""
     wanted = {"fraction_recovered": ("recovered", ".3f"), "fully_recovered_instances": ("all found", ".1f")}
+    wanted |= {"mig": ("MIG", ".3f"), "dci_disentanglement": ("disentangled", ".3f")}
     if any(row.get("is_penalized") for rows in points for row in rows):
         wanted = {"l0": ("L0", ".3g"), "hoyer": ("Hoyer", ".3f")} | wanted
 
@@ -227,7 +234,8 @@ def _with_spread(values: Sequence[float], form: str) -> str:
 
 
 def verdict(points: Sequence[SweepPoint], keys: Sequence[str]) -> str:
-    """Say of each point whether its mean error beats PCA of the same width, and whether it beats the mean image."""
+    """Say of each point whether its mean error beats PCA (or a linear regression) of the same width, or the mean."""
+    linear = _linear(points)
     better, worse, exact = [], [], []
     for point in points:
         mean = mean_and_spread(point.errors)[0]
@@ -240,17 +248,22 @@ def verdict(points: Sequence[SweepPoint], keys: Sequence[str]) -> str:
     head = f"{keys[0]} " if len(keys) == 1 else ""
     parts = []
     if better:
-        parts.append(f"beats PCA of the same width: {head}{', '.join(better)}")
+        parts.append(f"beats {linear} of the same width: {head}{', '.join(better)}")
     if worse:
-        parts.append(f"does not{'' if better else ' beat PCA of the same width'}: {head}{', '.join(worse)}")
+        parts.append(f"does not{'' if better else f' beat {linear} of the same width'}: {head}{', '.join(worse)}")
     sentences = ["; ".join(parts)] if parts else []
     if exact:
-        sentences.append(f"where PCA of the same width is exact, so no baseline: {head}{', '.join(exact)}")
+        sentences.append(f"where {linear} of the same width is exact, so no baseline: {head}{', '.join(exact)}")
     useless = {little: [_name(point, keys) for point in points if _beside_mean(point) == little] for little in LITTLE}
     sentences += [
         f"{little} than the mean image: {head}{', '.join(names)}" for little, names in useless.items() if names
     ]
     return "\n".join(sentences)
+
+
+def _linear(points: Sequence[SweepPoint]) -> str:
+    """What the points' linear baseline is called."""
+    return " or ".join(sorted({point.linear for point in points}))
 
 
 def _beside_mean(point: SweepPoint) -> str:

@@ -10,8 +10,8 @@ from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.evaluation.splice.losses import Loss, Summed, summed
 from ae_lightning.evaluation.splice.meter import MEAN, ORIGINAL, SPLICED, ZERO, LossMeter
 from ae_lightning.evaluation.splice.surgery import Change, Site, replaced
+from ae_lightning.harvesting.capture import run_once
 from ae_lightning.harvesting.inputs import Inputs
-from ae_lightning.harvesting.listing import run_once
 from ae_lightning.harvesting.named import own_code
 from ae_lightning.models.base import Autoencoder
 from ae_lightning.nn.precision import adding_device, like_weights

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from ae_lightning.analysis.factor_score_names import SCORES
 from ae_lightning.cli.sweep.results import (
     compared_by,
     measured,
@@ -23,6 +24,7 @@ from ae_lightning.cli.sweep.results import (
 from ae_lightning.evaluation.frontier import frontier_lines
 from ae_lightning.evaluation.instance_table import SHARED_ORDER
 from ae_lightning.plots.sweep import mean_and_spread, sweep_figure
+from ae_lightning.run.results import CODEBOOK, TRUTH
 
 
 def row(error: float, *, seed: int = 0, status: str = "finished", **values: Any) -> dict[str, Any]:
@@ -80,7 +82,9 @@ def test_numbers_of_a_run_come_from_its_metrics(tmp_path: Path) -> None:
         "l0": 12.0,
         **dict.fromkeys(["l1", "hoyer", "near_zero", "median_mean_activation"]),  # an older run
         **dict.fromkeys(["fraction_recovered", "fully_recovered_instances", "mcc"]),
+        **dict.fromkeys([*TRUTH, *SCORES, *CODEBOOK]),
         "is_penalized": False,
+        "has_targets": None,
         "probe_latent": 0.1,
         "probe_raw": 0.3,
         "probe_full_latent": 0.4,
@@ -97,12 +101,19 @@ def test_numbers_of_a_run_come_from_its_metrics(tmp_path: Path) -> None:
         **results,
         "model": {**results["model"], "penalties": {"kl": 1.0}},
         "latents": {**results["latents"], "hoyer": 0.25, "mean_activation": {"median": 0.05, "min": 0, "max": 1}},
-        "recovery": {"mcc": 0.9, "fraction_recovered": 0.8, "fully_recovered_instances": 3.0},
+        "recovery": {
+            "mcc": 0.9,
+            "fraction_recovered": 0.8,
+            "fully_recovered_instances": 3.0,
+            "f1": 0.7,
+            "hedging": 0.1,
+        },
     }
     (tmp_path / "metrics.json").write_text(json.dumps(sparse))
     (found,) = measured(tmp_path)
     assert (found["is_penalized"], found["hoyer"], found["median_mean_activation"]) == (True, 0.25, 0.05)
     assert (found["fraction_recovered"], found["fully_recovered_instances"], found["mcc"]) == (0.8, 3.0, 0.9)
+    assert (found["f1"], found["hedging"], found["absorption"]) == (0.7, 0.1, None)
 
 
 def test_the_table_says_how_sparse_codes_are_where_a_penalty_asked_for_it(tmp_path: Path) -> None:
@@ -112,7 +123,7 @@ def test_the_table_says_how_sparse_codes_are_where_a_penalty_asked_for_it(tmp_pa
     penalized = [row(0.1, is_penalized=True, **code), row(0.1, seed=1, is_penalized=True, l0=5.0, hoyer=0.7)]
     assert " 4 " in printed(penalized, ["latent_dim"])
     assert " 0.600 " in printed(penalized, ["latent_dim"])
-    recovered = [row(0.1, fraction_recovered=0.75, fully_recovered_instances=2.0)]
+    recovered = [row(0.1, fraction_recovered=0.75, fully_recovered_instances=2.0, truth_f1=0.625)]
     assert "0.750" in printed(recovered, ["latent_dim"])
     path = tmp_path / "sweep.csv"
     write_rows(path, plain, ["latent_dim"])
@@ -121,7 +132,8 @@ def test_the_table_says_how_sparse_codes_are_where_a_penalty_asked_for_it(tmp_pa
     write_rows(path, penalized, ["latent_dim"])
     assert "fvu" in path.read_text()
     write_rows(path, recovered, ["latent_dim"])
-    assert "fraction_recovered" in path.read_text()
+    assert "fraction_recovered,fully_recovered_instances,truth_f1," in path.read_text()
+    assert ",0.75,2.0,0.625," in path.read_text()
 
 
 def instances(*of: tuple[dict[str, float], float, float], **values: Any) -> list[dict[str, Any]]:
@@ -293,6 +305,20 @@ def test_the_verdict_where_none_or_all_beat_it() -> None:
         "no better than the mean image: lr=0.1 act=none"
     )
     assert verdict(points_of([row(0.01), row(0.02, seed=1)], []), []) == "beats PCA of the same width: this model"
+
+
+def test_the_baseline_of_samples_with_targets_is_a_linear_regression() -> None:
+    rows = [row(0.1, has_targets=True, pca_components=None)]
+    text = printed(rows, ["latent_dim"])
+    assert "linear" in text
+    assert "PCA" not in text
+    points = points_of(rows, ["latent_dim"])
+    assert verdict(points, ["latent_dim"]).startswith("does not beat linear regression of the same width: latent_dim ")
+    both = points_of([*rows, row(0.1, latent_dim=3)], ["latent_dim"])
+    assert verdict(both, ["latent_dim"]).startswith("does not beat PCA or linear regression of the same width: ")
+    figure = sweep_figure(both, ["latent_dim"])
+    drawn = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "PCA or linear regression of the same width" in drawn
 
 
 def test_errors_that_are_those_of_the_validation_set_are_marked(tmp_path: Path) -> None:
