@@ -39,7 +39,7 @@ def test_with_too_small_a_k_the_error_is_below_the_oracles_and_latents_are_wrong
     lines = found("finding_low_k")
     (few, _, _, right), (oracle, *_) = lines["TopK"], lines[ORACLE]
     assert few["fvu"] < 0.95 * oracle["fvu"]
-    assert few["f1"] < 0.5 * oracle["f1"]
+    assert few["f1"] < 0.7 * oracle["f1"]
     assert few["mcc"] < 0.7 < 0.85 < right["mcc"]
 
 
