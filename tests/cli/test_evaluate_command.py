@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ae_lightning import ArraysDataModule, FullyConnectedAutoencoder
-from ae_lightning.cli.evaluate import print_results
+from ae_lightning.cli.evaluation_printing import print_results
 from ae_lightning.evaluation import evaluate
 from ae_lightning.run.run import Run
 

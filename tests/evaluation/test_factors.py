@@ -12,7 +12,7 @@ from ae_lightning import DigitsDataModule, Gallery, LinearProbe, ShapesDataModul
 from ae_lightning.analysis.factor_score_names import SCORES
 from ae_lightning.analysis.factor_scores import factor_scores
 from ae_lightning.analysis.probing import linear_probe
-from ae_lightning.cli.evaluate import print_numbers
+from ae_lightning.cli.evaluation_printing import print_numbers
 from ae_lightning.evaluation import evaluate
 from ae_lightning.evaluation.factors import scores_of_factors
 from ae_lightning.explorer.samples import class_names, classes_of_test_set

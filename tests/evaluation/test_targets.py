@@ -8,7 +8,7 @@ import torch
 from known_targets import KnownMap
 from sklearn.linear_model import LinearRegression
 
-from ae_lightning.cli.evaluate import print_numbers
+from ae_lightning.cli.evaluation_printing import print_numbers
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.errors import ConfigError
 from ae_lightning.evaluation import baselines as module

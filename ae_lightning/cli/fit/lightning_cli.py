@@ -16,7 +16,7 @@ from ae_lightning.callbacks.durable_rows import DurableRows
 from ae_lightning.callbacks.predictions import PredictionWriter
 from ae_lightning.callbacks.save_on_stop import SaveOnStop
 from ae_lightning.cli.command_line import CommandLine
-from ae_lightning.cli.evaluate import print_model, print_numbers
+from ae_lightning.cli.evaluation_printing import print_model, print_numbers
 from ae_lightning.cli.fit.callbacks import refuse_repeated, refuse_unfit, usable
 from ae_lightning.cli.fit.checkpoint_guard import check_all_loading, not_restored
 from ae_lightning.cli.fit.class_help import class_list

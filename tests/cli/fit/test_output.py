@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from ae_lightning.cli.evaluate import print_model
+from ae_lightning.cli.evaluation_printing import print_model
 from ae_lightning.cli.fit.trainer_setup import quiet_lightning
 from ae_lightning.errors import Notice
 
