@@ -5,6 +5,7 @@ Nothing heavy is imported here, so that `--version` and `configs` answer at once
 
 import contextlib
 import importlib
+import os
 import signal
 import sys
 import threading
@@ -96,7 +97,13 @@ def main(args: Sequence[str] | None = None) -> int:
         if safe:
             safe_mode.switch_on()
         with _sigterm_ends_as_an_exception():
-            return _dispatch(arguments)
+            code = _dispatch(arguments)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        return 0
     except KeyboardInterrupt:
         return INTERRUPTED
     except Stopped as stop:
@@ -111,6 +118,16 @@ def main(args: Sequence[str] | None = None) -> int:
         whose = f" in process {number}" if number else ""
         print(f"ae-lightning: error{whose}: {printable(message)}", file=sys.stderr)
         return USER_MISTAKE
+
+
+def _nobody_reads() -> bool:
+    """Whether what reads the output, such as `head`, has gone; what is left of it is then dropped."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 @contextlib.contextmanager

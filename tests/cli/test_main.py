@@ -36,6 +36,16 @@ def test_what_needs_no_model_prints_at_once_and_imports_no_torch(typed: str, lin
     assert (first, last) == (line, "0 []")
 
 
+def test_a_reader_that_has_read_enough_is_no_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ae_lightning", "configs"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 def test_the_package_runs_as_a_module_and_a_mistake_shows_no_traceback(tmp_path: Path) -> None:
     done = in_a_process("configs", "--frobnicate", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

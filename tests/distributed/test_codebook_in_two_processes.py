@@ -88,7 +88,8 @@ def ends(run_twice: Callable[[str, list[Path]], Path]) -> dict[tuple[str, int, i
 
 @pytest.mark.parametrize("batches", [1, 2])
 @pytest.mark.parametrize("name", FITS)
-def test_two_processes_are_one_with_the_whole_batch(ends, name, batches):
+def test_two_processes_are_one_with_the_whole_batch(ends, name, batches, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     first, second = ends[name, batches, 0], ends[name, batches, 1]
     whole = trained(name, 1)[0].state_dict()
     assert first.keys() == second.keys() == whole.keys()
