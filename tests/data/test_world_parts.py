@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ae_lightning.data.worlds.guide import Guide
-from ae_lightning.data.worlds.kept import first_of, places_of_few, select
+from ae_lightning.data.worlds.kept import first_of, places_of, select
 
 
 @pytest.mark.parametrize("shape", ["equal", "one", "uneven", "falling"])
@@ -34,7 +34,7 @@ def test_a_point_lies_in_its_interval(shape: str) -> None:
 def test_places_and_entries_of_a_mask(length: int, share: float) -> None:
     kept = torch.rand(length, generator=torch.Generator().manual_seed(length)) < share
     places = [place for place, there in enumerate(kept.tolist()) if there]
-    assert places_of_few(kept).tolist() == places
+    assert places_of(kept).tolist() == places
     vector = torch.arange(length) * 2
     ours, squares = select(kept, vector, vector.square())
     assert ours.tolist() == [2 * place for place in places]

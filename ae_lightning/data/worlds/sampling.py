@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ae_lightning.data.worlds.guide import Guide
-from ae_lightning.data.worlds.kept import first_of, places_of_few, select
+from ae_lightning.data.worlds.kept import first_of, places_of, select
 from ae_lightning.data.worlds.magnitudes import draw_magnitudes
 from ae_lightning.data.worlds.marginals import thresholds_of
 from ae_lightning.data.worlds.world import World
@@ -110,7 +110,8 @@ class Sampler:
             scaled = torch.addmm(self._watched_level, z[start : start + rows], self._watched_slopes).erf_().flatten()
             torch.add(self._half, scaled, alpha=_HALF, out=scaled)
             byte = self._bytes(len(scaled), generator)
-            place = places_of_few(byte <= scaled.to(torch.uint8))
+            whole = scaled.to(torch.int32).to(torch.uint8)  # directly it takes twice as long
+            place = places_of(byte <= whole)
             rest = scaled.index_select(0, place) - byte.index_select(0, place)
             fraction = torch.rand(len(place), generator=generator, device=self.device)
             (place,) = select(fraction < rest * _WHOLE, place)
