@@ -1,6 +1,6 @@
 """Rows a second from a store of activations, beside other ways to keep rows on disk; and a training step fed by it.
 
-    python benchmarks/store.py [--mib 512] [--rounds 3] [--seconds 20] [PART …]
+    python benchmarks/store.py [--mib 512] [--rounds 3] [--seconds 20] [--warm] [PART …]
 
 `read` writes the same rows in each format, drops them from the system's cache, and reads float32 batches of 4,096, in
 turn in one process; a way that has not ended after so many seconds is measured by what it read. Hugging Face `datasets`
@@ -181,6 +181,12 @@ def rate(batches: Batches, most: float) -> float:
     return rows / (time.perf_counter() - start)
 
 
+def spread(rates: list[float], others: list[float]) -> str:
+    """Median of the ratios of each round, and the outermost ones."""
+    ratios = sorted(one / other for one, other in zip(rates, others, strict=True))
+    return f"{statistics.median(ratios):.3g} ({ratios[0]:.3g} to {ratios[-1]:.3g})"
+
+
 def read(folder: Path, options: argparse.Namespace) -> None:
     """Print how fast each format is written and read."""
     rows = options.mib * _MIB // (2 * WIDTH) // LENGTH * LENGTH
@@ -190,19 +196,19 @@ def read(folder: Path, options: argparse.Namespace) -> None:
     for name in formats:
         taken = seconds(lambda name=name: FORMATS[name][0](folder / name, rows))  # type: ignore[misc]
         print(f"| {name} | {rows / taken:,.0f} |", flush=True)
+    os.sync()  # the disk is to have nothing else to do
     found: dict[str, list[float]] = {}
     for _ in range(options.rounds):
         for name in formats:
             for way, batches in FORMATS[name][1].items():
-                drop_from_cache(folder / name)
+                if not options.warm:
+                    drop_from_cache(folder / name)
                 gc.collect()
                 found.setdefault(way, []).append(rate(batches(folder / name, options), options.seconds))
-    first = found["store, in order"]
-    print("\n| read from | rows a second | of the store in order |\n| --- | ---: | ---: |")
+    ours, singly = found["store, in order"], found["DataLoader, row by row"]
+    print("\n| read from | rows a second | of the store in order | of a loader of rows |\n| --- | ---: | ---: | ---: |")
     for way, rates in found.items():
-        ratios = sorted(one / other for one, other in zip(rates, first, strict=True))
-        spread = f"{statistics.median(ratios):.3g} ({ratios[0]:.3g} to {ratios[-1]:.3g})"
-        print(f"| {way} | {statistics.median(rates):,.0f} | {spread} |", flush=True)
+        print(f"| {way} | {statistics.median(rates):,.0f} | {spread(rates, ours)} | {spread(rates, singly)} |")
 
 
 def step(folder: Path, options: argparse.Namespace) -> None:
@@ -223,10 +229,9 @@ def step(folder: Path, options: argparse.Namespace) -> None:
             batches = islice(data[name].train_dataloader(), options.steps)
             take(next(batches)[0])  # the first window is read
             times[name].append(seconds(lambda: [take(batch[0]) for batch in batches]) / (options.steps - 1))  # noqa: B023
-    ratios = sorted(one / other for one, other in zip(times["store"], times["memory"], strict=True))
     print(f"\nstep of {BATCH:,} rows, {WIDTH} to 1,024, k 16, {options.steps} steps a round")
     print(", ".join(f"from {name} {1e3 * statistics.median(values):.1f} ms" for name, values in times.items()))
-    print(f"ratio {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})")
+    print(f"ratio {spread(times['store'], times['memory'])}")
 
 
 PARTS: dict[str, Callable[[Path, Any], None]] = {"read": read, "step": step}
@@ -238,6 +243,7 @@ def main() -> None:
     parser.add_argument("--mib", type=int, default=512, help="size of the rows in each format (default 512)")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions (default 3)")
     parser.add_argument("--seconds", type=float, default=20, help="longest time a way is measured (default 20)")
+    parser.add_argument("--warm", action="store_true", help="leave the files in the system's cache")
     parser.add_argument("--steps", type=int, default=160, help="steps a round (default 160)")
     parser.add_argument("--window", type=int, help="rows that are shuffled together (default 192 MiB of them)")
     parser.add_argument("--folder", help="where the files are made, and removed at the end (default the system's)")

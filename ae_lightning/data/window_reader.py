@@ -18,7 +18,7 @@ from ae_lightning.data.windows import Share, WindowOrder
 # Threads that read the blocks of a window: while one waits for the disk, another copies.
 _HANDS = 2
 # Blocks that the system is told of before a hand reads them, so that the disk has always something to do.
-_AHEAD = 4
+_AHEAD = 8
 
 
 class Window(NamedTuple):

@@ -208,6 +208,7 @@ def test_the_reader_is_ahead_by_one_window_and_no_more():
 
 def test_the_system_hears_of_each_block_once_before_it_is_read(monkeypatch):
     monkeypatch.setattr("ae_lightning.data.window_reader._HANDS", 1)
+    monkeypatch.setattr("ae_lightning.data.window_reader._AHEAD", 4)
     x = Counted([X[:, :2]])
     list(loader(False, x=x, window=1024))  # 16 blocks of 64 rows
     heard: list[tuple[int, int]] = []
