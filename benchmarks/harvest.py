@@ -30,7 +30,7 @@ from ae_lightning.harvesting.inputs import Inputs
 from ae_lightning.harvesting.shown import source_for
 from ae_lightning.harvesting.sources import LoadedModel, load_model
 
-TOKENS = 20_000
+TOKENS = 60_000
 
 
 class Case(NamedTuple):

@@ -15,7 +15,7 @@ from ae_lightning.files import as_json, finite, write_json
 
 PACKAGE = Path(ae_lightning.__file__).parent
 # What they write is for the parser of the command line, and for people.
-OF_NO_FILE = {"cli/fit/optimizer_defaults.py", "cli/sweep/grid.py"}
+OF_NO_FILE = {"cli/fit/optimizer_defaults.py", "cli/sweep/grid.py", "harvesting/text.py"}
 
 numbers = st.floats(allow_nan=True, allow_infinity=True) | st.integers() | st.none() | st.text(max_size=3)
 contents = st.recursive(numbers, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner))

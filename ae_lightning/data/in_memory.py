@@ -307,5 +307,5 @@ def _tensors(part: Known | None) -> tuple[Tensor, ...]:
     return (part.places.latents, part.places.offsets, part.values) if isinstance(part, SparseCode) else (part,)
 
 
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.contiguous().flatten().view(torch.uint8).cpu().numpy().tobytes()
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.contiguous().flatten().view(torch.uint8).cpu().numpy().data

@@ -118,7 +118,8 @@ class Collection:
                 else:
                     self._add(writer, inputs, taken, samples, sample[:count], position[:count])
                     computed += count
-                writer.add_samples(inputs.tokens)
+                if inputs.tokens:
+                    writer.add_samples(inputs.tokens)
                 samples += inputs.samples
                 tell(Reached(writer.row, computed, self._part(writer.row, inputs)))
                 if writer.row == self.rows:

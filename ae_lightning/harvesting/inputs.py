@@ -4,6 +4,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -151,12 +152,17 @@ class DataModuleInputs(Source):
             "split": self.split,
             "samples": len(self.samples),
             "shape": list(self.data.input_shape),
-            "fingerprint": self.samples.fingerprint(),
+            "fingerprint": self._fingerprint,
         }
 
     def identity(self) -> dict[str, Any]:
         """The number of samples and a hash of them."""
-        return {"samples": len(self.samples), "fingerprint": self.samples.fingerprint()}
+        return {"samples": len(self.samples), "fingerprint": self._fingerprint}
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Hash of the samples, which takes a second a gigabyte."""
+        return self.samples.fingerprint()
 
 
 class IterableInputs(Source):

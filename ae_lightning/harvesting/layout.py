@@ -120,5 +120,5 @@ def places_of(kept: Tensor | None, samples: int, count: int) -> tuple[Tensor, Te
     if kept is not None:
         sample, position = kept.nonzero(as_tuple=True)
         return sample, position
-    rows = torch.arange(samples * count)
-    return rows // count, rows % count
+    sample = torch.arange(samples).unsqueeze(1).expand(samples, count)
+    return sample.flatten(), torch.arange(count).expand(samples, count).flatten()

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from ae_lightning.errors import ConfigError, DataError
-from ae_lightning.files import as_json, sha256_of
+from ae_lightning.files import sha256_of
 from ae_lightning.harvesting.inputs import Inputs, Source, token_inputs
 
 CONTEXT = 128
@@ -111,19 +112,21 @@ class TextInputs(Source):
                 {"path": str(file.absolute()), "bytes": size, "sha256": sha256}
                 for file, size, sha256 in zip(self.files, self._bytes, self._hashes, strict=True)
             ],
-            **self._cut(),
+            **self._cut,
         }
 
     def identity(self) -> dict[str, Any]:
         """Hashes of the files, and how they are cut."""
-        return {"texts": self._hashes, **self._cut()}
+        return {"texts": self._hashes, **self._cut}
 
     @cached_property
     def _hashes(self) -> list[str]:
         return [sha256_of(file) for file in self.files]
 
+    @cached_property
     def _cut(self) -> dict[str, Any]:
-        vocabulary = as_json(sorted(self.tokenizer.get_vocab().items())).encode()
+        """How texts become sequences; hashing a vocabulary takes as long as a batch of a small network."""
+        vocabulary = json.dumps(sorted(self.tokenizer.get_vocab().items())).encode()
         tokenizer = {"class": type(self.tokenizer).__name__, "sha256": hashlib.sha256(vocabulary).hexdigest()}
         return {"context": self.context, "tokenizer": tokenizer}
 

@@ -44,6 +44,15 @@ def test_what_leads_is_kept_apart():
     torch.testing.assert_close(together.mean, x.mean(1))
 
 
+@pytest.mark.parametrize("width", [1, 255, 256, 301])
+def test_covariances_of_any_width_are_numpys(width):
+    x = np.random.default_rng(0).standard_normal((2, 90, width))
+    scatter = moments_of(x).scatter
+    for found, samples in zip(scatter, x, strict=True):
+        np.testing.assert_allclose(found, 90 * np.cov(samples.T, bias=True).reshape(width, width), atol=1e-10)
+    torch.testing.assert_close(scatter, scatter.mT, rtol=0, atol=1e-12)
+
+
 def test_samples_that_are_all_alike_are_their_mean():
     x = torch.full((50, 7), 0.1)
     found = moments_of(x).components(2)

@@ -33,6 +33,8 @@ class Filling:
         self.number = number
         self.rows = 0
         self.dropped: dict[str, int] = {}
+        #: Whether all rows came from the CPU, so that what made them computes there.
+        self.from_cpu = True
         self._tensors = {name: torch.empty(shape, dtype=dtype) for name, (shape, dtype) in shapes.items()}
 
     def put(self, rows: Mapping[str, Tensor], first_row: int) -> None:
@@ -48,6 +50,7 @@ class Filling:
         for name, part in rows.items():
             stored = self._tensors[name][self.rows : self.rows + len(part)]
             stored.copy_(part.detach())
+            self.from_cpu &= part.device.type == "cpu"
             if stored.is_floating_point() and not all(map(math.isfinite, stored.aminmax())):
                 raise _not_finite(name, part, stored, first_row)
         self.rows += len(next(iter(rows.values())))

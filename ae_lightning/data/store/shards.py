@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +28,15 @@ _RECORD_EVERY = 30.0
 _WORKERS = 2
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What an index says of a shard, rows that were left out beside it by reason, and the sums of its arrays."""
-
-    entry: dict[str, Any]
-    dropped: dict[str, int]
-    sums: dict[str, RowSums]
-
-
 class ShardPool:
-    """Writes shards in a few threads, and merges what they measure in the order of the shards.
+    """Writes shards in a few threads, and merges what is measured of them in the order of the shards.
 
     What is merged follows from the shards alone, not from who wrote them or when: a shard that an earlier process has
     written is read and measured when its turn comes, unless the record of merged statistics covers it.
+
+    Shards are measured in the calling thread, or in the threads that write them. A second thread that computes takes
+    cores from the first, and each loop of the first on several cores waits for all of them: a convolution on two cores
+    took 1.5 times as long. So where the network runs on the CPU too, nothing is to compute beside it.
 
     Args:
         folder: The store.
@@ -62,24 +56,39 @@ class ShardPool:
         self.sums = {name: RowSums(width, wanted) for name, (width, wanted) in kinds.items()}
         self._kinds = kinds
         self._present = set(present)
-        self._waiting: dict[int, Measured] = {}
+        # Of shards that wait for their turn, and of each what is known of it already.
+        self._files: dict[int, dict[str, Any]] = {}
+        self._own_sums: dict[int, dict[str, RowSums]] = {}
         self._merging = threading.Lock()
+        self._half_merged = False
         self._stopping = threading.Event()
         self._room = threading.BoundedSemaphore(_WORKERS)
         self._read_record()
         self._recorded = time.monotonic()
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="store")
-        self._jobs: list[Future[None]] = [self._threads.submit(self._advance)]
+        self._jobs: list[Future[None]] = []
 
-    def write(self, number: int, tensors: Mapping[str, Tensor], dropped: Mapping[str, int]) -> None:
+    def write(
+        self, number: int, tensors: Mapping[str, Tensor], dropped: Mapping[str, int], measure_here: bool = True
+    ) -> None:
         """Let a shard be written; waits while all threads are busy.
+
+        Args:
+            number: Which one it is.
+            tensors: All that it holds.
+            dropped: Rows that were left out beside it, by reason.
+            measure_here: Whether to measure it in this thread, and not in the one that writes it.
 
         Raises:
             Exception: What an earlier shard could not be written for.
         """
         self._raise_failures()
+        if measure_here:
+            self._own_sums[number] = self._sums_of(tensors)
         self._room.acquire()
-        self._jobs.append(self._threads.submit(self._write, number, tensors, dict(dropped)))
+        self._jobs.append(self._threads.submit(self._write, number, tensors, dict(dropped), not measure_here))
+        if measure_here:
+            self._advance()
 
     def finish(self) -> None:
         """Wait until all shards are written and merged.
@@ -89,11 +98,13 @@ class ShardPool:
         """
         self._threads.shutdown()
         self._raise_failures()
+        self._advance()
 
     def break_off(self) -> None:
         """Wait for what is being written, and record what is merged."""
         self._stopping.set()
         self._threads.shutdown()
+        self._advance()
         self._record()
 
     def _raise_failures(self) -> None:
@@ -102,61 +113,69 @@ class ShardPool:
         for job in done:
             job.result()
 
-    def _write(self, number: int, tensors: Mapping[str, Tensor], dropped: dict[str, int]) -> None:
+    def _write(self, number: int, tensors: Mapping[str, Tensor], dropped: dict[str, int], measure: bool) -> None:
         try:
             path, digest = self._path(number), hashlib.sha256()
             with replacing(path) as temporary, temporary.open("wb") as file:
                 for piece in pieces(tensors, {"dropped": as_json(dropped, sort_keys=True)}):
                     digest.update(piece)
                     file.write(piece)
-            self._waiting[number] = self._measured(number, tensors, dropped, digest.hexdigest())
-            self._advance()
+            self._files[number] = self._described(number, tensors, dropped, digest.hexdigest())
+            if measure:
+                self._own_sums[number] = self._sums_of(tensors)
+                self._advance()
         finally:
             self._room.release()
 
     def _advance(self) -> None:
         """Merge all shards whose turn it is."""
         with self._merging:
-            while (found := self._next()) is not None:
-                self.entries.append(found.entry)
-                for reason, count in found.dropped.items():
+            while not self._half_merged and (found := self._next()) is not None:
+                self._half_merged = True  # which Ctrl-C leaves so
+                entry, own = found
+                self.entries.append({**entry, "statistics": {name: sums.scalars() for name, sums in own.items()}})
+                for reason, count in entry["dropped"].items():
                     self.dropped[reason] = self.dropped.get(reason, 0) + count
-                for name, sums in found.sums.items():
+                for name, sums in own.items():
                     self.sums[name].merge(sums)
+                self._half_merged = False
                 if time.monotonic() > self._recorded + _RECORD_EVERY:
                     self._record()
                     self._recorded = time.monotonic()
 
-    def _next(self) -> Measured | None:
+    def _next(self) -> tuple[dict[str, Any], dict[str, RowSums]] | None:
+        """What the index says of the next shard, and its sums; None where it is not there yet."""
         number = len(self.entries)
-        if number not in self._present:
-            return self._waiting.pop(number, None)
-        if self._stopping.is_set():
+        if number in self._files and number in self._own_sums:
+            return self._files.pop(number), self._own_sums.pop(number)
+        if number not in self._present or self._stopping.is_set():
             return None
         dropped = json.loads(Head.read(self._path(number)).metadata["dropped"])
-        return self._measured(number, read_tensors(self._path(number)), dropped, sha256_of(self._path(number)))
+        tensors = read_tensors(self._path(number))
+        return self._described(number, tensors, dropped, sha256_of(self._path(number))), self._sums_of(tensors)
 
-    def _measured(self, number: int, tensors: Mapping[str, Tensor], dropped: dict[str, int], digest: str) -> Measured:
+    def _described(
+        self, number: int, tensors: Mapping[str, Tensor], dropped: dict[str, int], digest: str
+    ) -> dict[str, Any]:
+        """What the index says of a shard, but for its statistics."""
+        path, rows = self._path(number), len(next(iter(tensors.values())))
+        return {
+            **{"file": path.name, "rows": rows, "sha256": digest, "bytes": path.stat().st_size},
+            "dropped": dropped,
+        }
+
+    def _sums_of(self, tensors: Mapping[str, Tensor]) -> dict[str, RowSums]:
         sums = {name: RowSums(*kind) for name, kind in self._kinds.items()}
         for name, own in sums.items():
             own.add(tensors[name])
-        path = self._path(number)
-        entry = {
-            "file": path.name,
-            "rows": len(next(iter(tensors.values()))),
-            "sha256": digest,
-            "bytes": path.stat().st_size,
-            "dropped": dropped,
-            "statistics": {name: own.scalars() for name, own in sums.items()},
-        }
-        return Measured(entry, dropped, sums)
+        return sums
 
     def _path(self, number: int) -> Path:
         return self.folder / rows_file(number)
 
     def _record(self) -> None:
         """Write down what is merged, so that it need not be read again."""
-        if not self.entries:
+        if not self.entries or self._half_merged:  # an earlier record stays, which covers less
             return
         tensors = {f"{name}/{key}": part for name in self.sums for key, part in self.sums[name].tensors().items()}
         write_tensors(

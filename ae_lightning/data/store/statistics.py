@@ -20,8 +20,10 @@ from ae_lightning.safetensors_writer import write_tensors
 WIDEST_COVARIANCE = 4096
 """Width up to which the covariance is kept where nothing else is said."""
 
-# Numbers looked at together, in float64: 1 MB, which a cache holds; or as many as the covariance that they go into.
+# Numbers looked at together, in float64: 1 MB, which a cache holds.
 _AT_ONCE = 1 << 17
+# Rows looked at together for a covariance, at least; and as many as it has, so that adding it up is the smaller part.
+_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class RowSums:
     def add(self, rows: Tensor) -> None:
         """Add rows (n, width) of any format of numbers, in pieces that depend on the width alone."""
         width = rows.shape[-1]
-        for piece in rows.split(max(_AT_ONCE // width, width if self.covariance else 1)):
+        for piece in rows.split(max(_AT_ONCE // width, max(width, _ROWS_AT_ONCE) if self.covariance else 1)):
             values = piece.to(torch.float64)
             norms = torch.linalg.vector_norm(values, dim=-1)
             least, most = (float(bound) for bound in values.aminmax())

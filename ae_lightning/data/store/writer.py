@@ -267,7 +267,7 @@ class StoreWriter:
         filling, self._filling = self._filling, None
         if filling is not None and filling.rows:
             with self._telling():
-                self._pool.write(filling.number, filling.tensors(), filling.dropped)
+                self._pool.write(filling.number, filling.tensors(), filling.dropped, filling.from_cpu)
 
     def _with_first_rows(self, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         firsts = itertools.accumulate((entry["rows"] for entry in entries), initial=0)

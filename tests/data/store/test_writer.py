@@ -2,6 +2,7 @@
 
 import json
 import resource
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,69 @@ def test_statistics_of_earlier_shards_are_taken_from_the_record_and_not_read_aga
     write(broken, rows)
     assert not read
     assert hashes(broken) == hashes(store.folder)
+
+
+def test_ctrl_c_while_a_shard_is_merged_spoils_no_record(
+    write: Write, rows: Rows, hashes: Hashes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second array's statistics lack the third shard when the signal comes."""
+    write(tmp_path / "whole", rows)
+    merges = 0
+    merge = pool.RowSums.merge
+
+    def interrupted(sums: Any, other: Any) -> None:
+        nonlocal merges
+        merges += 1
+        if merges == 6:
+            raise KeyboardInterrupt
+        merge(sums, other)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool.RowSums, "merge", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path / "store", rows)
+    write(tmp_path / "store", rows)
+    assert hashes(tmp_path / "store") == hashes(tmp_path / "whole")
+
+
+def test_what_comes_from_the_cpu_is_measured_by_the_thread_that_gives_it(
+    write: Write, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread that computes would slow down the network."""
+    measuring: list[threading.Thread] = []
+    add = pool.RowSums.add
+    monkeypatch.setattr(
+        pool.RowSums, "add", lambda sums, part: (measuring.append(threading.current_thread()), add(sums, part))
+    )
+    store = write(tmp_path / "store", rows)
+    assert len(measuring) == len(rows) * len(store.shards)
+    assert set(measuring) == {threading.current_thread()}
+
+
+def test_measures_are_the_same_by_whichever_thread(write: Write, rows: Rows, tmp_path: Path) -> None:
+    index = write(tmp_path / "store", rows)
+    kinds = {name: (x.shape[1], True) for name, x in rows.items()}
+    extras = {
+        "sample": torch.arange(len(rows["block"])),
+        "position": torch.zeros(len(rows["block"]), dtype=torch.int64),
+    }
+    found = []
+    for here in (True, False):
+        folder = tmp_path / str(here)
+        folder.mkdir()
+        writing = pool.ShardPool(folder, kinds, ())
+        for number, start in enumerate(range(0, index.rows, index.shard_rows)):
+            parts = {name: part[start : start + index.shard_rows] for name, part in {**rows, **extras}.items()}
+            writing.write(number, parts, {"padding": number}, measure_here=here)
+        writing.finish()
+        found.append(writing)
+    by_caller, by_writer = found
+    assert by_caller.entries == by_writer.entries
+    assert by_caller.dropped == by_writer.dropped == {"padding": 6}
+    for name, sums in by_caller.sums.items():
+        for key, part in sums.tensors().items():
+            assert torch.equal(part, by_writer.sums[name].tensors()[key])
+            assert torch.allclose(sums.moments.mean, rows[name].double().mean(0), rtol=1e-12)
 
 
 @pytest.mark.parametrize("damage", [b"", b"damaged", None])
