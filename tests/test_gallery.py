@@ -307,7 +307,7 @@ def test_vectors_are_not_drawn_as_images_unless_they_are_asked_for(tmp_path):
     first = gallery.test_set.take(1)[0]
     assert [bar.get_height() for bar in profile.patches] == pytest.approx(first[0].tolist())
     with torch.no_grad():
-        np.testing.assert_allclose(profile.lines[0].get_ydata(), model(first).x_hat[0], rtol=1e-5)
+        np.testing.assert_allclose(profile.lines[0].get_ydata(), model(first).x_hat[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("activation", "dense"), [("relu", False), ("sigmoid", True), ("tanh", True), ("none", True)])
