@@ -192,11 +192,13 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where figures go (default: FOLDER)")
     options = parser.parse_intermixed_args()
+    figures = options.output or options.folder
+    figures.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     for name in options.findings or FINDINGS:
         points = collected(FINDINGS[name], [int(seed) for seed in options.seeds.split(",")], options.folder)
         tell(name, points)
-        drawn(FINDINGS[name], points).savefig((options.output or options.folder) / f"{name}.png", dpi=90)
+        drawn(FINDINGS[name], points).savefig(figures / f"{name}.png", dpi=90)
 
 
 if __name__ == "__main__":
