@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 import ae_lightning
 from ae_lightning.cli.command_line import CommandLine
@@ -190,7 +190,7 @@ def test_search_finds_a_class(built: Path, browser: Browser) -> None:
         found.wait_for()
         found.click()
         page.wait_for_url("**/reference/models.html*#ae_lightning.models.topk_sae.BatchTopKSAE")
-        assert page.locator("[id='ae_lightning.models.topk_sae.BatchTopKSAE']").is_visible()
+        expect(page.locator("[id='ae_lightning.models.topk_sae.BatchTopKSAE']")).to_be_visible()
 
 
 def test_a_formula_is_drawn_with_the_font_of_the_site(built: Path, browser: Browser) -> None:

@@ -86,21 +86,22 @@ def test_the_table_of_contents_follows_the_reader(tab, width):
 def test_a_section_folds_and_a_link_to_it_unfolds_it(tab):
     opened = tab()
     numbers, settings = (opened.get_by_role("heading", name=f"{title} 0", level=3) for title in ("Numbers", "Settings"))
-    assert numbers.is_visible()
-    assert not settings.is_visible()
+    expect(numbers).to_be_visible()
+    expect(settings).to_be_hidden()
     opened.get_by_role("heading", name="Numbers", exact=True).click()
-    assert not numbers.is_visible()
-    opened.get_by_role("link", name="Settings").click()
-    assert settings.is_visible()
+    expect(numbers).to_be_hidden()
+    opened.get_by_role("link", name="Settings").click()  # the browser tells of the link's place after the click
+    expect(settings).to_be_visible()
     opened.get_by_role("link", name="Numbers").click()
-    assert numbers.is_visible()
-    assert tab(fragment="#settings").get_by_role("heading", name="Settings 0", level=3).is_visible()
+    expect(numbers).to_be_visible()
+    expect(tab(fragment="#settings").get_by_role("heading", name="Settings 0", level=3)).to_be_visible()
 
 
 @pytest.mark.parametrize("width", [1400, 375])
 def test_nothing_is_wider_than_the_window(tab, width):
     opened = tab(width)
     opened.get_by_role("link", name="Settings").click()
+    expect(opened.get_by_role("heading", name="Settings 0", level=3)).to_be_visible()
     assert opened.evaluate("document.documentElement.scrollWidth") == width
     for box in opened.locator("main .scrolls").evaluate_all(
         "all => all.map(it => it.getBoundingClientRect().toJSON())"
