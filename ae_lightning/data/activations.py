@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ae_lightning.data.base import Sets, check_fraction
+from ae_lightning.data.base import Sets
 from ae_lightning.data.in_memory import InMemoryDataset, LazyRows
 from ae_lightning.data.row_arrays import RowArray, RowsSideBySide, SelectedRows, read_whole
 from ae_lightning.data.selection import Selection
+from ae_lightning.data.split import check_fraction
 from ae_lightning.data.store import StoredArray, StoreIndex
 from ae_lightning.data.store_scaling import RowNormalize, RowScaling, row_scaling, side_by_side
 from ae_lightning.data.store_split import parts_of_samples, rows_of_parts

@@ -11,11 +11,12 @@ from torch import Tensor
 from ae_lightning.data.array_column import ArrayNormalize, Column
 from ae_lightning.data.array_files import ArrayFiles, Paths, said_paths
 from ae_lightning.data.array_types import Array
-from ae_lightning.data.base import Sets, split_train_val
+from ae_lightning.data.base import Sets
 from ae_lightning.data.in_memory import InMemoryDataset, as_tensor
 from ae_lightning.data.labels import LabelKind, Labels, rows_are_classes, settled
 from ae_lightning.data.row_arrays import JoinedRows, read_whole, rows_of
 from ae_lightning.data.selection import Selection
+from ae_lightning.data.split import split_train_val
 from ae_lightning.data.windowed_data import WindowedDataModule
 from ae_lightning.data.windowed_rows import WindowedRows
 from ae_lightning.errors import ConfigError, DataError

@@ -15,6 +15,7 @@ from torch import Tensor
 from ae_lightning.data.factors import Factor
 from ae_lightning.data.in_memory import InMemoryDataset, draw_rows
 from ae_lightning.data.loader import BatchLoader
+from ae_lightning.data.split import check_fraction
 from ae_lightning.errors import ConfigError, DataError
 from ae_lightning.training.batch import Known, labels_of
 from ae_lightning.training.seeds import run_seed, seeded_generator
@@ -297,36 +298,3 @@ class AutoencoderDataModule(LightningDataModule, ABC):
         if self._sets is None:
             raise DataError(f"{type(self).__name__} has no data yet; call its setup() before asking for a set.")
         return self._sets[number]
-
-
-def check_fraction(option: str, value: float) -> None:
-    """Raise ConfigError unless a fraction lies between 0 and 1, both excluded."""
-    if not 0 < value < 1:
-        raise ConfigError(f"--data.{option} is {value:g}; it must lie between 0 and 1, both excluded.")
-
-
-def split_train_val(n: int, val_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Draw a validation set from n rows.
-
-    Args:
-        n: Number of rows.
-        val_fraction: Part of them that goes to the validation set, rounded to the nearest whole number.
-        seed: Seed of the draw, which has its own generator.
-
-    Returns:
-        The rows of the training and of the validation set, int64, disjoint, together all n, each in
-        ascending order.
-
-    Raises:
-        DataError: If one of the two would be empty.
-    """
-    held_out = round(n * val_fraction)
-    if not 0 < held_out < n:
-        raise DataError(
-            f"--data.val_fraction {val_fraction:g} of {n:,} samples leaves {n - held_out:,} for training and "
-            f"{held_out:,} for validation; each needs at least one, so choose it between {0.5 / n:.2g} and "
-            f"{1 - 0.5 / n:.2g}."
-        )
-    is_val = torch.zeros(n, dtype=torch.bool)
-    is_val[torch.randperm(n, generator=seeded_generator(seed))[:held_out]] = True
-    return torch.nonzero(~is_val).flatten(), torch.nonzero(is_val).flatten()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ae_lightning.data.base import AutoencoderDataModule, Sets, check_fraction, split_train_val
+from ae_lightning.data.base import AutoencoderDataModule, Sets
 from ae_lightning.data.binarized import binarized, require_probabilities
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.data.normalization import Normalize, scale_and_shift
+from ae_lightning.data.split import check_fraction, split_train_val
 
 MAXIMUM = 16
 # Mean and standard deviation over all pixels of all 1,797 images, divided by 16.

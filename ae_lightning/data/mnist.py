@@ -9,11 +9,12 @@ from urllib.error import URLError
 
 from torch import Tensor
 
-from ae_lightning.data.base import AutoencoderDataModule, Sets, split_train_val
+from ae_lightning.data.base import AutoencoderDataModule, Sets
 from ae_lightning.data.binarized import binarized, require_probabilities
 from ae_lightning.data.idx import read_idx
 from ae_lightning.data.in_memory import InMemoryDataset
 from ae_lightning.data.normalization import Normalize, scale_and_shift
+from ae_lightning.data.split import split_train_val
 from ae_lightning.errors import ConfigError, DataError
 
 FILES = (

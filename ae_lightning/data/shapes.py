@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from ae_lightning.analysis.factor_scores import FEWEST_SAMPLES
-from ae_lightning.data.base import AutoencoderDataModule, Sets, check_fraction
+from ae_lightning.data.base import AutoencoderDataModule, Sets
 from ae_lightning.data.drawn_shapes import OUTLINES, SYMMETRY, draw_shapes
 from ae_lightning.data.factors import Factor
 from ae_lightning.data.in_memory import InMemoryDataset, draw_rows
 from ae_lightning.data.loader import seeded_generator
+from ae_lightning.data.split import check_fraction
 from ae_lightning.errors import ConfigError
 from ae_lightning.training.batch import Known, labels_of
 
