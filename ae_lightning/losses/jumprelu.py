@@ -52,7 +52,39 @@ class _Step(torch.autograd.Function):
         near, *window = ctx.saved_tensors
         each = gradient / ctx.divisor
         of_pre = (window[0] * each[..., None, None]).to(ctx.dtype) if window else None
-        return of_pre, (-each.unsqueeze(-1) * near).to(near.dtype), None, None
+        return of_pre, _of_threshold(each, near), None, None
+
+
+def l0_of_counts(active: Tensor, near: Tensor, threshold: Tensor, samples: int, bandwidth: float) -> Tensor:
+    """The same as `l0_step` where active latents, and samples within the window, have been counted.
+
+    Args:
+        active: Active latents of all samples, (…).
+        near: Samples whose pre-activation of a latent lies within half a bandwidth of its θ, (…, latent).
+        threshold: θ (…, latent).
+        samples: How many samples they are counts of.
+        bandwidth: ε, in the units of pre-activations.
+    """
+    l0: Tensor = _Counted.apply(active, near, threshold, samples, bandwidth)
+    return l0
+
+
+class _Counted(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, active: Tensor, near: Tensor, threshold: Tensor, samples: int, bandwidth: float) -> Tensor:
+        ctx.save_for_backward(near)
+        ctx.divisor = bandwidth * samples
+        return (active / samples).to(threshold.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor, None, None]:
+        (near,) = ctx.saved_tensors
+        return None, None, _of_threshold(gradient / ctx.divisor, near), None, None
+
+
+def _of_threshold(each: Tensor, near: Tensor) -> Tensor:
+    """Gradient of θ from what each sample within the window adds, (…)."""
+    return (-each.unsqueeze(-1) * near).to(near.dtype)
 
 
 def l0_tanh(z: Tensor, norms: Tensor | None = None, scale: float = 4.0) -> Tensor:

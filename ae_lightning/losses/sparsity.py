@@ -70,8 +70,21 @@ def weighted_l1(z: Tensor, norms: Tensor | None = None, *, rectified: bool = Fal
         ValueError: `z` has another number of dimensions.
     """
     values = _checked(z)
-    # A sum that is divided, and no mean, whose gradient would be an array of its own.
-    means = (values if rectified else values.abs()).sum(dim=-2) / values.shape[-2]
+    return l1_of_sums((values if rectified else values.abs()).sum(dim=-2), values.shape[-2], norms)
+
+
+def l1_of_sums(sums: Tensor, samples: int, norms: Tensor | None = None) -> Tensor:
+    """The same from each latent's sum of |z| over the batch.
+
+    Args:
+        sums: Σ|z| (…, latent).
+        samples: How many samples they are sums over.
+        norms: Norms of decoder rows (…, latent), as for `weighted_l1`.
+
+    Returns:
+        One value for each instance, (…,).
+    """
+    means = sums / samples  # not a mean over z, whose gradient would be an array of its own
     return (means if norms is None else means * norms).sum(dim=-1)
 
 

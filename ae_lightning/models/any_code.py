@@ -7,9 +7,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError
-from ae_lightning.losses.jumprelu import l0_step
 from ae_lightning.losses.reconstruction import ReconstructionLossName
-from ae_lightning.losses.sparsity import weighted_l1
+from ae_lightning.models.jumprelu_sae import l0_of
 from ae_lightning.models.selecting import SelectingDictionary, final_k
 from ae_lightning.nn.batch_topk import BatchTopK
 from ae_lightning.nn.jumprelu import JumpReLU
@@ -121,10 +120,9 @@ class AnyCodeDictionary(SelectingDictionary):
         """`l0`, active latents, of a jumprelu code; `l1`, the sum of what they write, of a relu code; else nothing."""
         activation = self.dictionary.activation
         if isinstance(activation, JumpReLU):
-            assert done.pre is not None
-            return {"l0": l0_step(done.pre, activation.threshold, activation.bandwidth, activation.to_pre)}
+            return {"l0": l0_of(done, activation)}
         if self.penalty_weight is not None:
-            return {"l1": weighted_l1(done.z, self.penalty_norms, rectified=True)}
+            return {"l1": self.weighted_l1(done)}
         return {}
 
     @property

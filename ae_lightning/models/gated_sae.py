@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ae_lightning.losses.sparsity import weighted_l1
+from ae_lightning.losses.sparsity import l1_of_sums, weighted_l1
 from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.nn.affine import affine
 from ae_lightning.nn.gated import Gated
@@ -54,6 +54,13 @@ class GatedSAE(SparseDictionary):
 
     def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:
         """`l1` of ReLU(π), and `auxiliary`, the error of its reconstruction."""
+        if done.blocked is not None:
+            sums, decoded = done.blocked.sums, done.blocked.decoded[1]
+            assert sums is not None
+            return {
+                "l1": l1_of_sums(sums, done.blocked.code.samples, self.selection_norms),
+                "auxiliary": self.error(decoded, done.target),
+            }
         assert isinstance(self.dictionary.activation, Gated)
         assert done.pre is not None
         gate = self.dictionary.activation.scores(done.pre).relu_()

@@ -6,9 +6,9 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ae_lightning.errors import ConfigError
-from ae_lightning.losses.jumprelu import l0_step, l0_tanh, l0_target, pre_activation_loss
+from ae_lightning.losses.jumprelu import l0_of_counts, l0_step, l0_tanh, l0_target, pre_activation_loss
 from ae_lightning.models.sparse_dictionary import SparseDictionary
-from ae_lightning.nn.jumprelu import JumpReLU
+from ae_lightning.nn.jumprelu import JumpCode, JumpReLU
 from ae_lightning.training.batch import Pass
 from ae_lightning.training.checks import require_not_negative
 from ae_lightning.training.coefficients import Ramp
@@ -72,10 +72,10 @@ class JumpReLUSAE(SparseDictionary):
 
     def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:
         """`l0`, and for dead latents `pre_activation`."""
-        assert done.pre is not None
-        terms = {"l0": self._penalty(done.pre, done.z)}
+        terms = {"l0": self._penalty(done)}
         if self.preactivation_weight > 0 and self.training:
             assert self.silence is not None
+            assert done.pre is not None
             dead = self.silence.dead(self.dead_after_samples)
             threshold = self._jump.threshold
             terms["pre_activation"] = pre_activation_loss(done.pre, threshold, dead, self.penalty_norms)
@@ -97,12 +97,19 @@ class JumpReLUSAE(SparseDictionary):
         assert isinstance(self.dictionary.activation, JumpReLU)
         return self.dictionary.activation
 
-    def _penalty(self, pre: Tensor, z: Tensor) -> Tensor:
+    def _penalty(self, done: Pass) -> Tensor:
         if self.penalty == "tanh":
-            return l0_tanh(z, self.penalty_norms)
-        jump = self._jump
-        l0 = l0_step(pre, jump.threshold, jump.bandwidth, jump.to_pre)
+            return l0_tanh(done.z, self.penalty_norms)
+        l0 = l0_of(done, self._jump)
         return l0 if self.penalty == "step" else l0_target(l0, self.l0)
+
+
+def l0_of(done: Pass, jump: JumpReLU) -> Tensor:
+    """L0 of a JumpReLU's code, with the gradient of thresholds, of each instance."""
+    if done.blocked is not None and isinstance(counts := done.blocked.code, JumpCode):
+        return l0_of_counts(counts.active, counts.near, jump.threshold, counts.samples, jump.bandwidth)
+    assert done.pre is not None
+    return l0_step(done.pre, jump.threshold, jump.bandwidth, jump.to_pre)
 
 
 def _l0(l0: float | None, latent_dim: int, penalty: str) -> float:

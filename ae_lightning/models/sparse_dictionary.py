@@ -1,4 +1,4 @@
-"""What sparse dictionaries share: a pass in scaled units, decoder norms, coefficients that move, a rate by rule."""
+"""What sparse dictionaries share beside the pass: options, coefficients that move, a held L0, a rate by rule."""
 
 import math
 import warnings
@@ -11,16 +11,14 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from ae_lightning.errors import Notice
-from ae_lightning.losses.reconstruction import ReconstructionLossName, reconstruction_loss
-from ae_lightning.models.base import AutoencoderOutput
-from ae_lightning.models.scaled_dictionary import ScaledDictionary
-from ae_lightning.nn.arithmetic import Arithmetic, can_be_sparse, checked, is_faster_sparsely, require_device
+from ae_lightning.losses.reconstruction import ReconstructionLossName
+from ae_lightning.models.dictionary_pass import DictionaryPass
+from ae_lightning.nn.arithmetic import Arithmetic, checked, require_device
 from ae_lightning.nn.code_activation import CodeActivation
 from ae_lightning.nn.elementwise import mean_l0
 from ae_lightning.nn.l0_controller import L0Controller
 from ae_lightning.nn.scaling import InputScalingName
 from ae_lightning.nn.sparse_code import SparseCode
-from ae_lightning.training.batch import Pass, SparseOutput, StepOutput
 from ae_lightning.training.coefficients import Coefficient, Ramp
 from ae_lightning.training.default_rate import optimizer_with_rate, warmup_and_decay
 from ae_lightning.training.population import count_of
@@ -28,11 +26,8 @@ from ae_lightning.training.rows import is_due_after
 from ae_lightning.training.run_length import RunLength
 from ae_lightning.training.trainer import trainer_of
 
-# Methods that get codes, of those that a variant may override.
-_READERS = ("sparsity_terms", "decode")
 
-
-class SparseDictionary(ScaledDictionary):
+class SparseDictionary(DictionaryPass):
     """An overcomplete layer between scaled inputs and their reconstruction, with a code that few latents take part in.
 
     A variant chooses the activation of the code, and adds terms to the loss. Losses are in the units that the
@@ -121,63 +116,6 @@ class SparseDictionary(ScaledDictionary):
         self.coefficients.append(Coefficient(name, option, least, most))
         return self.coefficients[-1]
 
-    # --- the pass ----------------------------------------------------------------------------------------------
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Code: x (batch, *input_shape) to (…, batch, latent)."""
-        return self._dense(self.code(x))
-
-    def code(self, x: Tensor) -> Tensor | SparseCode:
-        """The same code as it is computed: where the arithmetic is sparse, as indices and values."""
-        return self.coded(self.inputs(x))[1]
-
-    def forward(self, x: Tensor) -> AutoencoderOutput:
-        """Encode and decode x (batch, *input_shape)."""
-        flat = self.flatten(x)
-        vectors = self.scaling(flat)
-        _, z = self.coded(vectors)
-        if self.decodes_to_data:
-            return AutoencoderOutput(self.decode(z), self._dense(z))
-        x_hat = self.output_scaling.undo(self._past(vectors, self._decoded(z)), flat)
-        return AutoencoderOutput(self.unflatten(x_hat), self._dense(z))
-
-    def _dense(self, z: Tensor | SparseCode) -> Tensor:
-        """A code as a tensor; where its values are wider than weights of half precision, in their format."""
-        return z.to_dense().to(self.dictionary.W_enc.dtype) if isinstance(z, SparseCode) else z
-
-    def terms(self, x: Tensor, target: Tensor) -> tuple[dict[str, Tensor], StepOutput]:
-        """Forward pass of x, and the terms of the loss in the units that the dictionary reads."""
-        flat = self.flatten(x)
-        vectors = self.scaling(flat)
-        pre, z = self.coded(vectors)
-        done = Pass(self.scaled_target(target), pre, z, lambda z: [self._past(vectors, y) for y in self.outputs(z)])
-        # Before the code is decoded: the decoder's gradient of it is then the first, and others are added in place.
-        sparsity = self.sparsity_terms(done)
-        losses = self.reconstruction_terms(done) | sparsity
-        losses |= self.auxk_term(vectors, pre, done.target, done.x_hat)
-        x_hat = self.unflatten(self.output_scaling.undo(done.x_hat, flat))
-        return losses, SparseOutput(x_hat, z) if isinstance(z, SparseCode) else AutoencoderOutput(x_hat, z)
-
-    def _past(self, vectors: Tensor, x_hat: Tensor) -> Tensor:
-        """x̂ (…, batch, output) with what reaches it of the inputs (…, batch, input) past the code: nothing here."""
-        return x_hat
-
-    def outputs(self, z: Tensor | SparseCode) -> list[Tensor]:
-        """What a code z is decoded to for the loss: x̂ alone, in the units that the dictionary reads."""
-        return [self._decoded(z)]
-
-    def reconstruction_terms(self, done: Pass) -> dict[str, Tensor]:
-        """The error of x̂."""
-        return {"reconstruction": self.error(done.x_hat, done.target)}
-
-    def error(self, x_hat: Tensor, target: Tensor) -> Tensor:
-        """The reconstruction's loss between two of (…, batch, output): summed over instances, or of each."""
-        return reconstruction_loss(self.reconstruction_loss, x_hat, target, self.instances, each=self.tells_apart)
-
-    def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:
-        """What makes the code sparse beside its activation, a value for each instance; nothing unless overridden."""
-        return {}
-
     @property
     def asked_l0(self) -> dict[str, float]:
         """Options that say how many latents of a sample shall be active; none where a coefficient decides.
@@ -194,53 +132,6 @@ class SparseDictionary(ScaledDictionary):
     def controlled(self, weight: float | Tensor) -> float | Tensor:
         """The coefficient of a penalty with the factor that holds the target L0, if there is one."""
         return weight if self.controller is None else weight * self.controller.multiplier
-
-    @property
-    def penalty_norms(self) -> Tensor | None:
-        """Norms (…, latent) of decoder rows that penalties are weighed by, with their gradient; None for no weights."""
-        return self.dictionary.decoder_norms if self.norm_weighted else None
-
-    @property
-    def selection_norms(self) -> Tensor | None:
-        """The same norms without a gradient."""
-        return self.dictionary.decoder_norms.detach() if self.norm_weighted else None
-
-    def _decoded(self, z: Tensor | SparseCode) -> Tensor:
-        """x̂ (…, batch, output), in the units that the dictionary reads."""
-        return self.dictionary.decode(z, self.output_activation)
-
-    @property
-    def is_sparse(self) -> bool:
-        """Whether codes are computed as indices and values, as things stand."""
-        activation = self.dictionary.activation
-        if self.arithmetic == "dense" or not can_be_sparse(activation) or self._compiled_terms is not None:
-            return False
-        if self.dictionary.W_enc.device.type != "cpu":
-            return False
-        if self.arithmetic == "sparse":
-            return True
-        return self.reads_sparse_codes and is_faster_sparsely(activation)
-
-    @property
-    def reads_sparse_codes(self) -> bool:
-        """Whether all that gets codes takes indices and values; a variant's own may know codes as tensors alone."""
-        return all(getattr(type(self), name) is getattr(SparseDictionary, name) for name in _READERS)
-
-    @property
-    def untraceable(self) -> str:
-        """Why the loss cannot be compiled."""
-        sparse = "--model.arithmetic sparse calls products that cannot be traced"
-        return sparse if self.arithmetic == "sparse" else super().untraceable
-
-    def coded(self, vectors: Tensor) -> tuple[Tensor | None, Tensor | SparseCode]:
-        """Pre-activations, as far as they are kept, and the code, both (…, batch, latent)."""
-        activation = self.dictionary.activation
-        if self.is_sparse:
-            return None, self.dictionary.encode_sparsely(vectors, self.selection_norms)
-        if not isinstance(activation, CodeActivation):
-            return super().coded(vectors)
-        pre = self.dictionary.pre_activations(vectors)
-        return pre, activation(pre, self.selection_norms if activation.weighted else None)
 
     # --- starting, and moving on ---------------------------------------------------------------------------------
 

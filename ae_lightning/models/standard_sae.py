@@ -8,7 +8,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from ae_lightning.losses.reconstruction import ReconstructionLossName
-from ae_lightning.losses.sparsity import l1, weighted_l1
+from ae_lightning.losses.sparsity import l1
 from ae_lightning.models.scaled_dictionary import Center, Start
 from ae_lightning.models.sparse_dictionary import SparseDictionary
 from ae_lightning.nn.scaling import InputScalingName
@@ -96,8 +96,9 @@ class StandardSAE(SparseDictionary):
 
     def sparsity_terms(self, done: Pass) -> dict[str, Tensor]:
         """`l1`, the sum of |z| over latents."""
-        if self.norm_weighted or self.controller is not None or self.penalty_weight.differs or self.tells_apart:
-            return {"l1": weighted_l1(done.z, self.penalty_norms, rectified=True)}
+        each = self.norm_weighted or self.controller is not None or self.penalty_weight.differs or self.tells_apart
+        if each or done.blocked is not None:
+            return {"l1": self.weighted_l1(done)}
         return {"l1": l1(done.z, rectified=True)}
 
     @property

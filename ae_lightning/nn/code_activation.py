@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError
+from ae_lightning.nn.block_code import BlockCode
 
 Reduce = Callable[[Tensor, str], Tensor]
 """Combines a tensor over all processes by "sum", "mean" or "max"; with one process it gives the tensor back."""
@@ -43,6 +44,10 @@ class CodeActivation(nn.Module):
     def scores(self, pre: Tensor) -> Tensor:
         """What decides whether a latent fires, (…, batch, latent): the pre-activations unless overridden."""
         return pre
+
+    def block_code(self) -> BlockCode | None:
+        """The same codes of some latents at a time, for one pass; None where there is no such way."""
+        return None
 
     @property
     def latent_axes(self) -> dict[nn.Parameter, int]:

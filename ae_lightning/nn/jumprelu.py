@@ -13,9 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from ae_lightning.errors import ConfigError
+from ae_lightning.nn.block_code import BlockCode, columns
 from ae_lightning.nn.code_activation import CodeActivation, Reduce
 from ae_lightning.nn.elementwise import in_blocks, where_positive
 from ae_lightning.nn.precision import KeepsPrecision, wide_dtype
+
+# What marks the window: a byte, and no truth value, which takes torch ten times as long to turn into numbers and back.
+_MARK = torch.int8
 
 
 def jump(pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool = False) -> Tensor:
@@ -40,12 +44,9 @@ def jump(pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool = False)
 class _Jump(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pre: Tensor, threshold: Tensor, bandwidth: float, to_pre: bool) -> Tensor:
-        z, window = torch.empty_like(pre), torch.empty_like(pre, dtype=torch.bool)
-        wide = torch.promote_types(pre.dtype, threshold.dtype)
-        for some, some_z, some_window, above in in_blocks(pre, z, window, spare=[wide]):
-            torch.sub(some, threshold.unsqueeze(-2), out=above)
-            where_positive(some, above, out=some_z)
-            torch.lt(above.abs_(), bandwidth / 2, out=some_window)
+        z, window = torch.empty_like(pre), torch.empty_like(pre, dtype=_MARK)
+        for some, some_z, some_window, spare in in_blocks(pre, z, window, spare=[_wide(pre, threshold)]):
+            _jump(some, threshold, bandwidth, some_z, some_window, spare)
         ctx.save_for_backward(z, window, threshold)
         ctx.bandwidth, ctx.to_pre = bandwidth, to_pre
         return z
@@ -53,17 +54,71 @@ class _Jump(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         z, window, threshold = ctx.saved_tensors
-        slope = threshold / ctx.bandwidth
-        of_pre, of_threshold = torch.empty_like(z), torch.zeros_like(threshold)
-        for some, some_z, some_window, some_of_pre, within in in_blocks(
-            gradient, z, window, of_pre, spare=[gradient.dtype]
-        ):
-            torch.mul(some, some_window, out=within)
-            of_threshold.sub_(within.sum(dim=-2, dtype=threshold.dtype))
-            where_positive(some, some_z, out=some_of_pre)  # what passed is above θ, and so above zero
-            if ctx.to_pre:
-                some_of_pre.add_(within * slope.unsqueeze(-2))
-        return of_pre, slope * of_threshold, None, None
+        of_pre, slope = torch.empty_like(z), threshold / ctx.bandwidth
+        of_threshold = _jump_gradients(gradient, z, window, slope, of_pre, ctx.to_pre)
+        return of_pre, of_threshold, None, None
+
+
+def _wide(pre: Tensor, threshold: Tensor) -> torch.dtype:
+    return torch.promote_types(pre.dtype, threshold.dtype)
+
+
+def _jump(pre: Tensor, threshold: Tensor, bandwidth: float, z: Tensor, window: Tensor, spare: Tensor) -> None:
+    """Write the code, and 1 where a pre-activation is in the window, else 0: into `window`, and into spare numbers."""
+    torch.sub(pre, threshold.unsqueeze(-2), out=spare)
+    where_positive(pre, spare, out=z)
+    window.copy_(spare.abs_().lt_(bandwidth / 2))
+
+
+def _jump_gradients(
+    gradient: Tensor, z: Tensor, window: Tensor, slope: Tensor, of_pre: Tensor, to_pre: bool = False
+) -> Tensor:
+    """Write the gradient of pre-activations, which may be where the code's is; give that of θ, with slope θ / ε."""
+    of_threshold = torch.zeros_like(slope)
+    blocks = in_blocks(gradient, z, window, of_pre, spare=[gradient.dtype])
+    for some, some_z, some_window, some_of_pre, within in blocks:
+        within.copy_(some_window).mul_(some)
+        of_threshold.sub_(within.sum(dim=-2, dtype=slope.dtype))
+        where_positive(some, some_z, out=some_of_pre)  # what passed is above θ, and so above zero
+        if to_pre:
+            some_of_pre.add_(within * slope.unsqueeze(-2))
+    return slope * of_threshold
+
+
+class JumpCode(BlockCode):
+    """The code of a JumpReLU whose window reaches thresholds alone, and counts for a penalty on L0.
+
+    Args:
+        threshold: θ (…, latent).
+        bandwidth: ε.
+    """
+
+    def __init__(self, threshold: Tensor, bandwidth: float) -> None:
+        self.threshold = threshold
+        self.bandwidth = bandwidth
+        self.parameters = (threshold,)
+        #: Active latents of all samples, (…), and samples of which a latent is in its window, (…, latent).
+        self.active = threshold.new_zeros(threshold.shape[:-1], dtype=torch.float64)
+        self.near = torch.zeros_like(threshold)
+
+    def begin(self, z: Tensor) -> None:
+        """Make room for a byte beside each entry, which says whether it is in the window."""
+        super().begin(z)
+        self.window = torch.empty_like(z, dtype=_MARK)
+
+    def encode(self, pre: Tensor, codes: Sequence[Tensor], at: Any) -> None:
+        """Write pre · 1[pre > θ], and count."""
+        threshold, window, wide = self.threshold[at], self.window[columns(at)], _wide(pre, self.threshold)
+        for some, z, some_window, spare in in_blocks(pre, codes[0], window, spare=[wide]):
+            _jump(some, threshold, self.bandwidth, z, some_window, spare)
+            self.near[at] += spare.sum(-2)
+            self.active[at[:-1]] += torch.gt(z, 0, out=spare).sum()
+
+    def backward(self, gradients: Sequence[Tensor], codes: Sequence[Tensor], at: Any) -> tuple[Tensor, ...]:
+        """The gradient where the code is above zero, and that of θ from the window."""
+        slope, window = self.threshold[at] / self.bandwidth, self.window[columns(at)]
+        of_threshold = _jump_gradients(gradients[0], codes[0], window, slope, gradients[0])
+        return gradients[0], of_threshold
 
 
 class JumpReLU(KeepsPrecision, CodeActivation):
@@ -116,6 +171,12 @@ class JumpReLU(KeepsPrecision, CodeActivation):
     def forward(self, pre: Tensor, norms: Tensor | None = None) -> Tensor:
         """Codes (…, batch, latent); norms are not looked at."""
         return jump(pre, self.threshold, self.bandwidth, self.to_pre)
+
+    def block_code(self) -> JumpCode | None:
+        """The same of some latents at a time, unless the window's gradient goes to pre-activations."""
+        if self.to_pre or type(self).forward is not JumpReLU.forward:
+            return None
+        return JumpCode(self.threshold, self.bandwidth)
 
     @property
     def latent_axes(self) -> dict[nn.Parameter, int]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from ae_lightning.nn.blocked_pass import BlockedOutput
 from ae_lightning.nn.sparse_code import SparseCode
 
 Known = Tensor | SparseCode
@@ -70,17 +71,35 @@ class Pass:
 
     Args:
         target: What the reconstruction is compared with.
-        pre: Pre-activations; None where no term needs them, and the activation may overwrite them.
+        pre: Pre-activations, or what gives them, once they are asked for; None where no term needs them, and the
+            activation may overwrite them.
         z: The code: a tensor, or where the arithmetic is sparse a `SparseCode`.
         decode: What gives `outputs` of the code, once they are asked for.
+        blocked: What the pass gave where it was computed some latents at a time, and the sums of codes that penalties
+            then take from there.
     """
 
-    def __init__(self, target: Tensor, pre: Tensor | None, z: Any, decode: Callable[[Any], list[Tensor]]) -> None:
+    def __init__(
+        self,
+        target: Tensor,
+        pre: Tensor | Callable[[], Tensor] | None,
+        z: Any,
+        decode: Callable[[Any], list[Tensor]],
+        blocked: BlockedOutput | None = None,
+    ) -> None:
         self.target = target
-        self.pre = pre
+        self._pre = pre
         self.z = z
+        self.blocked = blocked
         self._decode = decode
         self._outputs: list[Tensor] | None = None
+
+    @property
+    def pre(self) -> Tensor | None:
+        """Pre-activations; of a pass that was computed some latents at a time they take a product more."""
+        if callable(self._pre):
+            self._pre = self._pre()
+        return self._pre
 
     @property
     def outputs(self) -> list[Tensor]:
