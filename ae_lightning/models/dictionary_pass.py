@@ -109,9 +109,10 @@ class DictionaryPass(ScaledDictionary):
 
     def weighted_l1(self, done: Pass) -> Tensor:
         """Σ z ‖w‖ of a rectified code, of each instance: a mean over the batch; unweighted as `norm_weighted` says."""
-        if done.blocked is None or done.blocked.sums is None:
+        blocked = done.blocked
+        if blocked is None or blocked.sums is None or blocked.code.summed != 0:  # not the sums of z
             return weighted_l1(done.z, self.penalty_norms, rectified=True)
-        return l1_of_sums(done.blocked.sums, done.blocked.code.samples, done.blocked.norms)
+        return l1_of_sums(blocked.sums, blocked.code.samples, blocked.norms)
 
     @property
     def selection_norms(self) -> Tensor | None:

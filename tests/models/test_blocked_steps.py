@@ -169,6 +169,24 @@ def test_pre_activations_are_there_for_who_asks(calls, monkeypatch):
     torch.testing.assert_close(gradients, truth)
 
 
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("case", ["standard", "jumprelu, step", "gated"])
+def test_the_l1_norm_is_that_of_the_code(case, weighted, calls, monkeypatch):
+    """Also where the pass sums something else, or nothing."""
+    model = made(case, norm_weighted=weighted)
+    found: list[tuple[Tensor, Tensor]] = []
+
+    def seen(done: Pass) -> dict[str, Tensor]:
+        norms = model.dictionary.decoder_vectors.norm(dim=-1) if weighted else 1.0
+        found.append((model.weighted_l1(done), (done.z.abs() * norms).sum(-1).mean()))
+        return {}
+
+    monkeypatch.setattr(model, "sparsity_terms", seen)
+    step(model)
+    assert calls.count == len(found) == 1
+    torch.testing.assert_close(*found[0])
+
+
 class SaveThird(Callback):
     """Saves a checkpoint after the third step."""
 
