@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ae_lightning.analysis.coder import ByIndices, Coder, DiscreteCoder, single
+from ae_lightning.analysis.examples import pairs_of_classes, triple_of_classes
 from ae_lightning.analysis.latent_space import (
     Plane,
     arithmetic,
@@ -111,9 +112,9 @@ class Gallery:
         figures: dict[str, Callable[[], Figure]] = {"reconstructions": self.reconstructions}
         count = len(self.test_set)
         if count >= 2:
-            figures["interpolation"] = lambda: self.interpolation(self._pairs())
+            figures["interpolation"] = lambda: self.interpolation(pairs_of_classes(self._classes(), count, _STRIPS))
         if count >= 3:
-            figures["arithmetic"] = lambda: self.arithmetic(*self._triple())
+            figures["arithmetic"] = lambda: self.arithmetic(*triple_of_classes(self._classes()))
         if len(self.train_set) >= 2:
             figures |= {"samples": self.samples, "grid": self.grid, "scatter": self.scatter}
         if self._has_layers():
@@ -327,25 +328,6 @@ class Gallery:
             x = like_weights(self.model, x)
             hidden = [(f"layer {i}", value) for i, value in enumerate(self.model.layer_outputs(x), start=1)]
             return [*hidden, ("code", self._coder.encode(x))]
-
-    def _pairs(self) -> list[tuple[int, int]]:
-        firsts = self._firsts()
-        return list(zip(firsts[::2], firsts[1::2], strict=False))[:_STRIPS]
-
-    def _firsts(self) -> list[int]:
-        """The first test sample of each class; without classes, or of only one, the first samples."""
-        classes = self._classes()
-        firsts = [classes.index(name) for name in sorted(set(classes))]
-        return firsts if len(firsts) > 1 else list(range(min(2 * _STRIPS, len(self.test_set))))
-
-    def _triple(self) -> tuple[int, int, int]:
-        """Test samples a, b, c with a and c of one class and b of another, where there are such."""
-        classes = self._classes()
-        for a, name in enumerate(classes):
-            others = [i for i, other in enumerate(classes) if other != name]
-            if name in classes[a + 1 :] and others:
-                return a, others[0], classes.index(name, a + 1)
-        return 0, 1, 2
 
     def _classes(self) -> list[int]:
         """Classes of the first test samples, enough of them to meet each class; empty where there are none."""

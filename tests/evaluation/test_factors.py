@@ -136,16 +136,22 @@ def test_probes_read_the_factor_that_is_the_class(factor: str) -> None:
     assert probe.state_dict()["baselines"]["probe/raw"] == pytest.approx(truth.accuracy)
 
 
-def test_the_explorer_and_figures_know_the_class(data: ShapesDataModule, model: FullyConnectedAutoencoder) -> None:
+def test_the_explorer_and_figures_know_the_class(
+    data: ShapesDataModule, model: FullyConnectedAutoencoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     classes = classes_of_test_set(data)
     assert classes is not None
     y = data.test_set.take(10_000)[1]
     assert classes.tolist() == y[:, 0].tolist()
     assert class_names(data, classes) == ["square", "ellipse", "heart"]
-    gallery = Gallery(model, data)
-    shapes = [int(y[sample, 0]) for sample in gallery._firsts()]
-    assert shapes == [0, 1, 2]
-    a, b, c = gallery._triple()
+    drawn: list[Any] = []
+    monkeypatch.setattr(Gallery, "interpolation", lambda self, pairs: drawn.append(pairs))
+    monkeypatch.setattr(Gallery, "arithmetic", lambda self, *samples: drawn.append(samples))
+    figures = Gallery(model, data).drawable()
+    figures["interpolation"]()
+    figures["arithmetic"]()
+    ((start, end),), (a, b, c) = drawn
+    assert [int(y[sample, 0]) for sample in (start, end)] == [0, 1]
     assert int(y[a, 0]) == int(y[c, 0]) != int(y[b, 0])
     inputs = next(DataModuleInputs(data, batch_size=50, split="test").batches())
     assert np.array_equal(inputs.y, y[:50, 0])
